@@ -1,0 +1,248 @@
+"""Asking a tree's logits: how probable is a concept, and which one should be named?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from wordtree.errors import TreeMismatch
+from wordtree.softmax import (
+    bucket_log_softmax,
+    level_log_conditionals,
+    log_probs,
+    path_columns,
+    path_width,
+    tables_for,
+)
+from wordtree.tree import WordTree
+
+
+class NodeProbabilities(NamedTuple):
+    """Probabilities of some nodes.
+
+    Attributes
+    ----------
+    probabilities : Tensor (..., n)
+    nodes : Tensor (..., n) or (n,) int64
+    """
+
+    probabilities: Tensor
+    nodes: Tensor
+
+
+class Factor(NamedTuple):
+    """One factor of a node's probability: Pr(name | given).
+
+    Attributes
+    ----------
+    node : int
+    name : str
+    given : str or None
+        The parent's name; for a top node that of the tree's implied root, None if it has none.
+    probability : float
+    """
+
+    node: int
+    name: str
+    given: str | None
+    probability: float
+
+    def __str__(self) -> str:
+        condition = "" if self.given is None else f"|{self.given}"
+        return f"Pr({self.name}{condition})={_rounded(self.probability)}"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a node is as probable as it is; prints as a product.
+
+    Attributes
+    ----------
+    factors : tuple of Factor
+        From the node up to the top.
+    probability : float
+        Their product.
+    """
+
+    factors: tuple[Factor, ...]
+    probability: float
+
+    def __str__(self) -> str:
+        return f"{' * '.join(map(str, self.factors))} = {_rounded(self.probability)}"
+
+
+class TreeDistribution:
+    """The probabilities of all concepts of a tree, for one box or for a whole feature map of them.
+
+    Parameters
+    ----------
+    tree : WordTree
+    logits : Tensor (..., K)
+
+    Raises
+    ------
+    TreeMismatch
+        If the last dimension is not K.
+
+    Examples
+    --------
+    >>> tree = WordTree(("a", "b", "c", "d"), ("dog", "cat", "terrier", "poodle"), (-1, -1, 0, 0))
+    >>> distribution = TreeDistribution(tree, torch.tensor([2.0, 0.0, 0.5, 0.0]))
+    >>> print(distribution.explain("terrier"))
+    Pr(terrier|dog)=0.62 * Pr(dog)=0.88 = 0.55
+    >>> tree.names[distribution.back_off(0.7)], tree.names[distribution.back_off(0.5)]
+    ('dog', 'terrier')
+    """
+
+    def __init__(self, tree: WordTree, logits: Tensor) -> None:
+        tables_for(logits, tree)
+        self.tree = tree
+        self.logits = logits
+
+    def __repr__(self) -> str:
+        return f"<TreeDistribution: {tuple(self.logits.shape[:-1])} of {len(self.tree)} nodes>"
+
+    def __getitem__(self, index: Any) -> TreeDistribution:
+        """Return some of the distributions: `index` runs over the leading dimensions of the logits."""
+        leading = self.logits.shape[:-1]
+        places = torch.arange(leading.numel(), device=self.logits.device).reshape(leading)[index]
+        return TreeDistribution(self.tree, self.logits.reshape(leading.numel(), len(self.tree))[places])
+
+    def log_prob(self, name: str | int) -> Tensor:
+        """Return log P(node), shape (...): the sum of the logarithms of the conditionals on its path.
+
+        Parameters
+        ----------
+        name : str or int
+            As in `WordTree.node`, with its errors.
+        """
+        return self._log_conditionals_to(self.tree.node(name)).sum(-1)
+
+    def prob(self, name: str | int) -> Tensor:
+        """Return P(node), shape (...): the product of the conditionals on its path."""
+        return self.log_prob(name).exp()
+
+    def probs(self) -> Tensor:
+        """Return P(node) of every node, shape (..., K)."""
+        return log_probs(self.logits, self.tree).exp()
+
+    def explain(self, name: str | int) -> Explanation:
+        """Return the factors of one node's probability, in one distribution.
+
+        Raises
+        ------
+        TreeMismatch
+            If there are several distributions; take one, as in ``distribution[3].explain("dog")``.
+        """
+        if self.logits.ndim != 1:
+            raise TreeMismatch(
+                f"explain() takes one distribution, not {tuple(self.logits.shape[:-1])}; pick one: distribution[...]"
+            )
+        path = self.tree.path(name)
+        conditionals = self._log_conditionals_to(path[-1])[: len(path)].exp().tolist()
+        names = [self.tree.names[node] for node in path]
+        given = [_root_name(self.tree), *names[:-1]]
+        factors = map(Factor, path, names, given, conditionals)
+        return Explanation(tuple(reversed(list(factors))), math.prod(conditionals))
+
+    def back_off(self, threshold: float, none: bool = False) -> Tensor:
+        """Return the node to name: as deep as the tree is sure.
+
+        From the top, the best child is taken while its probability, multiplied down from the top, is greater than
+        `threshold`. A rest alternative is never named: it only leaves less to the children.
+
+        Parameters
+        ----------
+        threshold : float
+            How probable a node must be to be named; 0 always ends at a leaf, 1 always at a top node.
+        none : bool
+            What to return where not even the best top node is probable enough: -1 if set, otherwise that node.
+
+        Returns
+        -------
+        Tensor (...) int64
+        """
+        tables = tables_for(self.logits, self.tree)
+        best = [part.max(dim=1) for part in bucket_log_softmax(self.logits, tables)]  # each (groups, N)
+        best_log = torch.cat([each.values for each in best]).index_select(0, tables.group_rank)  # (G, N)
+        place = torch.cat([each.indices for each in best]).index_select(0, tables.group_rank)
+        best_node = place + tables.group_offset.unsqueeze(1)
+        floor = math.log(threshold) if threshold > 0 else -math.inf
+        log_prob = best_log[0]
+        going = log_prob > floor
+        node = torch.where(going, best_node[0], -1) if none else best_node[0]
+        for _ in range(1, tables.max_depth):
+            group = tables.child_group[node.clamp(min=0)]
+            going = going & (group >= 0)
+            group = group.clamp(min=0).unsqueeze(0)
+            deeper = log_prob + best_log.gather(0, group).squeeze(0)
+            going = going & (deeper > floor)
+            log_prob = torch.where(going, deeper, log_prob)
+            node = torch.where(going, best_node.gather(0, group).squeeze(0), node)
+        return node.reshape(self.logits.shape[:-1])
+
+    def top_k(self, k: int, among: Literal["leaves", "nodes"] = "leaves") -> NodeProbabilities:
+        """Return the most probable nodes, the best first.
+
+        Parameters
+        ----------
+        k : int
+            How many; fewer are returned if there are fewer.
+        among : {"leaves", "nodes"}
+            Leaves exclude each other, so they are the default: among all nodes every ancestor comes before its
+            descendants.
+
+        Returns
+        -------
+        NodeProbabilities
+            Both (..., k).
+        """
+        probabilities = self.probs()
+        if among == "leaves":
+            leaves = torch.tensor(self.tree.leaves, device=self.logits.device)
+            values, places = probabilities.index_select(-1, leaves).topk(min(k, len(leaves)), dim=-1)
+            return NodeProbabilities(values, leaves[places])
+        return NodeProbabilities(*probabilities.topk(min(k, len(self.tree)), dim=-1))
+
+    def at_depth(self, depth: int) -> NodeProbabilities:
+        """Return the tree cut off at a depth: its nodes there and the leaves above, which exclude each other.
+
+        Parameters
+        ----------
+        depth : int
+            0 for the top nodes.
+
+        Returns
+        -------
+        NodeProbabilities
+            ``probabilities`` (..., n) sum to 1, less what rest alternatives have; ``nodes`` (n,) in tree order.
+
+        Raises
+        ------
+        ValueError
+            If `depth` is negative.
+        """
+        if depth < 0:
+            raise ValueError(f"depth is {depth}; the top nodes have depth 0")
+        cut = (self.tree.depths == depth) | ((self.tree.depths < depth) & (self.tree.child_group < 0))
+        nodes = torch.tensor(cut.nonzero()[0].tolist(), device=self.logits.device)
+        return NodeProbabilities(self.probs().index_select(-1, nodes), nodes)
+
+    def _log_conditionals_to(self, node: int) -> Tensor:
+        """Return log P(node | parent) on each level of the path to `node`, shape (..., D)."""
+        label = torch.tensor(node, device=self.logits.device)
+        path = path_columns(label, self.tree, path_width(self.tree, [node]))
+        return level_log_conditionals(self.logits.index_select(-1, path.columns), path)
+
+
+def _root_name(tree: WordTree) -> str | None:
+    """Return the lemma in the name of the implied root's synset: 'physical entity' for 'physical_entity.n.01'."""
+    return tree.root.split(".")[0].replace("_", " ") if tree.root else None
+
+
+def _rounded(probability: float) -> str:
+    return f"{probability:.2f}" if probability >= 0.01 or probability == 0 else f"{probability:.1e}"

@@ -1,0 +1,425 @@
+"""WordTree: one tree of concepts as a frozen value, and the questions one asks of it.
+
+Terms
+-----
+node
+    A concept, named by its position ``0 .. K-1``: parents come before their children.
+top node
+    A node without a parent (its parent is -1). There may be several; a root above them, if any, is only implied.
+sibling group
+    All children of one node, or all top nodes (group 0). One softmax runs over each group, so the members of a
+    group are contiguous. Groups are numbered in node order, as darknet does.
+rest
+    An alternative in a group that is not a node, with logit 0: "a car, but none of the kinds we know".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import operator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from wordtree.errors import AmbiguousName, NameResolutionError, TreeError, TreeFormatError, UnknownName
+from wordtree.names import NameIndex
+from wordtree.validation import (
+    as_ints,
+    as_json,
+    first_label_fault,
+    first_name_fault,
+    first_structure_fault,
+    is_line,
+)
+
+__all__ = [
+    "AmbiguousName",
+    "NameResolutionError",
+    "Rest",
+    "TreeError",
+    "TreeFormatError",
+    "TreeSubset",
+    "UnknownName",
+    "WordTree",
+]
+
+Rest = Literal["none", "only_child", "all"]
+IntTable: TypeAlias = npt.NDArray[np.int32]
+
+
+class TreeSubset(NamedTuple):
+    """A part of a tree, and where its nodes came from, so that weights can follow.
+
+    Attributes
+    ----------
+    tree : WordTree
+    old_to_new : tuple of int
+        For each node of the whole tree its node in `tree`, -1 where it was dropped.
+    """
+
+    tree: WordTree
+    old_to_new: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class WordTree:
+    """A tree of concepts.
+
+    Wherever a method takes a node it also takes a name, which it resolves as `node` does.
+
+    Parameters
+    ----------
+    wnids : tuple of str, length K
+        Unique ids without white space: WordNet 3.0 ids such as ``'n02958343'``, or a user's own.
+    names : tuple of str, length K
+        Display names, one line each. They may repeat.
+    parents : tuple of int, length K
+        ``parents[i] < i``; -1 for a top node. The children of a node are contiguous.
+    synsets : tuple of (str or None), length K or 0
+        Synset names such as ``'car.n.01'``; ``()`` is read as None for every node.
+    lemmas : tuple of tuples of str, length K or 0
+        Further names of each node; ``()`` is read as none for every node.
+    rest : {"none", "only_child", "all"}
+        Which sibling groups have a rest alternative: none (darknet's trees), those of one member (which would be
+        certain otherwise: every car a taxi), or all.
+    label_maps : mapping of str to mapping of str to int
+        For each source of labels, its class names as it writes them, in its order, and their nodes.
+    root : str, optional
+        The implied root, e.g. ``'physical_entity.n.01'``; it is not a node.
+    notes : mapping
+        Where the tree comes from, as JSON values.
+
+    Raises
+    ------
+    TreeError
+        If the columns do not make a tree; the message names the first wrong node.
+
+    Examples
+    --------
+    >>> tree = WordTree(
+    ...     wnids=("n02084071", "n02121620", "n02092468"), names=("dog", "cat", "terrier"), parents=(-1, -1, 0)
+    ... )
+    >>> len(tree), tree.node("terrier"), tree.path("terrier")
+    (3, 2, (0, 2))
+    """
+
+    wnids: tuple[str, ...]
+    names: tuple[str, ...]
+    parents: tuple[int, ...]
+    synsets: tuple[str | None, ...] = ()
+    lemmas: tuple[tuple[str, ...], ...] = ()
+    rest: Rest = "none"
+    label_maps: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    root: str | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = len(self.wnids)
+        if count == 0:
+            raise TreeError("a tree needs at least one node")
+        object.__setattr__(self, "synsets", self.synsets or (None,) * count)
+        object.__setattr__(self, "lemmas", self.lemmas or ((),) * count)
+        for key in ("wnids", "names", "parents", "synsets", "lemmas"):
+            column = tuple(getattr(self, key))
+            if len(column) != count:
+                raise TreeError(f"{key} has {len(column)} entries for {count} nodes")
+            object.__setattr__(self, key, column)
+        if str in set(map(type, self.lemmas)):
+            raise TreeError("lemmas holds a string; it must hold one sequence of strings for each node")
+        object.__setattr__(self, "lemmas", tuple(map(tuple, self.lemmas)))
+        object.__setattr__(self, "parents", as_ints(self.parents))
+        object.__setattr__(self, "label_maps", {name: dict(classes) for name, classes in self.label_maps.items()})
+        object.__setattr__(self, "notes", as_json(self.notes))
+        if self.rest not in get_args(Rest):
+            raise TreeError(f"rest is {self.rest!r}; it must be one of {', '.join(get_args(Rest))}")
+        if self.root is not None and not is_line(self.root):
+            raise TreeError(f"root is {self.root!r}; it must be the name of a synset, or None")
+        fault = first_structure_fault(self.wnids, self.parents)
+        fault = fault or first_name_fault(self.names, self.synsets, self.lemmas)
+        if fault is not None:
+            raise TreeError(f"node {fault.node}: {fault.message}")
+        if message := first_label_fault(self.label_maps, count):
+            raise TreeError(message)
+
+    # ------------------------------------------------------------------------------------------------ as a value
+
+    def __len__(self) -> int:
+        return len(self.wnids)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, WordTree):
+            return NotImplemented
+        return self._content == other._content
+
+    def __hash__(self) -> int:
+        # From the digest, not from str's hash: that one differs between processes, and `digest` may be pickled.
+        return int(self.digest[:15], 16)
+
+    def __reduce__(self) -> tuple[type[WordTree], tuple[object, ...]]:
+        # The columns alone: the cached tables are cheaper to make again than to send to every worker.
+        return type(self), tuple(getattr(self, column.name) for column in fields(self))
+
+    def __repr__(self) -> str:
+        return f"<WordTree: {len(self)} nodes, {len(self.leaves)} leaves, {len(self.group_sizes)} sibling groups>"
+
+    @property
+    def _content(self) -> tuple[object, ...]:
+        # The order of a source's classes is its class index, which comparing dicts would not see.
+        maps = {source: tuple(classes.items()) for source, classes in self.label_maps.items()}
+        columns = (self.wnids, self.names, self.parents, self.synsets, self.lemmas)
+        return (*columns, self.rest, maps, self.root, self.notes)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of ids, parents and `rest`: equal if and only if a head's logits mean the same."""
+        return hashlib.sha256(json.dumps([self.wnids, self.parents, self.rest]).encode()).hexdigest()
+
+    # ---------------------------------------------------------------------------------------------------- queries
+
+    def node(self, name: str | int) -> int:
+        """Return the node that a name stands for.
+
+        Tried in this order, ignoring case and reading underscores as spaces: wnid; synset name; class name of a
+        source in `label_maps`; display name; lemma. The first of these that knows the name decides.
+
+        Raises
+        ------
+        UnknownName
+            If nothing is called so (names spelled alike are listed), or the number is no node.
+        AmbiguousName
+            If several nodes are; each is listed as `describe` shows it.
+
+        Examples
+        --------
+        >>> tree = WordTree(("n02127808", "n10218831"), ("lion", "lion"), (-1, -1), ("lion.n.01", "lion.n.02"))
+        >>> tree.node("Lion.n.02")
+        1
+        >>> tree.node("lion")
+        Traceback (most recent call last):
+        wordtree.errors.AmbiguousName: 'lion' is the name of 2 nodes; use the id or the synset name of one:
+          lion.n.01 (n02127808): lion
+          lion.n.02 (n10218831): lion
+        """
+        if isinstance(name, str):
+            found = self._names.find(name)
+            if len(found) == 1:
+                return found[0]
+            if found:
+                listed = "".join(f"\n  {self.describe(node)}" for node in found)
+                raise AmbiguousName(
+                    f"{name!r} is the name of {len(found)} nodes; use the id or the synset name of one:{listed}", found
+                )
+            close = self._names.close_matches(name)
+            hint = f"; close to it: {', '.join(close)}" if close else ""
+            raise UnknownName(f"{name!r} is no name in this tree of {len(self)} nodes{hint}", close)
+        node = operator.index(name)
+        if not 0 <= node < len(self):
+            raise UnknownName(f"{node} is no node of this tree: its nodes are 0 to {len(self) - 1}")
+        return node
+
+    def path(self, node: str | int) -> tuple[int, ...]:
+        """Return the nodes from the top down to `node`, both included."""
+        step, upward = self.node(node), []
+        while step >= 0:
+            upward.append(step)
+            step = self.parents[step]
+        return tuple(reversed(upward))
+
+    def children(self, node: str | int) -> tuple[int, ...]:
+        """Return the children of `node`; empty for a leaf."""
+        group = int(self.child_group[self.node(node)])
+        return () if group < 0 else self._members(group)
+
+    def siblings(self, node: str | int) -> tuple[int, ...]:
+        """Return the other members of the node's sibling group."""
+        me = self.node(node)
+        return tuple(other for other in self._members(int(self.group_of[me])) if other != me)
+
+    def depth(self, node: str | int) -> int:
+        """Return the number of ancestors of `node`: 0 for a top node."""
+        return int(self.depths[self.node(node)])
+
+    def is_ancestor(self, ancestor: str | int, node: str | int) -> bool:
+        """Return whether `ancestor` is strictly above `node`."""
+        above, below = self.node(ancestor), self.node(node)
+        while below > above:  # a parent's number is below its child's
+            below = self.parents[below]
+            if below == above:
+                return True
+        return False
+
+    def lowest_common_ancestor(self, a: str | int, b: str | int) -> int:
+        """Return the deepest node that is `a` and `b` or above them, -1 if there is none.
+
+        Examples
+        --------
+        >>> tree = WordTree(("a", "b", "c", "d"), ("animal", "rock", "dog", "cat"), (-1, -1, 0, 0))
+        >>> tree.lowest_common_ancestor("dog", "cat"), tree.lowest_common_ancestor("dog", "rock")
+        (0, -1)
+        """
+        left, right = self.node(a), self.node(b)
+        while left != right:
+            if left > right:
+                left = self.parents[left]
+            else:
+                right = self.parents[right]
+        return left
+
+    def describe(self, node: str | int, levels: int = 3) -> str:
+        """Return one line that tells a node from its namesakes: synset, id, and the end of its path.
+
+        Parameters
+        ----------
+        levels : int
+            How many nodes of the path to show, the node itself included.
+
+        Examples
+        --------
+        >>> WordTree(("n1", "n2"), ("vehicle", "car"), (-1, 0), ("vehicle.n.01", "car.n.01")).describe("car")
+        'car.n.01 (n2): vehicle > car'
+        """
+        me = self.node(node)
+        synset = self.synsets[me]
+        label = f"{synset} ({self.wnids[me]})" if synset else self.wnids[me]
+        return f"{label}: {' > '.join(self.names[step] for step in self.path(me)[-levels:])}"
+
+    # --------------------------------------------------------------------------------------------- parts of a tree
+
+    def subtree(self, nodes: str | int | Iterable[str | int]) -> TreeSubset:
+        """Return the tree of `nodes`, everything below them, and their ancestors.
+
+        Examples
+        --------
+        >>> tree = WordTree(("a", "b", "c", "d"), ("animal", "rock", "dog", "cat"), (-1, -1, 0, 0))
+        >>> tree.subtree("animal").old_to_new
+        (0, -1, 1, 2)
+        """
+        keep = np.zeros(len(self), dtype=bool)
+        keep[self._nodes(nodes)] = True
+        for node, parent in enumerate(self.parents):
+            if parent >= 0 and keep[parent]:
+                keep[node] = True
+        return self._restricted_to(keep)
+
+    def prune(self, keep: str | int | Iterable[str | int]) -> TreeSubset:
+        """Return the tree of the nodes in `keep` and their ancestors: "only my classes".
+
+        Examples
+        --------
+        >>> tree = WordTree(("a", "b", "c", "d"), ("animal", "rock", "dog", "cat"), (-1, -1, 0, 0))
+        >>> tree.prune(["cat"]).tree.names
+        ('animal', 'cat')
+        """
+        mask = np.zeros(len(self), dtype=bool)
+        mask[self._nodes(keep)] = True
+        return self._restricted_to(mask)
+
+    # ------------------------------------------------------------------------- tables: int32 arrays, read-only
+
+    @cached_property
+    def group_of(self) -> IntTable:
+        """(K,) the sibling group of each node."""
+        parents = np.asarray(self.parents, dtype=np.int32)
+        starts = np.r_[False, parents[1:] != parents[:-1]]
+        return _frozen(np.cumsum(starts))
+
+    @cached_property
+    def group_offsets(self) -> IntTable:
+        """(G,) the first node of each sibling group."""
+        return _frozen(np.flatnonzero(np.diff(self.group_of, prepend=-1)))
+
+    @cached_property
+    def group_sizes(self) -> IntTable:
+        """(G,) the number of nodes of each sibling group, a rest alternative not counted."""
+        return _frozen(np.diff(self.group_offsets, append=len(self)))
+
+    @cached_property
+    def child_group(self) -> IntTable:
+        """(K,) the sibling group that a node's children make, -1 for a leaf."""
+        table = np.full(len(self), -1)
+        parent_of_group = np.asarray(self.parents)[self.group_offsets]
+        table[parent_of_group[1:]] = np.arange(1, len(parent_of_group))
+        return _frozen(table)
+
+    @cached_property
+    def group_has_rest(self) -> npt.NDArray[np.bool_]:
+        """(G,) bool, whether a sibling group has a rest alternative."""
+        match self.rest:
+            case "none":
+                table = np.zeros(len(self.group_sizes), dtype=bool)
+            case "only_child":
+                table = self.group_sizes == 1
+            case "all":
+                table = np.ones(len(self.group_sizes), dtype=bool)
+        table.flags.writeable = False
+        return table
+
+    @cached_property
+    def depths(self) -> IntTable:
+        """(K,) the number of ancestors of each node."""
+        depths: list[int] = []
+        for parent in self.parents:
+            depths.append(depths[parent] + 1 if parent >= 0 else 0)
+        return _frozen(np.asarray(depths))
+
+    @cached_property
+    def leaves(self) -> tuple[int, ...]:
+        """The nodes without children, in order."""
+        return tuple(np.flatnonzero(self.child_group < 0).tolist())
+
+    @property
+    def top_nodes(self) -> tuple[int, ...]:
+        """The nodes without a parent, in order."""
+        return self._members(0)
+
+    # ---------------------------------------------------------------------------------------------------- internal
+
+    @cached_property
+    def _names(self) -> NameIndex:
+        return NameIndex(self.wnids, self.names, self.synsets, self.lemmas, self.label_maps)
+
+    def _members(self, group: int) -> tuple[int, ...]:
+        first = int(self.group_offsets[group])
+        return tuple(range(first, first + int(self.group_sizes[group])))
+
+    def _nodes(self, nodes: str | int | Iterable[str | int]) -> list[int]:
+        # A string is iterable too, but means one name.
+        if isinstance(nodes, str) or not isinstance(nodes, Iterable):
+            return [self.node(nodes)]
+        return [self.node(node) for node in nodes]
+
+    def _restricted_to(self, keep: npt.NDArray[np.bool_]) -> TreeSubset:
+        """Return the tree of the nodes marked in `keep` (K,) and of their ancestors; marks those in `keep` too."""
+        for node in range(len(self) - 1, -1, -1):
+            parent = self.parents[node]
+            if parent >= 0 and keep[node]:
+                keep[parent] = True
+        if not keep.any():
+            raise TreeError("no node was named, and a tree needs at least one")
+        old = np.flatnonzero(keep).tolist()
+        old_to_new = np.where(keep, np.cumsum(keep) - 1, -1).tolist()
+        maps = {
+            source: {name: old_to_new[node] for name, node in classes.items() if keep[node]}
+            for source, classes in self.label_maps.items()
+        }
+        tree = replace(
+            self,
+            wnids=tuple(self.wnids[node] for node in old),
+            names=tuple(self.names[node] for node in old),
+            parents=tuple(old_to_new[self.parents[node]] if self.parents[node] >= 0 else -1 for node in old),
+            synsets=tuple(self.synsets[node] for node in old),
+            lemmas=tuple(self.lemmas[node] for node in old),
+            label_maps={source: classes for source, classes in maps.items() if classes},
+        )
+        return TreeSubset(tree, tuple(old_to_new))
+
+
+def _frozen(table: npt.NDArray[Any]) -> IntTable:
+    table = table.astype(np.int32)
+    table.flags.writeable = False
+    return table
