@@ -1,0 +1,174 @@
+"""What a classification image teaches under each recipe, on a net of a few boxes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from wordtree import WordTree
+from yolo9000.detection import RECIPES, RegionSpec, Target, joint_loss
+from yolo9000.detection.recipes import Recipe, find_recipe
+
+TREE = WordTree(("animal", "dog", "cat", "poodle", "pug"), ("animal", "dog", "cat", "poodle", "pug"), (-1, 0, 0, 1, 1))
+REGION = RegionSpec(priors=((1.0, 1.0), (3.0, 3.0)), num_classes=5, tree=TREE)
+H = W = 4
+NONE = torch.zeros(0, 4)
+
+
+def raw_of(entries: dict[tuple[int, int, int], dict[int, float]], objectness: float = -6.0) -> Tensor:
+    """(1, 20, 4, 4): zeros, a low objectness everywhere, and what is named by (prior, row, column) and entry."""
+    raw = torch.zeros(1, 2, 10, H, W)
+    raw[:, :, 4] = objectness
+    for (prior, row, column), values in entries.items():
+        for entry, value in values.items():
+            raw[0, prior, entry, row, column] = value
+    return raw.reshape(1, 20, H, W).requires_grad_()
+
+
+def losses(raw: Tensor, target: Target, recipe: str | Recipe) -> tuple[dict[str, float], Tensor]:
+    terms = joint_loss(raw, [target], REGION, images_seen=10**6, recipe=recipe)
+    torch.stack(list(terms.values())).sum().backward()
+    assert raw.grad is not None
+    return {k: v.item() for k, v in terms.items()}, raw.grad.reshape(2, 10, H, W)
+
+
+def touched(grad: Tensor, entries: slice | int) -> set[tuple[int, ...]]:
+    part = grad[:, entries] if isinstance(entries, int) else grad[:, entries].abs().amax(dim=1)
+    return {tuple(index) for index in part.nonzero().tolist()}
+
+
+@pytest.mark.parametrize("recipe", list(RECIPES))
+def test_a_classification_image_never_teaches_a_box(recipe: str) -> None:
+    raw = torch.randn(1, 20, H, W, requires_grad=True)
+    target = Target(torch.tensor([[0.5, 0.5, 0.2, 0.2]]), torch.tensor([2]), image_label=3)  # its box is ignored
+    terms, grad = losses(raw, target, recipe)
+    assert (grad[:, :4] == 0).all()
+    assert terms["box"] == terms["objectness"] == terms["background"] == terms["class"] == terms["prior_pull"] == 0
+    assert terms["image_class"] > 0
+
+
+def test_paper_picks_the_highest_label_probability_and_lifts_objectness_to_a_floor() -> None:
+    poodle = {5 + 0: 2.0, 5 + 1: 2.0, 5 + 3: 2.0}
+    raw = raw_of({(0, 1, 2): poodle | {4: math.log(0.1 / 0.9)}, (1, 3, 3): {4: 5.0}})
+    terms, grad = losses(raw, Target.of_image(3), "paper")
+    assert touched(grad, slice(5, 10)) == {(0, 1, 2)}
+    assert touched(grad, 4) == {(0, 1, 2)}  # nothing at the other boxes, however sure they are
+    assert terms["image_objectness"] == pytest.approx(0.5 * 5 * (0.3 - 0.1) ** 2)
+    assert grad[0, 4, 1, 2] == pytest.approx(-5 * (0.3 - 0.1) * 0.1 * 0.9)
+    above, grad = losses(raw_of({(0, 1, 2): poodle | {4: 0.0}}), Target.of_image(3), "paper")
+    assert above["image_objectness"] == 0  # one half is above the floor already
+    assert (grad[:, 4] == 0).all()
+
+
+def test_darknet_picks_objectness_times_label_and_calls_the_others_background() -> None:
+    poodle = {5 + 0: 2.0, 5 + 1: 2.0, 5 + 3: 2.0}
+    raw = raw_of({(0, 1, 2): poodle, (1, 3, 3): {4: 5.0}})
+    _, grad = losses(raw, Target.of_image(3), "darknet")
+    assert touched(grad, slice(5, 10)) == {(1, 3, 3)}
+    assert len(touched(grad, 4)) == 2 * H * W - 1
+    assert (1, 3, 3) not in touched(grad, 4)
+
+
+def test_overlap_shares_the_label_among_the_largest_confident_box_and_its_overlaps() -> None:
+    # prior 1 is 3 x 3 cells of 4 x 4; its neighbours at (1, 1) and (1, 2) overlap by 2/4; a sure small box does not win
+    sure = math.log(0.8 / 0.2)
+    raw = raw_of({(1, 1, 1): {4: sure}, (1, 2, 1): {4: math.log(0.6 / 0.4)}, (0, 3, 3): {4: math.log(0.95 / 0.05)}})
+    terms, grad = losses(raw, Target.of_image(1), "overlap")
+    assert terms["image_objectness"] == 0
+    assert (grad[:, 4] == 0).all()
+    # picked: the largest inside the image among those above 0.475; both large boxes are candidates; IoU 2/4 = .5: alone
+    assert touched(grad, slice(5, 10)) == {(1, 1, 1)} or touched(grad, slice(5, 10)) == {(1, 2, 1)}
+    big = {2: math.log(4 / 3), 3: math.log(4 / 3)}  # 4 x 4 cells: neighbours overlap by 3/5
+    raw = raw_of({(1, 1, 1): {4: sure} | big, (1, 2, 1): {4: math.log(0.6 / 0.4)} | big, (0, 3, 3): {4: 3.0}})
+    _, grad = losses(raw, Target.of_image(1), "overlap")
+    # every overlapping box of the region takes part, in proportion to its objectness; the small one does not
+    share = grad[:, 5 + 1].abs()
+    assert share[0, 3, 3] == 0
+    assert share[1, 1, 1] / share[1, 2, 1] == pytest.approx(0.8 / 0.6, rel=1e-5)
+    total = share.sum().item()
+    assert total == pytest.approx(0.5, rel=1e-5)  # the parts add up to one image: p - 1 of two equal siblings
+
+
+def test_labels_reach_the_path_and_nothing_below() -> None:
+    _, grad = losses(raw_of({}), Target.of_image(1), "paper")  # "dog": its breeds are not touched
+    assert (grad[:, 5 + 3 :] == 0).all()
+    assert touched(grad, 5 + 1) == touched(grad, 5 + 2)
+
+
+def test_regions_of_a_mosaic_each_teach_inside_themselves() -> None:
+    halves = torch.tensor([[0.25, 0.5, 0.5, 1.0], [0.75, 0.5, 0.5, 1.0]])
+    target = Target(NONE, torch.zeros(0, dtype=torch.long), regions_cxcywh=halves, region_labels=torch.tensor([3, 2]))
+    raw = raw_of({(0, 1, 3): {4: 6.0}, (0, 0, 0): {4: -5.0}})
+    for recipe in RECIPES:
+        raw.grad = None
+        terms, grad = losses(raw, target, recipe)
+        columns_of_cat = {c for _, _, c in touched(grad, slice(5, 10))}
+        assert columns_of_cat & {0, 1}
+        assert columns_of_cat & {2, 3}
+        assert terms["image_class"] == pytest.approx(math.log(2) * 2 + math.log(2), rel=1e-5)
+
+
+def test_ignored_areas_and_unlabelled_kinds_are_not_background() -> None:
+    empty = torch.zeros(0, dtype=torch.long)
+    raw = raw_of({}, objectness=0.0)
+    plain, _ = losses(raw, Target(NONE, empty), "overlap")
+    left = torch.tensor([[0.25, 0.5, 0.5, 1.0]])
+    ignoring, grad = losses(raw_of({}, objectness=0.0), Target(NONE, empty, ignore_boxes_cxcywh=left), "overlap")
+    assert ignoring["background"] < plain["background"]
+    assert {c for p, _, c in touched(grad, 4) if p == 0} == {2, 3}
+    # this source labels cats only; a box that is surely a dog is left alone, one that is surely a cat is not
+    surely = {(0, 0, 0): {5 + 1: 9.0}, (0, 0, 1): {5 + 2: 9.0}}
+    cats = Target(NONE, empty, labelled_nodes=torch.tensor([2]))
+    _, grad = losses(raw_of(surely, objectness=0.0), cats, "overlap")
+    assert (0, 0, 0) not in touched(grad, 4)
+    assert (0, 0, 1) in touched(grad, 4)
+    assert len(touched(grad, 4)) == 2 * H * W - 1
+
+
+def test_a_mixture_is_the_sum_of_its_images() -> None:
+    torch.manual_seed(0)
+    raw = torch.randn(4, 20, H, W)
+    targets = [
+        Target(torch.rand(3, 4) * 0.5 + 0.2, torch.tensor([1, 3, 4])),
+        Target.of_image(4),
+        Target(NONE, torch.zeros(0, dtype=torch.long)),
+        Target.of_image(0),
+    ]
+    for recipe in RECIPES:
+        together = joint_loss(raw, targets, REGION, images_seen=5, recipe=recipe)
+        alone = [joint_loss(raw[i : i + 1], targets[i : i + 1], REGION, images_seen=5, recipe=recipe) for i in range(4)]
+        for name, value in together.items():
+            torch.testing.assert_close(value, torch.stack([terms[name] for terms in alone]).sum())
+
+
+def test_half_precision_output_gives_a_float32_loss() -> None:
+    terms = joint_loss(torch.randn(1, 20, H, W).bfloat16(), [Target.of_image(3)], REGION, images_seen=0)
+    assert {value.dtype for value in terms.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (Target(torch.rand(1, 4), torch.tensor([5])), r"labels of image 0: 5 is outside 0\.\.4"),
+        (Target.of_image(9), r"image label of image 0: 9 is outside"),
+    ],
+)
+def test_labels_outside_the_tree_are_refused(target: Target, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        joint_loss(torch.zeros(1, 20, H, W), [target], REGION, images_seen=0)
+
+
+def test_an_image_label_needs_a_tree() -> None:
+    flat = RegionSpec(priors=REGION.priors, num_classes=5)
+    with pytest.raises(ValueError, match="needs a tree"):
+        joint_loss(torch.zeros(1, 20, H, W), [Target.of_image(3)], flat, images_seen=0)
+
+
+def test_recipes_are_found_by_name() -> None:
+    assert find_recipe("darknet").objectness == "background"
+    assert find_recipe(RECIPES["paper"]) is RECIPES["paper"]
+    with pytest.raises(ValueError, match="paper, darknet, overlap"):
+        find_recipe("yolo")

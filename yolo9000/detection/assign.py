@@ -1,0 +1,165 @@
+"""Which predicted box answers for which truth. Everything here is a target: no gradient passes.
+
+B images, A priors, H x W grid, P = A*H*W boxes of an image, M truths, T labelled regions, S boxes that share a label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from yolo9000.detection.boxes import cxcywh_to_xyxy, intersection, iou
+from yolo9000.detection.recipes import Recipe
+from yolo9000.models.region import RegionSpec
+
+MAX_SHARING = 32
+"""At most this many boxes share one image label; the lightest of a larger group would hardly count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """Truths of detection images -> boxes (YOLO9000 paper, section 2; darknet's region layer)."""
+
+    box: Tensor  # (B, M) flat index over the whole batch; 0 where there is no truth
+    valid: Tensor  # (B, M) bool: a truth stands here
+    wins: Tensor  # (B, M) bool: and no later truth took the same box
+    later_at_same_box: Tensor  # (B, M, M) bool: [b, m, n]: n is a later truth at the box of m
+    raw_target: Tensor  # (B, M, 4) sigmoid(tx), sigmoid(ty), tw, th that would predict the truth
+    iou: Tensor  # (B, M) IoU of the predicted box with its truth
+    is_background: Tensor  # (B, P) bool: box that overlaps no truth by more than region.thresh, nor an ignored area
+
+
+@torch.no_grad()
+def assign_boxes(
+    raw_boxes: Tensor,
+    predicted_cxcywh: Tensor,
+    boxes_cxcywh: Tensor,
+    labels: Tensor,
+    ignore_boxes_cxcywh: Tensor,
+    region: RegionSpec,
+) -> Assignment:
+    """Assign every truth to one box: the cell of its centre, the prior (or prediction) nearest in shape.
+
+    Parameters
+    ----------
+    raw_boxes, predicted_cxcywh
+        (B, A, H, W, 4) tx ty tw th, and the relative boxes that they stand for.
+    boxes_cxcywh, labels
+        (B, M, 4) and (B, M); a label of -1, or a box of no size, is no truth.
+    ignore_boxes_cxcywh
+        (B, I, 4): a predicted box that lies in one by more than half of its area is no background.
+    """
+    b, a, h, w, _ = raw_boxes.shape
+    boxes = boxes_cxcywh.to(raw_boxes.dtype)
+    valid = (labels >= 0) & (boxes[..., 2] > 0) & (boxes[..., 3] > 0)
+    priors = torch.tensor(region.priors, device=boxes.device, dtype=boxes.dtype)
+
+    grid = torch.tensor([w, h], device=boxes.device, dtype=boxes.dtype)
+    position = boxes[..., :2] * grid
+    # a centre on the right or lower border belongs to the last cell
+    cell = torch.minimum(position.floor().clamp(min=0), grid - 1)
+    column, row = cell[..., 0].long(), cell[..., 1].long()
+    image = torch.arange(b, device=boxes.device)[:, None]
+
+    if region.bias_match:
+        shapes = (priors / grid).expand(b, boxes.shape[1], a, 2)
+    else:
+        shapes = predicted_cxcywh[image, :, row, column, 2:]  # (B, M, A, 2)
+    zero = torch.zeros_like(shapes)
+    truth_shape = boxes[..., None, 2:].expand_as(shapes)
+    prior = iou(torch.cat([zero, shapes], -1), torch.cat([zero, truth_shape], -1)).argmax(dim=-1)  # the first of equals
+
+    in_image = (prior * h + row) * w + column
+    in_image = torch.where(valid, in_image, torch.zeros_like(in_image))
+    size = torch.where(valid[..., None], boxes[..., 2:], torch.ones_like(boxes[..., 2:]))
+    raw_target = torch.cat([position - cell, torch.log(size * grid / priors[prior])], dim=-1)
+
+    flat = predicted_cxcywh.reshape(b, a * h * w, 4)
+    at_truth = flat.gather(1, in_image[..., None].expand(-1, -1, 4))
+    order = torch.arange(boxes.shape[1], device=boxes.device)
+    same = (in_image[:, :, None] == in_image[:, None, :]) & valid[:, :, None] & valid[:, None, :]
+    later = same & (order[None, :] > order[:, None])
+
+    is_background = torch.ones(flat.shape[:2], dtype=torch.bool, device=flat.device)
+    if boxes.shape[1]:
+        overlap = iou(flat[:, :, None], boxes[:, None]).masked_fill(~valid[:, None], 0)
+        is_background = overlap.amax(dim=-1) <= region.thresh
+    if ignore_boxes_cxcywh.shape[1]:
+        shared = intersection(flat[:, :, None], ignore_boxes_cxcywh.to(flat.dtype)[:, None]).amax(dim=-1)
+        is_background = is_background & (shared <= 0.5 * flat[..., 2] * flat[..., 3])
+    return Assignment(
+        box=in_image + image * (a * h * w),
+        valid=valid,
+        wins=valid & ~later.any(dim=-1),
+        later_at_same_box=later,
+        raw_target=raw_target,
+        iou=iou(at_truth, boxes),
+        is_background=is_background,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionPick:
+    """Labelled regions of classification images -> boxes that take the label."""
+
+    picked: Tensor  # (T,) index among the P boxes of the image
+    box: Tensor  # (T, S) flat index over the whole batch
+    part: Tensor  # (T, S) share of the loss; adds up to 1
+
+
+@torch.no_grad()
+def pick_boxes(
+    predicted_cxcywh: Tensor,
+    objectness: Tensor,
+    label_log_prob: Tensor | None,
+    images: Tensor,
+    regions_cxcywh: Tensor,
+    recipe: Recipe,
+) -> RegionPick:
+    """Pick the boxes that a region's label is taught at.
+
+    Parameters
+    ----------
+    predicted_cxcywh, objectness
+        (B, P, 4) relative boxes and (B, P) raw objectness logits.
+    label_log_prob
+        (T, P) log P(label of the region) at every box of its image; None if the recipe does not need it.
+    images, regions_cxcywh
+        (T,) image of each region and (T, 4) its rectangle: boxes with their centre inside are candidates.
+    """
+    boxes = predicted_cxcywh[images]  # (T, P, 4)
+    log_objectness = torch.nn.functional.logsigmoid(objectness[images])
+    corners = cxcywh_to_xyxy(regions_cxcywh.to(boxes.dtype))[:, None]  # (T, 1, 4)
+    centres = boxes[..., :2]
+    inside = ((centres >= corners[..., :2]) & (centres <= corners[..., 2:])).all(dim=-1)
+    inside = inside | ~inside.any(dim=-1, keepdim=True)  # a region smaller than a cell may hold no centre at all
+    nowhere = torch.full_like(log_objectness, -torch.inf)
+
+    match recipe.pick:
+        case "label":
+            assert label_log_prob is not None
+            score = label_log_prob
+        case "objectness_label":
+            assert label_log_prob is not None
+            score = label_log_prob + log_objectness
+        case "largest_confident":
+            candidate = torch.where(inside, log_objectness, nowhere)
+            confident = candidate.exp() > 0.5 * candidate.amax(dim=-1, keepdim=True).exp()
+            clipped = intersection(boxes, regions_cxcywh.to(boxes.dtype)[:, None])
+            score = torch.where(confident, clipped, nowhere)
+    picked = torch.where(inside, score, nowhere).argmax(dim=-1)
+
+    boxes_of_image = boxes.shape[1]
+    first = images * boxes_of_image
+    if recipe.spread == "picked":
+        return RegionPick(picked=picked, box=(first + picked)[:, None], part=torch.ones_like(boxes[:, :1, 0]))
+    seed = boxes.gather(1, picked[:, None, None].expand(-1, 1, 4))
+    shares = inside & (iou(boxes, seed) > 0.5)
+    shares = shares | (torch.arange(boxes_of_image, device=boxes.device) == picked[:, None])
+    weight = log_objectness.exp() if recipe.weighting == "objectness" else torch.ones_like(log_objectness)
+    weight = torch.where(shares, weight, torch.zeros_like(weight))
+    heaviest = weight.topk(min(MAX_SHARING, boxes_of_image), dim=-1)
+    part = heaviest.values / heaviest.values.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
+    return RegionPick(picked=picked, box=first[:, None] + heaviest.indices, part=part)

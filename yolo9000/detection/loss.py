@@ -1,0 +1,238 @@
+"""The joint loss of detection and classification images over one tree (YOLO9000 paper, section 4; darknet).
+
+Pure functions of the net's output and the targets. Terms are *sums over the batch*, as darknet's; divide by the full
+batch size for a step. Their gradients are darknet's: squared errors carry a factor of one half, class terms are
+cross-entropies.
+
+B images, A priors, H x W grid, P = A*H*W boxes of an image, M truths, T labelled regions, S boxes that share a label,
+C columns on a path, D levels, K nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wordtree.softmax import PathColumns, level_log_conditionals, log_probs, path_columns
+from yolo9000.datasets.sample import Target
+from yolo9000.detection.assign import Assignment, assign_boxes, pick_boxes
+from yolo9000.detection.boxes import predicted_boxes
+from yolo9000.detection.recipes import Recipe, find_recipe
+from yolo9000.detection.targets import PackedTargets, pack_targets
+from yolo9000.models.region import RegionSpec
+from yolo9000.models.tree_head import DenseRegionOutput, RegionOutput
+
+PRIOR_PULL_SCALE = 0.01  # darknet, region_layer.c: the first 12,800 images
+OBJECTNESS_FLOOR = 0.3  # paper, section 4: a classified box is assumed to overlap its truth by at least .3 IoU
+CONFIDENTLY_UNLABELLED = 0.5  # a box is no background if it more probably shows what its source does not label
+
+
+def joint_loss(
+    output: RegionOutput | Tensor,
+    targets: Sequence[Target],
+    region: RegionSpec,
+    *,
+    images_seen: int,
+    recipe: str | Recipe = "overlap",
+) -> dict[str, Tensor]:
+    """Named loss terms of a batch of detection and classification images, summed over the batch.
+
+    Parameters
+    ----------
+    output
+        The net's output, or darknet's dense array (B, A*(5+K), H, W).
+    targets
+        One for each image. One with an image label (or labelled regions) is a classification image: it never gives a
+        box loss, and its boxes, if any, are ignored.
+    region
+        Priors, classes and scales.
+    images_seen
+        Images seen so far, this batch included. Below ``region.prior_pull_images`` every box of a detection image is
+        pulled to its prior.
+    recipe
+        What a classification image teaches: a name of :data:`RECIPES`, or a :class:`Recipe`.
+
+    Returns
+    -------
+    dict[str, Tensor]
+        Scalars, always the same keys: ``box`` (assigned boxes), ``prior_pull``, ``objectness`` (assigned boxes),
+        ``background`` (all others of detection images), ``class`` (assigned boxes, along the label's path, nothing
+        below the label), ``image_class`` and ``image_objectness`` (classification images).
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a label is out of range, or an image label comes without a tree.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from yolo9000.datasets.sample import Target
+    >>> from yolo9000.models import RegionSpec
+    >>> region = RegionSpec(priors=((1.0, 1.0),), num_classes=3)
+    >>> truth = Target(torch.tensor([[0.5, 0.5, 0.25, 0.25]]), torch.tensor([2]))
+    >>> terms = joint_loss(torch.zeros(1, 8, 4, 4), [truth], region, images_seen=64_000)
+    >>> round(terms["class"].item(), 4)  # ln 3: three classes, all equally likely
+    1.0986
+    """
+    chosen = find_recipe(recipe)
+    if isinstance(output, Tensor):
+        if output.shape[1] != region.channels:
+            raise ValueError(f"output has {output.shape[1]} channels, the region needs {region.channels}")
+        output = DenseRegionOutput(output, region.num_priors)
+    raw_boxes, raw_objectness = _full_precision(output.boxes), _full_precision(output.objectness)
+    b = raw_boxes.shape[0]
+    if len(targets) != b:
+        raise ValueError(f"{len(targets)} targets for {b} images")
+    packed = pack_targets(targets, region, raw_boxes.device)
+    priors = torch.tensor(region.priors, device=raw_boxes.device, dtype=raw_boxes.dtype)
+    predicted = predicted_boxes(raw_boxes, priors)
+    assignment = assign_boxes(
+        raw_boxes.detach(), predicted.detach(), packed.boxes_cxcywh, packed.labels, packed.ignore_boxes_cxcywh, region
+    )
+    box_terms = _box_terms(raw_boxes, packed, assignment, region, pull=images_seen < region.prior_pull_images)
+    objectness = raw_objectness.reshape(b, -1)
+    is_background = assignment.is_background
+    if packed.unlabelled is not None:
+        is_background = is_background & ~_shows_unlabelled(output, packed.unlabelled, region, b)
+    return {
+        **box_terms,
+        **_objectness_terms(objectness, packed, assignment, is_background, region),
+        "class": _class_term(output, packed, assignment, region),
+        **_classification_terms(output, predicted.detach().reshape(b, -1, 4), objectness, packed, region, chosen),
+    }
+
+
+def _full_precision(x: Tensor) -> Tensor:
+    """float32 whatever autocast made of it; float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _box_terms(
+    raw_boxes: Tensor, packed: PackedTargets, assignment: Assignment, region: RegionSpec, *, pull: bool
+) -> dict[str, Tensor]:
+    """Squared errors on sigmoid(tx), sigmoid(ty), tw, th of the assigned boxes, weight 2 - w*h (darknet)."""
+    b = raw_boxes.shape[0]
+    xy, wh = raw_boxes[..., :2].sigmoid(), raw_boxes[..., 2:]
+    predicted = torch.cat([xy, wh], dim=-1).reshape(-1, 4)
+    area = (packed.boxes_cxcywh[..., 2] * packed.boxes_cxcywh[..., 3]).to(predicted.dtype)
+    scale = region.coord_scale * (2 - area) * assignment.wins
+    # a double `where`, for the box of a truth that is none may be anything
+    error = torch.where(assignment.wins[..., None], assignment.raw_target - predicted[assignment.box], 0.0)
+    terms = {"box": (0.5 * scale[..., None] * error.square()).sum()}
+    if not pull:
+        return terms | {"prior_pull": terms["box"].new_zeros(())}
+    rest = torch.tensor([0.5, 0.5, 0.0, 0.0], device=predicted.device, dtype=predicted.dtype)
+    free = ~_at_boxes(assignment, assignment.wins, predicted.shape[0]).reshape(b, -1) & packed.is_detection[:, None]
+    pulled = (rest - predicted).square().sum(dim=-1).reshape(b, -1)
+    return terms | {"prior_pull": (0.5 * PRIOR_PULL_SCALE * pulled * free).sum()}
+
+
+def _at_boxes(assignment: Assignment, value: Tensor, count: int) -> Tensor:
+    """Write one value a winning truth (B, M) to its box: -> (count,), zero elsewhere."""
+    slot = torch.where(assignment.wins, assignment.box, count)  # losers write to one slot too many, which is cut off
+    return value.new_zeros(count + 1).scatter(0, slot.flatten(), value.flatten())[:count]
+
+
+def _objectness_terms(
+    objectness: Tensor, packed: PackedTargets, assignment: Assignment, is_background: Tensor, region: RegionSpec
+) -> dict[str, Tensor]:
+    """Assigned boxes are pulled to their IoU (or 1), the others to 0, unless they overlap a truth (darknet)."""
+    goal = assignment.iou if region.rescore else torch.ones_like(assignment.iou)
+    probability = objectness.sigmoid()
+    goal_of_box = _at_boxes(assignment, goal, objectness.numel()).reshape(objectness.shape)
+    assigned = _at_boxes(assignment, assignment.wins, objectness.numel()).reshape(objectness.shape)
+    positive = assigned * (goal_of_box - probability).square()
+    background = is_background & ~assigned & packed.is_detection[:, None]
+    return {
+        "objectness": 0.5 * region.object_scale * positive.sum(),
+        "background": 0.5 * region.noobject_scale * (background * probability.square()).sum(),
+    }
+
+
+@torch.no_grad()
+def _shows_unlabelled(output: RegionOutput, unlabelled: Tensor, region: RegionSpec, b: int) -> Tensor:
+    """(B, P) bool: the box more probably shows something that the image's source does not label."""
+    per_image = output.objectness.shape[1:].numel()
+    boxes = torch.arange(b * per_image, device=unlabelled.device)
+    logits = _full_precision(output.class_logits_rows(boxes))
+    if region.tree is not None:
+        probability = log_probs(logits, region.tree).exp()
+    else:
+        probability = logits.softmax(dim=-1) if region.softmax else logits.sigmoid()
+    elsewhere = (probability.reshape(b, per_image, -1) * unlabelled[:, None]).sum(dim=-1)
+    return elsewhere > CONFIDENTLY_UNLABELLED
+
+
+def _class_term(output: RegionOutput, packed: PackedTargets, assignment: Assignment, region: RegionSpec) -> Tensor:
+    """Class loss of the assigned boxes; where two truths share a box, the later one replaces what both would teach."""
+    if region.tree is not None:
+        path = path_columns(torch.where(assignment.valid, packed.labels, -1), region.tree, packed.box_width)
+        flat = assignment.box.flatten()
+        logits = _full_precision(output.class_logits(flat, path.columns.flatten(0, 1))).reshape(path.columns.shape)
+        log_conditional = level_log_conditionals(logits, path)
+        # of two truths at a box the later one wins in the sibling groups that are on both paths; a group has one depth
+        kept = [
+            ~(assignment.later_at_same_box & (group[:, :, None] == group[:, None, :])).any(dim=-1)
+            for group in path.level_group.unbind(dim=-1)
+        ]
+        return -region.class_scale * (log_conditional * torch.stack(kept, dim=-1)).sum()
+    rows = _full_precision(output.class_logits_rows(assignment.box.flatten())).unflatten(0, assignment.box.shape)
+    one_hot = F.one_hot(packed.labels.clamp(min=0), region.num_classes).to(rows.dtype)
+    if region.softmax:
+        loss = -(rows.log_softmax(dim=-1) * one_hot).sum(dim=-1)
+    else:  # several truths at one box are several labels of it
+        earlier = assignment.later_at_same_box.transpose(1, 2).to(rows.dtype)
+        every_label = (one_hot + earlier @ one_hot).clamp(max=1)
+        loss = F.binary_cross_entropy_with_logits(rows, every_label, reduction="none").sum(dim=-1)
+    return region.class_scale * torch.where(assignment.wins, loss, 0.0).sum()
+
+
+def _classification_terms(
+    output: RegionOutput,
+    predicted_cxcywh: Tensor,
+    objectness: Tensor,
+    packed: PackedTargets,
+    region: RegionSpec,
+    recipe: Recipe,
+) -> dict[str, Tensor]:
+    """What the labelled regions of classification images teach: class, and by recipe objectness; never a box."""
+    nothing = objectness.new_zeros(())
+    if region.tree is None or not len(packed.region_images):
+        return {"image_class": nothing, "image_objectness": nothing}
+    images = packed.region_images
+    path = path_columns(packed.region_labels, region.tree, packed.region_width)
+    label_log_prob = None
+    if recipe.pick != "largest_confident":
+        with torch.no_grad():
+            logits = _full_precision(output.class_logits_of_images(images, path.columns))
+            label_log_prob = level_log_conditionals(logits, _stretch(path, logits.shape[1])).sum(dim=-1)
+    pick = pick_boxes(predicted_cxcywh, objectness.detach(), label_log_prob, images, packed.regions_cxcywh, recipe)
+    shared = _stretch(path, pick.box.shape[1])
+    logits = _full_precision(output.class_logits(pick.box.flatten(), shared.columns.flatten(0, 1)))
+    nll = -level_log_conditionals(logits.reshape(shared.columns.shape), shared).sum(dim=-1)  # (T, S)
+    terms = {"image_class": recipe.class_weight * region.class_scale * (pick.part * nll).sum()}
+
+    probability = objectness.sigmoid()
+    match recipe.objectness:
+        case "none":
+            image_objectness = nothing
+        case "floor":
+            at_pick = probability[images, pick.picked]
+            image_objectness = 0.5 * region.object_scale * (OBJECTNESS_FLOOR - at_pick).clamp(min=0).square().sum()
+        case "background":
+            chosen = torch.zeros_like(objectness, dtype=torch.bool)
+            chosen = chosen.index_put((images, pick.picked), torch.ones_like(images, dtype=torch.bool))
+            others = ~chosen & ~packed.is_detection[:, None]
+            image_objectness = 0.5 * region.noobject_scale * (others * probability.square()).sum()
+    return terms | {"image_objectness": image_objectness}
+
+
+def _stretch(path: PathColumns, boxes: int) -> PathColumns:
+    """The path of each region, for every one of its boxes: (T, ...) -> (T, boxes, ...)."""
+    return PathColumns(
+        **{name: value[:, None].expand(-1, boxes, *value.shape[1:]) for name, value in vars(path).items()}
+    )

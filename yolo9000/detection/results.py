@@ -1,0 +1,74 @@
+"""What was found in one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from wordtree import WordTree
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detections:
+    """N boxes of one image, best score first.
+
+    Parameters
+    ----------
+    boxes_cxcywh
+        (N, 4), relative to the network's input; ``Placement.to_image`` brings them back to pixels of the image.
+    scores
+        (N,) objectness * P(node).
+    nodes
+        (N,) tree node, or class without a tree.
+    objectness
+        (N,) how sure the net is that there is a thing.
+    probabilities
+        (N,) P(node), given that there is a thing.
+    paths
+        For every box P of each node on the path to its label, from the top; None for flat classes.
+    """
+
+    boxes_cxcywh: Tensor
+    scores: Tensor
+    nodes: Tensor
+    objectness: Tensor
+    probabilities: Tensor
+    paths: tuple[tuple[float, ...], ...] | None = None
+
+    def __len__(self) -> int:
+        return int(self.scores.shape[0])
+
+    def to_json(self, tree: WordTree | None, boxes_xyxy: Tensor) -> list[dict[str, Any]]:
+        """Plain values for a JSON file: one dict a box, with the whole path and its probabilities.
+
+        Parameters
+        ----------
+        tree
+            Gives ids and names; without one only class numbers are written.
+        boxes_xyxy
+            (N, 4) in the unit the file shall have, as a rule pixels of the image.
+        """
+        found = []
+        for i, node in enumerate(self.nodes.tolist()):
+            entry: dict[str, Any] = {
+                "box_xyxy": [round(value, 2) for value in boxes_xyxy[i].tolist()],
+                "score": round(float(self.scores[i]), 6),
+                "objectness": round(float(self.objectness[i]), 6),
+                "node": node,
+                "probability": round(float(self.probabilities[i]), 6),
+            }
+            if tree is not None:
+                path = tree.path(node)
+                probabilities = self.paths[i] if self.paths is not None else (None,) * len(path)
+                entry |= {
+                    "id": tree.wnids[node],
+                    "name": tree.names[node],
+                    "path": [
+                        {"id": tree.wnids[n], "name": tree.names[n], "probability": p and round(p, 6)}
+                        for n, p in zip(path, probabilities, strict=True)
+                    ],
+                }
+            found.append(entry)
+        return found

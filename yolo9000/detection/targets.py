@@ -1,0 +1,140 @@
+"""Targets of a batch, packed into tensors of fixed shape, so that the loss needs no loop over images or boxes.
+
+B images, M truths of the fullest image, I ignored boxes, T labelled regions, K nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn.utils.rnn import pad_sequence
+
+from wordtree.softmax import path_width
+from yolo9000.datasets.sample import Target
+from yolo9000.models.region import RegionSpec
+
+WHOLE_IMAGE = (0.5, 0.5, 1.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedTargets:
+    """Targets of B images as tensors on the device of the net's output."""
+
+    boxes_cxcywh: Tensor  # (B, M, 4), padded with zeros
+    labels: Tensor  # (B, M) class or tree node, after the region's map; -1 where there is no truth
+    ignore_boxes_cxcywh: Tensor  # (B, I, 4), padded with zeros
+    is_detection: Tensor  # (B,) bool: an image with an image label is not
+    region_images: Tensor  # (T,) image of each labelled region
+    region_labels: Tensor  # (T,) node
+    regions_cxcywh: Tensor  # (T, 4)
+    unlabelled: Tensor | None  # (B, K) bool: highest nodes outside what the image's source labels; None: no such image
+    box_width: int | None  # columns that the widest path of a box label needs; None: not known on the host
+    region_width: int | None  # the same for the region labels
+
+
+def readable(tensor: Tensor) -> bool:
+    """Whether the host may look at the values without making a device wait."""
+    return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor)
+
+
+@lru_cache(maxsize=64)
+def _outside(region: RegionSpec, labelled: tuple[int, ...]) -> Tensor:
+    """(K,) bool: the highest nodes that neither contain nor lie under a labelled node.
+
+    They exclude each other, so their probabilities add up to that of "something that this source does not label".
+    """
+    inside = torch.zeros(region.num_classes, dtype=torch.bool)
+    inside[list(labelled)] = True
+    tree = region.tree
+    if tree is None:
+        return ~inside
+    above = torch.zeros_like(inside)
+    for node in labelled:
+        above[list(tree.path(node))] = True
+    # parents come before their children, so one pass settles everything under a labelled node
+    outside = torch.zeros_like(inside)
+    for node, parent in enumerate(tree.parents):
+        if parent >= 0 and inside[parent]:
+            inside[node] = True
+        outside[node] = not inside[node] and not above[node] and (parent < 0 or bool(above[parent]))
+    return outside
+
+
+def _check_labels(name: str, labels: Tensor, count: int) -> None:
+    if labels.numel() and readable(labels):
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= count:
+            raise ValueError(f"{name}: {low if low < 0 else high} is outside 0..{count - 1}")
+
+
+def _width(region: RegionSpec, labels: Tensor) -> int | None:
+    if region.tree is None or not labels.numel() or not readable(labels):
+        return None
+    return path_width(region.tree, labels[labels >= 0].tolist())
+
+
+def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.device) -> PackedTargets:
+    """Pack the targets of a batch and bring them to the device.
+
+    Box labels go through ``region.map`` if there is one; image and region labels are nodes already and never do.
+
+    Raises
+    ------
+    ValueError
+        If a label is outside the classes, or an image label comes without a tree.
+    """
+    box_labels, boxes, ignored, images, nodes, rectangles, is_detection = [], [], [], [], [], [], []
+    table = None if region.map is None else torch.tensor(region.map)
+    for number, target in enumerate(targets):
+        weak = target.is_classification
+        is_detection.append(not weak)
+        empty = target.boxes_cxcywh.new_zeros((0, 4), dtype=torch.float32)
+        labels = target.labels[:0] if weak else target.labels
+        _check_labels(f"labels of image {number}", labels, region.num_classes if table is None else len(table))
+        box_labels.append(labels if table is None else table.to(labels.device)[labels])
+        boxes.append(empty if weak else target.boxes_cxcywh)
+        ignored.append(empty if weak or target.ignore_boxes_cxcywh is None else target.ignore_boxes_cxcywh)
+        if not weak:
+            continue
+        if region.tree is None:
+            raise ValueError(f"image {number} has an image label, which needs a tree; the region has none")
+        if target.image_label is not None:
+            images.append(number)
+            nodes.append(torch.tensor([int(target.image_label)]))
+            rectangles.append(torch.tensor([WHOLE_IMAGE]))
+        elif target.regions_cxcywh is not None and target.region_labels is not None:
+            images.extend([number] * len(target.region_labels))
+            nodes.append(target.region_labels)
+            rectangles.append(target.regions_cxcywh)
+        _check_labels(f"image label of image {number}", nodes[-1], region.num_classes)
+    labels = pad_sequence(box_labels, batch_first=True, padding_value=-1)
+    region_labels = torch.cat(nodes) if nodes else torch.zeros(0, dtype=torch.long)
+    unlabelled = None
+    if any(t.labelled_nodes is not None and not t.is_classification for t in targets):
+        nothing = torch.zeros(region.num_classes, dtype=torch.bool)
+        rows = [
+            nothing if t.labelled_nodes is None else _outside(region, tuple(sorted(t.labelled_nodes.tolist())))
+            for t in targets
+        ]
+        unlabelled = torch.stack(rows).to(device, non_blocking=True)
+
+    def move(tensor: Tensor) -> Tensor:
+        return tensor.to(device, non_blocking=True)
+
+    return PackedTargets(
+        boxes_cxcywh=move(pad_sequence(boxes, batch_first=True)),
+        labels=move(labels),
+        ignore_boxes_cxcywh=move(pad_sequence(ignored, batch_first=True)),
+        is_detection=move(torch.tensor(is_detection)),
+        region_images=move(torch.tensor(images, dtype=torch.long)),
+        region_labels=move(region_labels),
+        regions_cxcywh=move(torch.cat(rectangles) if rectangles else torch.zeros(0, 4)),
+        unlabelled=unlabelled,
+        box_width=_width(region, labels),
+        region_width=_width(region, region_labels),
+    )

@@ -1,0 +1,89 @@
+"""Darknet-19: the backbone of YOLOv2 and YOLO9000, at any width."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from torch import Tensor, nn
+
+# (output channels, kernel size) of the 18 convolutions before the classifier, "M" = 2x2 max pooling (paper, table 6).
+DARKNET19: tuple[tuple[int, int] | Literal["M"], ...] = (
+    (32, 3), "M",
+    (64, 3), "M",
+    (128, 3), (64, 1), (128, 3), "M",
+    (256, 3), (128, 1), (256, 3), "M",
+    (512, 3), (256, 1), (512, 3), (256, 1), (512, 3), "M",
+    (1024, 3), (512, 1), (1024, 3), (512, 1), (1024, 3),
+)  # fmt: skip
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channels of a net of relative width: a multiple of 8, at least 8; width 1 changes nothing.
+
+    Examples
+    --------
+    >>> scaled(1024, 1.0), scaled(32, 0.25), scaled(64, 0.3)
+    (1024, 8, 24)
+    """
+    return channels if width == 1.0 else max(8, 8 * math.ceil(channels * width / 8 - 1e-9))
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution without bias, batch norm, leaky ReLU of slope 0.1: (B, C_in, H, W) -> (B, C_out, H, W).
+
+    Batch norm uses eps 1e-5 and, unless told otherwise, darknet's momentum 0.01 (new = .99 old + .01 batch).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, size: int, momentum: float = 0.01) -> None:
+        conv = nn.Conv2d(in_channels, out_channels, size, padding=size // 2, bias=False)
+        nn.init.normal_(conv.weight, std=math.sqrt(2 / (size * size * in_channels)))  # He et al., as darknet
+        super().__init__(conv, nn.BatchNorm2d(out_channels, eps=1e-5, momentum=momentum), nn.LeakyReLU(0.1))
+
+
+class Darknet19(nn.Module):
+    """The 18 convolutions of Darknet-19, in two stages so that a passthrough can tap the finer one.
+
+    Parameters
+    ----------
+    width
+        Relative number of channels; 1.0 is the paper's net.
+    stride
+        32 as in the paper, or 16: the last pooling is left out, for small images.
+    momentum
+        Momentum of the batch norms' running statistics.
+
+    Raises
+    ------
+    ValueError
+        If the stride is neither 16 nor 32, or the width is not positive.
+    """
+
+    def __init__(self, width: float = 1.0, stride: int = 32, momentum: float = 0.01) -> None:
+        super().__init__()
+        if stride not in (16, 32):
+            raise ValueError(f"stride: 16 or 32 is possible, got {stride}")
+        if width <= 0:
+            raise ValueError(f"width: a positive number is needed, got {width}")
+        last_pool = len(DARKNET19) - 1 - DARKNET19[::-1].index("M")
+        stages: list[list[nn.Module]] = [[], []]
+        channels = 3
+        for position, layer in enumerate(DARKNET19):
+            stage = stages[position >= last_pool]
+            if layer == "M":
+                if position != last_pool or stride == 32:
+                    stage.append(nn.MaxPool2d(2))
+            else:
+                out_channels = scaled(layer[0], width)
+                stage.append(ConvBlock(channels, out_channels, layer[1], momentum))
+                channels = out_channels
+        self.fine = nn.Sequential(*stages[0])
+        self.coarse = nn.Sequential(*stages[1])
+        self.fine_channels = scaled(512, width)
+        self.channels = channels
+        self.stride = stride
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, S, S) -> features of stride 16 (B, C_f, S/16, S/16) and of the net's stride (B, C, S/s, S/s)."""
+        fine = self.fine(images)
+        return fine, self.coarse(fine)

@@ -1,0 +1,159 @@
+"""The detector (YOLOv2's and YOLO9000's form) and the classifier that its backbone starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from yolo9000.models.darknet19 import ConvBlock, Darknet19, scaled
+from yolo9000.models.region import RegionSpec
+from yolo9000.models.tree_head import RegionOutput, TreeHead
+
+
+def reorg(x: Tensor, stride: int = 2) -> Tensor:
+    """Darknet's reorganisation: (B, C, H, W) -> (B, C*s*s, H/s, W/s).
+
+    Not a plain space-to-depth: darknet reads the buffer as if it had C/s^2 channels (reorg_cpu in blas.c), and
+    trained weights depend on that order.
+
+    Raises
+    ------
+    ValueError
+        If C is no multiple of s*s, or H or W none of s.
+
+    Examples
+    --------
+    >>> reorg(torch.zeros(1, 64, 26, 26)).shape
+    torch.Size([1, 256, 13, 13])
+    """
+    b, c, h, w = x.shape
+    if c % (stride * stride) or h % stride or w % stride:
+        raise ValueError(f"reorg of stride {stride}: {(c, h, w)} has to divide by {(stride**2, stride, stride)}")
+    cells = x.reshape(b, c // stride**2, h, stride, w, stride)
+    return cells.permute(0, 3, 5, 1, 2, 4).reshape(b, c * stride**2, h // stride, w // stride)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """The net's form; the defaults are YOLO9000's (paper section 4, yolo9000.cfg).
+
+    Parameters
+    ----------
+    width
+        Relative channels of every layer; 1.0 is the paper's net, 0.25 trains on two processor cores.
+    stride
+        Pixels of a grid cell: 32, or 16 for small images.
+    extra_convs
+        3x3 convolutions after the backbone: 2 in YOLOv2, none in YOLO9000.
+    passthrough
+        Bring the stride-16 features to the head (YOLOv2; paper section 2, "Fine-Grained Features"). Adds a 1x1
+        convolution, a reorganisation when the stride is 32, and a 3x3 convolution that merges both.
+    batch_norm_momentum
+        Of the running statistics: darknet's 0.01, or more for runs of a few hundred steps.
+    """
+
+    width: float = 1.0
+    stride: int = 32
+    extra_convs: int = 0
+    passthrough: bool = False
+    batch_norm_momentum: float = 0.01
+
+
+class Detector(nn.Module):
+    """Images -> raw region output. Training and evaluation mode differ only in batch norm.
+
+    Parameters
+    ----------
+    config
+        Form of the net.
+    region
+        Priors and classes; kept as ``model.region``, for the loss and for decoding.
+
+    Examples
+    --------
+    >>> from yolo9000.models import RegionSpec
+    >>> region = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), num_classes=7)
+    >>> net = Detector(DetectorConfig(width=0.1, stride=16), region)
+    >>> net(torch.zeros(1, 3, 64, 96)).objectness.shape
+    torch.Size([1, 2, 4, 6])
+    """
+
+    def __init__(self, config: DetectorConfig, region: RegionSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.region = region
+        momentum = config.batch_norm_momentum
+        self.backbone = Darknet19(config.width, config.stride, momentum)
+        channels = self.backbone.channels
+        extra = [ConvBlock(channels, channels, 3, momentum) for _ in range(config.extra_convs)]
+        self.extra = nn.Sequential(*extra)
+        self.passthrough: nn.Module | None = None
+        self.merge: nn.Module | None = None
+        if config.passthrough:
+            narrow = scaled(64, config.width)
+            self.passthrough = ConvBlock(self.backbone.fine_channels, narrow, 1, momentum)
+            from_fine = narrow * 4 if config.stride == 32 else narrow
+            self.merge = ConvBlock(from_fine + channels, channels, 3, momentum)
+        self.head = TreeHead(channels, region.num_priors, region.num_classes)
+
+    @property
+    def stride(self) -> int:
+        """Pixels of a grid cell."""
+        return self.config.stride
+
+    def forward(self, images: Tensor) -> RegionOutput:
+        """(B, 3, S, S) in 0..1, S a multiple of 32 -> raw output on an (S/stride, S/stride) grid."""
+        fine, features = self.backbone(images)
+        features = self.extra(features)
+        if self.passthrough is not None and self.merge is not None:
+            fine = self.passthrough(fine)
+            if self.stride == 32:
+                fine = reorg(fine)
+            features = self.merge(torch.cat([fine, features], dim=1))  # darknet's order: the reorganised ones first
+        output: RegionOutput = self.head(features)
+        return output
+
+    def initialise_from(self, classifier: Classifier) -> None:
+        """Start from a classifier over the same classes: its backbone, and its last layer as every prior's class rows.
+
+        Raises
+        ------
+        ValueError
+            If width, stride or number of classes differ.
+        """
+        if classifier.config != self.config:
+            raise ValueError(f"the classifier was built as {classifier.config}, the detector as {self.config}")
+        if classifier.num_classes != self.region.num_classes:
+            raise ValueError(f"the classifier has {classifier.num_classes} classes, not {self.region.num_classes}")
+        self.backbone.load_state_dict(classifier.backbone.state_dict())
+        if not self.config.extra_convs and not self.config.passthrough:  # else other features reach the head
+            last = classifier.last
+            assert last.bias is not None
+            self.head.set_class_rows(last.weight.detach().flatten(1), last.bias.detach())
+
+
+class Classifier(nn.Module):
+    """Darknet-19 as an image classifier: backbone, 1x1 convolution, global mean (paper section 3).
+
+    Examples
+    --------
+    >>> Classifier(DetectorConfig(width=0.1), 10)(torch.zeros(2, 3, 64, 64)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(self, config: DetectorConfig, num_classes: int) -> None:
+        super().__init__()
+        self.config = config
+        self.num_classes = num_classes
+        self.backbone = Darknet19(config.width, config.stride, config.batch_norm_momentum)
+        self.last = nn.Conv2d(self.backbone.channels, num_classes, 1)
+        nn.init.normal_(self.last.weight, std=0.01)
+        assert self.last.bias is not None
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in 0..1 -> logits (B, K)."""
+        logits: Tensor = self.last(self.backbone(images)[1])
+        return logits.mean(dim=(2, 3))
