@@ -1,0 +1,213 @@
+"""Detection images in COCO's format: one JSON of instances and a folder of images."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo9000.datasets.box_index import BoxIndex, DatasetError, contents, listed, nodes_of, size_of_file
+from yolo9000.datasets.sample import Kind, Record
+
+
+class CocoSource:
+    """Images with boxes, from an ``instances_*.json``.
+
+    The JSON is read once into flat arrays. Crowds become ignore boxes. An image without annotations is background.
+    Boxes that are empty, not finite or outside their image are left out and counted in ``index.dropped``.
+
+    Parameters
+    ----------
+    root
+        The folder that holds ``annotations/`` and the folder of images; or an annotation file itself.
+    label_map
+        Category name -> class index or tree node.
+    split
+        ``train2017``, or ``train`` for whatever ``annotations/instances_train*.json`` there is.
+    images
+        The folder of images. By default the one named as the split, or beside the annotation file.
+    name
+        What messages call it.
+    skip_missing
+        Leave out categories without a node, instead of raising.
+    labelled_nodes
+        Nodes that are labelled exhaustively in every image; None means everything.
+
+    Raises
+    ------
+    DatasetError
+        If the layout, the JSON or the label map do not fit; the message says what was looked for and what was found.
+
+    Examples
+    --------
+    >>> source = CocoSource("coco", {"person": 0, "bicycle": 1}, split="train2017")  # doctest: +SKIP
+    >>> record = source.read(0)  # doctest: +SKIP
+    """
+
+    kind: Kind = "detection"
+
+    def __init__(
+        self,
+        root: str | Path,
+        label_map: Mapping[str, int],
+        *,
+        split: str = "train2017",
+        images: str | Path | None = None,
+        name: str = "coco",
+        skip_missing: bool = False,
+        labelled_nodes: Sequence[int] | NDArray[np.int64] | None = None,
+    ) -> None:
+        self.name = name
+        self.labelled_nodes = None if labelled_nodes is None else np.asarray(labelled_nodes, np.int64)
+        self.annotations, folder = _locate(Path(root), split, None if images is None else Path(images))
+        data = _load(self.annotations)
+        where = f"{name} ({self.annotations})"
+        names, self.image_ids, sizes = _images(where, data["images"], folder)
+        category_ids = [int(c["id"]) for c in data["categories"]]
+        nodes = nodes_of(
+            where, "categories", [str(c["name"]) for c in data["categories"]], label_map.get, skip_missing=skip_missing
+        )
+        image_of, boxes_xyxy, labels, ignore, dropped = _boxes(
+            where, data["annotations"], self.image_ids, dict(zip(category_ids, nodes, strict=True))
+        )
+        self.index = BoxIndex.build(name, folder, names, sizes, image_of, boxes_xyxy, labels, ignore, dropped)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def read(self, index: int) -> Record:
+        """Return image ``index`` with its boxes; raises ``Unreadable``."""
+        return self.index.read(index)
+
+
+def _locate(root: Path, split: str, images: Path | None) -> tuple[Path, Path]:
+    """Return the annotation file and the folder of images."""
+    if root.is_file():
+        if root.suffix != ".json":
+            raise DatasetError(f"{root} is neither a folder in COCO's layout nor a .json file of annotations")
+        stem = root.stem.removeprefix("instances_")
+        tried = [images] if images is not None else [root.parent.parent / stem, root.parent / stem, root.parent]
+        for folder in tried:
+            if folder.is_dir():
+                return root, folder
+        raise DatasetError(
+            f"{root}: looked for its images in {listed([str(f) for f in tried])}, found no such folder; pass images=DIR"
+        )
+    folder = root / "annotations"
+    pattern = f"instances_{split}.json"
+    found = [folder / pattern] if (folder / pattern).is_file() else sorted(folder.glob(f"instances_{split}*.json"))
+    if len(found) != 1:
+        hint = ""
+        if root.is_dir():
+            below = sorted(p.parent for p in root.glob("*/annotations") if p.is_dir())
+            if below:
+                hint = f" That is one level too high: pass {below[0]}."
+            elif (root.parent / "annotations").is_dir():
+                hint = f" That is one level too low: pass {root.parent}."
+            elif len(found) > 1:
+                hint = f" Pass one of these as the split: {listed([p.stem[10:] for p in found])}."
+        raise DatasetError(f"{root}: looked for annotations/{pattern}, found {contents(root)}.{hint}")
+    if images is None:
+        images = root / found[0].stem.removeprefix("instances_")
+    if not images.is_dir():
+        raise DatasetError(f"{root}: looked for the images in {images}, found {contents(images)}. Or pass images=DIR")
+    return found[0], images
+
+
+def _without_polygons(entry: dict[str, Any]) -> dict[str, Any]:
+    # Nine tenths of COCO's JSON; dropped while it is parsed, so that they never lie in memory together.
+    entry.pop("segmentation", None)
+    return entry
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            data: Any = json.load(file, object_hook=_without_polygons)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} is not valid JSON: {error}") from error
+    keys = ("images", "annotations", "categories")
+    missing = [key for key in keys if not isinstance(data, dict) or not isinstance(data.get(key), list)]
+    if missing:
+        found = listed(list(data)) if isinstance(data, dict) else f"a {type(data).__name__}"
+        raise DatasetError(
+            f"{path} is no COCO instances file: looked for the lists {', '.join(missing)}, found {found}"
+        )
+    for key, needed in (("images", ("id", "file_name")), ("categories", ("id", "name")), ("annotations", ("bbox",))):
+        for entry in data[key]:
+            lacking = [field for field in needed if field not in entry]
+            if lacking:
+                raise DatasetError(f"{path}: an entry of {key!r} has no {' and no '.join(lacking)}: {entry}")
+    return dict(data)
+
+
+def _images(
+    where: str, entries: list[dict[str, Any]], folder: Path
+) -> tuple[list[str], NDArray[np.int64], NDArray[np.int32]]:
+    """Return file names, ids and sizes of the images, after checking that each file is there."""
+    if not entries:
+        raise DatasetError(f"{where} names no image")
+    names = [str(entry["file_name"]) for entry in entries]
+    ids = np.array([int(entry["id"]) for entry in entries], np.int64)
+    unique, counts = np.unique(ids, return_counts=True)
+    if len(unique) < len(ids):
+        twice = listed([str(i) for i in unique[counts > 1]])
+        raise DatasetError(f"{where}: several images have the same id: {twice}")
+    # One listing per folder; a stat per file would take minutes on a network drive.
+    present: dict[str, set[str]] = {}
+    missing = []
+    for name in names:
+        parent, _, file = name.rpartition("/")
+        if parent not in present:
+            below = folder / parent
+            present[parent] = set(os.listdir(below)) if below.is_dir() else set()
+        if file not in present[parent]:
+            missing.append(name)
+    if missing:
+        raise DatasetError(
+            f"{where}: {len(missing)} of its {len(names)} images are not in {folder}: {listed(missing)}. "
+            f"Found there: {contents(folder, most=3)}"
+        )
+    sizes = np.array([(entry.get("width") or 0, entry.get("height") or 0) for entry in entries], np.int32)
+    for i in np.flatnonzero((sizes <= 0).any(axis=1)):
+        sizes[i] = size_of_file(folder / names[i])
+    return names, ids, sizes
+
+
+def _boxes(
+    where: str, annotations: list[dict[str, Any]], image_ids: NDArray[np.int64], node_of: dict[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_], dict[str, int]]:
+    """Return image number, box, node and crowd flag of each annotation that has an image and a node."""
+    try:
+        category = np.array([int(a["category_id"]) for a in annotations], np.int64)
+        image_id = np.array([int(a["image_id"]) for a in annotations], np.int64)
+        crowd = np.array([bool(a.get("iscrowd") or 0) for a in annotations], np.bool_)
+    except KeyError as error:
+        raise DatasetError(f"{where}: an annotation has no {error.args[0]}") from error
+    unknown = sorted(set(category.tolist()) - set(node_of))
+    if unknown:
+        raise DatasetError(f"{where}: annotations of categories that it does not list: {listed(map(str, unknown))}")
+    boxes = np.array([_corners(a["bbox"]) for a in annotations], np.float64).reshape(-1, 4)
+    order = np.argsort(image_ids)
+    place = np.searchsorted(image_ids[order], image_id).clip(max=len(order) - 1)
+    image_of = order[place]
+    known = image_ids[image_of] == image_id
+    nodes = np.array([node_of[c] for c in category.tolist()], np.int64)
+    keep = known & (nodes >= 0)
+    unmapped = known & (nodes < 0)
+    dropped = {"of an image that is not listed": int((~known).sum()), "without a node": int(unmapped.sum())}
+    return image_of[keep], boxes[keep], nodes[keep], crowd[keep], dropped
+
+
+def _corners(bbox: Any) -> tuple[float, float, float, float]:
+    """Return x0, y0, x1, y1 of COCO's x, y, w, h; NaN if it is no box at all."""
+    try:
+        x, y, w, h = (float(value) for value in bbox)
+    except (TypeError, ValueError):
+        return (np.nan,) * 4
+    return x, y, x + w, y + h

@@ -1,0 +1,91 @@
+"""Bytes of an image file -> pixels, whatever the file's colour mode."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from yolo9000.datasets.sample import Unreadable
+
+GREY = 127
+"""What lies around an image and behind its transparent parts (darknet's .5 grey)."""
+
+
+def decode(data: bytes, key: str, *, draft: int | None = None) -> NDArray[np.uint8]:
+    """Decode an image to ``(H, W, 3)`` uint8 RGB.
+
+    Grey, CMYK, palette and 16-bit images become 8-bit RGB; transparency is laid on mid grey. The EXIF orientation is
+    ignored, because the boxes of COCO and VOC are given in the stored pixels.
+
+    Parameters
+    ----------
+    data
+        The file's content.
+    key
+        The file's name, for the error.
+    draft
+        Let the JPEG decoder shrink a large image by 2, 4 or 8 as long as both sides stay at least this long: several
+        times as fast. None keeps every pixel, as boxes in pixels need.
+
+    Raises
+    ------
+    Unreadable
+        If the data is empty, truncated or no image.
+
+    Examples
+    --------
+    >>> import io
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("L", (3, 2), 200).save(file, "PNG")
+    >>> decode(file.getvalue(), "grey.png").shape
+    (2, 3, 3)
+    """
+    if not data:
+        raise Unreadable(key, "the file is empty")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if draft is not None:
+                image.draft(None, (draft, draft))
+            return _to_rgb(image)
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's plugins raise whatever their parsers trip over
+        raise Unreadable(key, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
+
+
+def image_size(data: bytes, key: str) -> tuple[int, int]:
+    """Return width and height as the file's header says.
+
+    Raises
+    ------
+    Unreadable
+        If there is no header of a known image format.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.width, image.height
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise Unreadable(key, f"{type(error).__name__}: {error}") from error
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return np.asarray(image)
+    if image.mode.startswith("I"):
+        # 16-bit grey. Pillow's own conversion clips at 255: an almost white image.
+        grey = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode == "F":
+        grey = np.nan_to_num(np.asarray(image)).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        ground = Image.new("RGBA", layer.size, (GREY, GREY, GREY, 255))
+        return np.asarray(Image.alpha_composite(ground, layer).convert("RGB"))
+    return np.asarray(image.convert("RGB"))

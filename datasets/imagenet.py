@@ -1,0 +1,226 @@
+"""Classification images in ImageNet's layout: a folder or a tar per class."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo9000.datasets.box_index import DatasetError, contents, listed, nodes_of
+from yolo9000.datasets.decode import decode
+from yolo9000.datasets.names import NameTable
+from yolo9000.datasets.sample import Kind, Record, Unreadable
+from yolo9000.datasets.tar_index import IMAGE_SUFFIXES, index_tars
+
+_WNID = re.compile(r"n\d{8}$")
+_OUTER_TAR = re.compile(r"ILSVRC\d*_img_train.*\.tar$")
+
+
+class ImageNetSource:
+    """Images with one label each: ``<wnid>/*.JPEG`` folders, or ``<wnid>.tar`` files read in place, or both.
+
+    A class that has a folder and a tar is read from the folder. An outer ``images/`` folder inside a class, as the
+    original Tiny-ImageNet has it, is looked into.
+
+    Parameters
+    ----------
+    root
+        The folder of the classes, or the one above it that holds ``split``.
+    label_map
+        Name of the folder or tar (a wnid, or a concept of one's own) -> class index or tree node. By default the
+        classes are numbered in the order of their names.
+    split
+        ``train`` or ``val``; None if ``root`` itself is the folder of the classes.
+    name
+        What messages call it.
+    skip_missing
+        Leave out classes without a node, instead of raising.
+    cache
+        Folder for the index of the tars; by default in the user's cache folder.
+    draft
+        See :func:`yolo9000.datasets.decode.decode`: large JPEGs are shrunk while decoding, down to this side.
+    progress
+        Wraps the tars that are indexed for the first time, to show progress (``tqdm`` fits).
+
+    Raises
+    ------
+    DatasetError
+        If the layout or the label map do not fit; the message says what was looked for and what was found.
+
+    Examples
+    --------
+    >>> source = ImageNetSource("imagenet", {"n02085620": 0, "n02123045": 1})  # doctest: +SKIP
+    >>> source.read(0).image_label  # doctest: +SKIP
+    0
+    """
+
+    kind: Kind = "classification"
+    labelled_nodes: NDArray[np.int64] | None = None
+
+    def __init__(
+        self,
+        root: str | Path,
+        label_map: Mapping[str, int] | None = None,
+        *,
+        split: str | None = "train",
+        name: str = "imagenet",
+        skip_missing: bool = False,
+        cache: str | Path | None = None,
+        draft: int | None = 512,
+        progress: Callable[[Sequence[Path]], Iterable[Path]] = iter,
+    ) -> None:
+        self.name = name
+        self.draft = draft
+        self.root, found = _classes(Path(root), split)
+        if label_map is None:
+            label_map = {class_name: i for i, class_name in enumerate(found)}
+        nodes = nodes_of(f"{name} ({self.root})", "classes", list(found), label_map.get, skip_missing=skip_missing)
+        kept = [(class_name, node) for class_name, node in zip(found, nodes, strict=True) if node >= 0]
+        self.class_names: list[str] = [class_name for class_name, _ in kept]
+        """Folder and tar names in the order of their numbers in ``classes``."""
+        self._folders = [found[class_name] for class_name in self.class_names]
+        tarred = [i for i, path in enumerate(self._folders) if path.suffix == ".tar" and path.is_file()]
+        tars = index_tars([self._folders[i] for i in tarred], cache=cache, progress=progress)
+        # Loose files first, as images of class i, then the tars' members; then all in the order of the classes.
+        names: list[str] = []
+        classes: list[int] = []
+        empty = []
+        for i in sorted(set(range(len(kept))) - set(tarred)):
+            self._folders[i], files = _files(self._folders[i])
+            names += files
+            classes += [i] * len(files)
+            if not files:
+                empty.append(f"{self._folders[i]} has {contents(self._folders[i], most=3)}")
+        if empty:
+            raise DatasetError(f"{name}: {len(empty)} class folders without an image: {listed(empty, most=3)}")
+        loose = len(names)
+        class_of_tar = np.array(tarred, np.int32)
+        unordered = np.concatenate([np.array(classes, np.int32), class_of_tar[tars.tars]])
+        order = np.argsort(unordered, kind="stable")
+        names += tars.names
+        self._names = NameTable(names[i] for i in order)
+        self._offsets = np.concatenate([np.full(loose, -1, np.int64), tars.offsets])[order]  # -1: a file of its own
+        self.sizes: NDArray[np.int64] = np.concatenate([np.full(loose, -1, np.int64), tars.sizes])[order]
+        """``(N,)`` bytes of each image; -1 where it has not been asked for (a file of its own)."""
+        self.classes: NDArray[np.int32] = unordered[order]
+        """``(N,)``: number of each image's class in ``class_names``."""
+        self.labels: NDArray[np.int64] = np.array([node for _, node in kept], np.int64)[self.classes]
+        """``(N,)``: node of each image."""
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def key(self, index: int) -> str:
+        """Return ``<wnid>/<file name>`` of image ``index``."""
+        return f"{self.class_names[self.classes[index]]}/{self._names[index].rpartition('/')[2]}"
+
+    def path(self, index: int) -> Path:
+        """Return the file of image ``index``, or the tar that holds it."""
+        path: Path = self._folders[int(self.classes[index])]
+        return path if self._offsets[index] >= 0 else path / self._names[index]
+
+    def read_bytes(self, index: int) -> bytes:
+        """Return the file of image ``index`` as it lies on the disk; raises ``Unreadable``."""
+        path = self.path(index)
+        try:
+            if self._offsets[index] < 0:
+                return path.read_bytes()
+            # Opened each time, 10 us: a handle for each of 1,000 tars in each worker is more than systems allow.
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                data = os.pread(handle, int(self.sizes[index]), int(self._offsets[index]))
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise Unreadable(self.key(index), error.strerror or str(error)) from error
+        if len(data) < self.sizes[index]:
+            raise Unreadable(self.key(index), f"{path.name} ends inside it")
+        return data
+
+    def read(self, index: int) -> Record:
+        """Return image ``index`` with its label and no boxes; raises ``Unreadable``."""
+        key = self.key(index)
+        return Record(decode(self.read_bytes(index), key, draft=self.draft), key, image_label=int(self.labels[index]))
+
+
+def _classes(root: Path, split: str | None) -> tuple[Path, dict[str, Path]]:
+    """Return the folder of the classes, and each class's folder or tar, in the order of their names."""
+    folder = root if split is None else root / split
+    if root.is_file() or _OUTER_TAR.match(root.name):
+        raise DatasetError(f"{root} is a file; {_outer_tar_advice(root)}")
+    if split == "train" and not folder.is_dir() and root.is_dir() and _holds_wnids(root):
+        folder = root  # the folder of the training classes itself
+    if not folder.is_dir():
+        looked = f"looked for the folder {split}/" if split is not None else "looked for the folder"
+        raise DatasetError(f"{root}: {looked}, found {contents(root)}.{_hint(root)}")
+    found: dict[str, Path] = {}
+    others = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        stem, suffix = os.path.splitext(entry.name)
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            found[entry.name] = Path(entry.path)
+        elif suffix == ".tar" and not _OUTER_TAR.match(entry.name):
+            found.setdefault(stem, Path(entry.path))
+        else:
+            others.append(entry.name)
+    # A class's own folder may hold images/; then images lie where classes are looked for.
+    own = [other for other in others if other.lower().endswith(IMAGE_SUFFIXES)]
+    odd = [path for name, path in found.items() if not _WNID.match(name)]  # splits, or concepts of one's own
+    if not found or _WNID.match(folder.name) or own or any(_holds_wnids(path) for path in odd):
+        raise DatasetError(
+            f"{folder}: looked for a folder or a .tar per class (n02085620/, n02085620.tar, ..), "
+            f"found {contents(folder, most=5)}.{_hint(folder)}"
+        )
+    return folder, dict(sorted(found.items()))
+
+
+def _holds_wnids(folder: Path) -> bool:
+    return folder.is_dir() and any(_WNID.match(name.removesuffix(".tar")) for name in os.listdir(folder))
+
+
+def _hint(folder: Path) -> str:
+    """Return what to do about a folder that does not hold the classes."""
+    if not folder.is_dir():
+        return ""
+    names = os.listdir(folder)
+    outer = [name for name in names if _OUTER_TAR.match(name)]
+    if outer:
+        return f" {outer[0]}: {_outer_tar_advice(folder / outer[0])}."
+    if _WNID.match(folder.name):
+        return f" That is one class, one level too low: pass {folder.parent}."
+    flat = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in names)
+    if flat:
+        return (
+            f" {flat} images lie in it without a class. ImageNet's validation images come flat: move each into a folder"
+            " named by its wnid, as the development kit's ILSVRC2012_validation_ground_truth.txt says."
+        )
+    below = sorted(name for name in names if (folder / name).is_dir() and _holds_wnids(folder / name))
+    if below:
+        splits = " or ".join(f"split={name!r}" for name in below)
+        return f" That is one level too high: pass {folder / below[0]}, or {splits} with {folder}."
+    deeper = sorted(str(p) for p in folder.glob("*/*") if p.is_dir() and _holds_wnids(p))
+    if deeper:
+        return f" That is too high: pass {Path(deeper[0]).parent}."
+    if _holds_wnids(folder):
+        return " It holds classes itself: pass split=None to read it as it is."
+    return ""
+
+
+def _outer_tar_advice(tar: Path) -> str:
+    return (
+        "a tar of tars is not read in place. Unpack the outer one only, once: "
+        f"mkdir train && tar -xf {tar.name} -C train, and pass the folder that holds train"
+    )
+
+
+def _files(folder: Path) -> tuple[Path, list[str]]:
+    """Return the folder that really holds a class's images, and their names in order."""
+    if (folder / "images").is_dir():
+        folder = folder / "images"
+    return folder, sorted(name for name in os.listdir(folder) if name.lower().endswith(IMAGE_SUFFIXES))

@@ -1,0 +1,51 @@
+"""Many strings in two flat arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class NameTable:
+    """An immutable sequence of strings, kept as one array of bytes and one of offsets.
+
+    A list of a million ``str`` is a million objects whose reference counts every worker process touches, and so
+    copies; two arrays stay shared.
+
+    Parameters
+    ----------
+    names
+        The strings.
+
+    Examples
+    --------
+    >>> table = NameTable(["a.jpg", "été.png", ""])
+    >>> len(table), table[1], list(table)
+    (3, 'été.png', ['a.jpg', 'été.png', ''])
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        # surrogateescape: a file system's names need not be valid UTF-8.
+        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+        self.offsets: NDArray[np.int64] = np.cumsum([0, *(len(name) for name in encoded)], dtype=np.int64)
+        self.blob: NDArray[np.uint8] = np.frombuffer(b"".join(encoded), np.uint8)
+
+    @classmethod
+    def of_arrays(cls, blob: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NameTable:
+        """Return the table with these two arrays; string i is ``blob[offsets[i]:offsets[i + 1]]``."""
+        table = cls(())
+        table.blob, table.offsets = blob, offsets
+        return table
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> str:
+        if not 0 <= index < len(self):
+            raise IndexError(f"name {index} of {len(self)}")
+        return self.blob[self.offsets[index] : self.offsets[index + 1]].tobytes().decode("utf-8", "surrogateescape")
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[index] for index in range(len(self)))

@@ -1,0 +1,234 @@
+"""Classification images in one HDF5 file: the bytes of all JPEGs after one another, and where each begins.
+
+A pack copies fast, needs one file handle, and is read as fast as tars. Its data sets: ``blob`` (uint8), ``offsets``
+(int64, N + 1), ``classes`` (int32, N), ``class_names`` (the wnids), ``key_blob`` and ``key_offsets`` (file names).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo9000.datasets.box_index import DatasetError, listed, nodes_of
+from yolo9000.datasets.decode import decode
+from yolo9000.datasets.imagenet import ImageNetSource
+from yolo9000.datasets.names import NameTable
+from yolo9000.datasets.sample import Kind, Record, Unreadable
+
+_FORMAT = "yolo9000 image pack 1"
+_CHUNK = 64 << 20
+
+
+class PackError(OSError):
+    """A pack cannot be written; nothing is left behind."""
+
+
+class PackedImageNet:
+    """Images with one label each, from a pack that :func:`write_pack` has made.
+
+    Every process opens the file for itself: HDF5 handles survive neither a fork nor a pickle.
+
+    Parameters
+    ----------
+    path
+        The pack.
+    label_map
+        Class name (wnid) -> class index or tree node.
+    name
+        What messages call it.
+    skip_missing
+        Leave out classes without a node, instead of raising.
+    draft
+        See :func:`yolo9000.datasets.decode.decode`.
+
+    Raises
+    ------
+    DatasetError
+        If the file is no pack, or a class has no node.
+
+    Examples
+    --------
+    >>> source = PackedImageNet("imagenet-train.h5", {"n02085620": 0, "n02123045": 1})  # doctest: +SKIP
+    """
+
+    kind: Kind = "classification"
+    labelled_nodes: NDArray[np.int64] | None = None
+
+    def __init__(
+        self,
+        path: str | Path,
+        label_map: Mapping[str, int],
+        *,
+        name: str = "imagenet",
+        skip_missing: bool = False,
+        draft: int | None = 512,
+    ) -> None:
+        self.path, self.name, self.draft = Path(path), name, draft
+        self._file: Any = None
+        self._pid = -1
+        if not self.path.is_file():
+            raise DatasetError(f"{self.path}: no such file; tools/pack_imagenet.py makes one")
+        try:
+            with h5py.File(self.path, "r") as file:
+                if file.attrs.get("format") != _FORMAT:
+                    raise DatasetError(f"{self.path} is an HDF5 file, but no pack made by tools/pack_imagenet.py")
+                self._offsets: NDArray[np.int64] = file["offsets"][:]
+                classes: NDArray[np.int32] = file["classes"][:]
+                self._keys = NameTable.of_arrays(file["key_blob"][:], file["key_offsets"][:])
+                self.class_names: list[str] = [str(class_name) for class_name in file["class_names"].asstr()[:]]
+        except (OSError, KeyError) as error:
+            raise DatasetError(f"{self.path} is not a readable pack: {error}") from error
+        where = f"{name} ({self.path})"
+        nodes = nodes_of(where, "classes", self.class_names, label_map.get, skip_missing=skip_missing)
+        labels = np.array(nodes, np.int64)[classes]
+        self._rows: NDArray[np.int64] = np.flatnonzero(labels >= 0)
+        self.classes: NDArray[np.int32] = classes[self._rows]
+        self.labels: NDArray[np.int64] = labels[self._rows]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_file": None, "_pid": -1}
+
+    def key(self, index: int) -> str:
+        """Return ``<wnid>/<file name>`` of image ``index``."""
+        return self._keys[int(self._rows[index])]
+
+    def read_bytes(self, index: int) -> bytes:
+        """Return the file of image ``index`` as it was packed; raises ``Unreadable``."""
+        row = int(self._rows[index])
+        try:
+            if self._pid != os.getpid():
+                if self._file is not None:
+                    self._file.close()  # the parent's, inherited by a fork; closes this process's copy only
+                self._file, self._pid = h5py.File(self.path, "r"), os.getpid()
+            data: bytes = self._file["blob"][self._offsets[row] : self._offsets[row + 1]].tobytes()
+        except OSError as error:
+            raise Unreadable(self.key(index), str(error)) from error
+        return data
+
+    def read(self, index: int) -> Record:
+        """Return image ``index`` with its label and no boxes; raises ``Unreadable``."""
+        key = self.key(index)
+        return Record(decode(self.read_bytes(index), key, draft=self.draft), key, image_label=int(self.labels[index]))
+
+
+def write_pack(
+    source: ImageNetSource,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> None:
+    """Write all images of a source into one HDF5 file, byte for byte.
+
+    The file appears under its name only when it is complete.
+
+    Parameters
+    ----------
+    source
+        Folders or tars. Its classes' names go into the pack, not their nodes: any tree can read it.
+    path
+        The pack to write.
+    overwrite
+        Replace a file that is there.
+    progress
+        Wraps the image numbers, to show progress (``tqdm`` fits).
+
+    Raises
+    ------
+    FileExistsError
+        If there is a file and ``overwrite`` is not given.
+    PackError
+        If the folder cannot be written or the disk is too small.
+    Unreadable
+        If an image's file cannot be read (a broken JPEG is packed as it is).
+
+    Examples
+    --------
+    >>> write_pack(ImageNetSource("imagenet", label_map), "imagenet-train.h5")  # doctest: +SKIP
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(errno.EEXIST, "the file exists; choose another or pass overwrite=True", str(path))
+    if not path.parent.is_dir():
+        raise PackError(errno.ENOENT, "no such folder", str(path.parent))
+    keys = NameTable(source.key(i) for i in range(len(source)))
+    sizes = _sizes(source)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    need = int(offsets[-1]) + keys.blob.nbytes + 32 * len(source)
+    free = shutil.disk_usage(path.parent).free
+    if need > free:
+        raise PackError(errno.ENOSPC, f"needs {need / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB left", str(path))
+    try:
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise PackError(error.errno, f"cannot write there: {error.strerror}", str(path.parent)) from error
+    os.close(handle)
+    try:
+        _write(source, Path(part), keys, offsets, progress)
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(part, 0o666 & ~umask)  # mkstemp's are private, a data set is not
+        os.replace(part, path)
+    except Unreadable:
+        raise
+    except OSError as error:
+        # HDF5 reports a full disk in a page of text without an errno.
+        full = error.errno == errno.ENOSPC or "No space left" in str(error)
+        reason = "the disk is full" if full else str(error)
+        raise PackError(errno.ENOSPC if full else error.errno or errno.EIO, reason, str(path)) from error
+    finally:
+        Path(part).unlink(missing_ok=True)
+
+
+def _sizes(source: ImageNetSource) -> NDArray[np.int64]:
+    sizes = source.sizes.copy()
+    absent = []
+    for i in np.flatnonzero(sizes < 0):
+        try:
+            sizes[i] = source.path(int(i)).stat().st_size
+        except OSError:
+            absent.append(source.key(int(i)))
+    if absent:
+        raise Unreadable(listed(absent), "the file is gone since the folder was listed")
+    return sizes
+
+
+def _write(
+    source: ImageNetSource,
+    part: Path,
+    keys: NameTable,
+    offsets: NDArray[np.int64],
+    progress: Callable[[Iterable[int]], Iterable[int]],
+) -> None:
+    with h5py.File(part, "w") as file:
+        file.attrs["format"] = _FORMAT
+        file["offsets"], file["classes"] = offsets, source.classes
+        file["key_blob"], file["key_offsets"] = keys.blob, keys.offsets
+        file.create_dataset("class_names", data=source.class_names, dtype=h5py.string_dtype())
+        blob = file.create_dataset("blob", shape=(int(offsets[-1]),), dtype=np.uint8)
+        waiting: list[bytes] = []
+        begin = end = 0
+        for i in progress(range(len(source))):
+            data = source.read_bytes(i)
+            if len(data) != offsets[i + 1] - offsets[i]:
+                raise Unreadable(source.key(i), "the file has changed while it was packed")
+            waiting.append(data)
+            end += len(data)
+            # Many images a write: HDF5 takes 100 us for each, however small.
+            if end - begin >= _CHUNK or i == len(source) - 1:
+                blob[begin:end] = np.frombuffer(b"".join(waiting), np.uint8)
+                waiting, begin = [], end

@@ -1,0 +1,298 @@
+"""The embedded data: scenes of pictograms, drawn when they are read.
+
+A scene is a function of (seed, split, kind, index) alone. Pictograms are pasted at random scale, rotation, proportion
+and colour on a textured background, among unlabelled symbols. Detection scenes hold one to five objects with tight
+boxes; classification images hold one larger object and only say what it is.
+
+Detection scenes for training contain no object of a never-boxed class, whose boxes therefore do not exist anywhere in
+training. Pasted without a label they would be taught as background; ``unlabelled_never_boxed`` does that.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo9000.datasets.canvas import find_place, paste, textured_background
+from yolo9000.datasets.pictograms import (
+    DISTRACTORS,
+    Pictogram,
+    PictogramClass,
+    load_pictogram,
+    read_classes,
+)
+from yolo9000.datasets.sample import Kind, Record
+
+Split = Literal["train", "val", "test"]
+_SPLITS: dict[str, int] = {"train": 0, "val": 1, "test": 2}
+_KINDS: dict[str, int] = {"detection": 0, "classification": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneConfig:
+    """How scenes are drawn. All sizes are relative to the image's side.
+
+    Parameters
+    ----------
+    size
+        Side of the square image in pixels.
+    split
+        Scenes of different splits never share a random number.
+    seed
+        Another seed, other scenes.
+    objects
+        Least and most objects of a detection scene; fewer are drawn where no free place is found.
+    extent
+        Least and most length of an object's longer box side in a detection scene, drawn log-uniformly.
+    image_extent
+        The same for the one object of a classification image.
+    distractors
+        Least and most unlabelled symbols; a classification image has half as many.
+    max_cover
+        The largest part of the smaller of two boxes that they may share: everything labelled stays visible.
+    rotation
+        Degrees to either side. Pictograms are mirrored half of the time besides.
+    proportion
+        Largest factor by which width is stretched against height or the reverse.
+    hue
+        Degrees of hue to either side.
+    saturation, brightness
+        Least and most factor.
+    """
+
+    size: int = 96
+    split: Split = "train"
+    seed: int = 0
+    objects: tuple[int, int] = (1, 5)
+    extent: tuple[float, float] = (0.18, 0.6)
+    image_extent: tuple[float, float] = (0.35, 0.95)
+    distractors: tuple[int, int] = (0, 2)
+    max_cover: float = 0.2
+    rotation: float = 25.0
+    proportion: float = 1.15
+    hue: float = 12.0
+    saturation: tuple[float, float] = (0.75, 1.25)
+    brightness: tuple[float, float] = (0.8, 1.15)
+
+    def __post_init__(self) -> None:
+        if self.split not in _SPLITS:
+            raise ValueError(f"SceneConfig.split is one of {', '.join(_SPLITS)}, not {self.split!r}")
+        if self.size < 16:
+            raise ValueError(f"SceneConfig.size must be at least 16 pixels, not {self.size}")
+        if self.seed < 0:
+            raise ValueError(f"SceneConfig.seed must not be negative, but is {self.seed}")
+        for name, low in (("objects", 1), ("distractors", 0)):
+            least, most = getattr(self, name)
+            if not low <= least <= most:
+                raise ValueError(f"SceneConfig.{name} must be (least, most) with {low} <= least <= most")
+        for name in ("extent", "image_extent"):
+            least, most = getattr(self, name)
+            if not 0 < least <= most <= 1:
+                raise ValueError(f"SceneConfig.{name} must be (least, most) with 0 < least <= most <= 1")
+
+
+class SceneSource:
+    """Scenes of pictograms by index: a :class:`~yolo9000.datasets.sample.Source`.
+
+    Parameters
+    ----------
+    config
+        How they are drawn.
+    kind
+        ``"detection"`` gives boxes with labels; ``"classification"`` gives ``image_label`` and no boxes.
+    length
+        How many scenes there are; they cost nothing until read.
+    classes
+        ``"boxed"`` draws only classes whose boxes may be used, ``"all"`` draws all. None: boxed for the detection
+        scenes of the splits train and val, else all.
+    label_map
+        ``{class name: node}``. None: a label is the class's place in the table.
+    names
+        Draw only classes of these names (labels stay what they are).
+    unlabelled_never_boxed
+        Never-boxed classes appear in ``classes="boxed"`` scenes too, without a label; ``labelled_nodes`` then names
+        the boxed ones.
+    with_boxes
+        A classification image carries its object's box and label as well. Nothing may be trained on them: they are
+        for measuring where a detector looks, and for the test that corrupts them.
+
+    Raises
+    ------
+    ValueError
+        If ``label_map`` lacks a class or ``names`` has one that does not exist; all of them are named.
+    PictogramError
+        If the packages of the extra ``demo`` are not installed.
+
+    Examples
+    --------
+    >>> scenes = SceneSource(SceneConfig(split="test"), length=1000)
+    >>> record = scenes.read(0)
+    >>> record.image.shape, record.boxes_xyxy.shape[1], len(record.labels) in range(1, 6)
+    ((96, 96, 3), 4, True)
+    >>> SceneSource(SceneConfig(), kind="classification").read(3).boxes_xyxy.shape
+    (0, 4)
+    """
+
+    def __init__(
+        self,
+        config: SceneConfig | None = None,
+        *,
+        kind: Kind = "detection",
+        length: int = 100_000,
+        classes: Literal["all", "boxed"] | None = None,
+        label_map: Mapping[str, int] | None = None,
+        names: Collection[str] | None = None,
+        unlabelled_never_boxed: bool = False,
+        with_boxes: bool = False,
+    ) -> None:
+        self.config = config if config is not None else SceneConfig()
+        self.kind: Kind = kind
+        self.name = f"scenes ({self.config.split})"
+        self.classes: tuple[PictogramClass, ...] = read_classes()
+        if classes is None:
+            classes = "boxed" if kind == "detection" and self.config.split != "test" else "all"
+        if kind not in _KINDS:
+            raise ValueError(f"SceneSource: kind is one of {', '.join(_KINDS)}, not {kind!r}")
+        if length < 1:
+            raise ValueError(f"SceneSource: length must be at least 1, not {length}")
+        if names is not None and (unknown := set(names) - {c.name for c in self.classes}):
+            raise ValueError(f"SceneSource: no pictogram class is called {', '.join(sorted(unknown))}")
+        if label_map is not None and (absent := [c.name for c in self.classes if c.name not in label_map]):
+            raise ValueError(f"SceneSource: label_map has no node for {', '.join(absent)}")
+
+        wanted = [i for i, c in enumerate(self.classes) if names is None or c.name in names]
+        labelled = [i for i in wanted if classes == "all" or self.classes[i].boxed]
+        self._drawn = np.array(wanted if unlabelled_never_boxed else labelled, np.int64)
+        if not labelled:
+            raise ValueError("SceneSource: no class is left to draw; name at least one that has boxes")
+        self._is_labelled = np.isin(np.arange(len(self.classes)), labelled)
+        self._labels = np.array(
+            [i if label_map is None else label_map[c.name] for i, c in enumerate(self.classes)], np.int64
+        )
+        self.labelled_nodes: NDArray[np.int64] | None = (
+            self._labels[labelled] if len(self._drawn) > len(labelled) else None
+        )
+        self._length = length
+        self._with_boxes = with_boxes
+        # All drawings now (1.5 s, once a process): forked workers share them, and absent packages show here.
+        for code in itertools.chain(DISTRACTORS, *(self.classes[i].hexcodes for i in self._drawn)):
+            load_pictogram(code)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, index: int) -> Record:
+        """Return scene ``index``, the same in every process.
+
+        Raises
+        ------
+        IndexError
+            If there is no such scene.
+        """
+        if not 0 <= index < self._length:
+            raise IndexError(f"{self.name}: scene {index} of {self._length}")
+        config = self.config
+        rng = np.random.default_rng((config.seed, _SPLITS[config.split], _KINDS[self.kind], index))
+        image = textured_background(rng, config.size)
+        least, most = config.distractors
+        if self.kind == "detection":
+            count, extent = int(rng.integers(config.objects[0], config.objects[1] + 1)), config.extent
+        else:
+            count, extent, most = 1, config.image_extent, (most + 1) // 2
+            least = min(least, most)
+        chosen = self._drawn[rng.integers(len(self._drawn), size=count)]
+        # Symbols get what place is left, so that they never crowd out an object, and are painted underneath.
+        taken: list[tuple[float, float, float, float]] = []
+        jobs: list[tuple[Pictogram, NDArray[np.float64], float, float]] = []
+        labels: list[int] = []
+        for c in chosen.tolist():
+            codes = self.classes[c].hexcodes
+            pictogram = load_pictogram(codes[int(rng.integers(len(codes)))])
+            if self._place(rng, pictogram, extent, taken, jobs):
+                labels.append(c)
+        for _ in range(int(rng.integers(least, most + 1))):
+            pictogram = load_pictogram(DISTRACTORS[int(rng.integers(len(DISTRACTORS)))])
+            self._place(rng, pictogram, (0.1, 0.25), taken, jobs)
+        for job in jobs[len(labels) :] + jobs[: len(labels)]:
+            _draw(image, *job, _recolour(rng, config))
+
+        boxes = np.array(taken[: len(labels)], np.float32).reshape(-1, 4)
+        key = f"{self.kind}-{config.split}-{config.seed}-{index}"
+        nodes = self._labels[labels]
+        if self.kind == "classification":
+            if not self._with_boxes:
+                return Record(image, key, image_label=int(nodes[0]))
+            return Record(image, key, boxes, nodes, int(nodes[0]))
+        keep = self._is_labelled[labels]
+        return Record(image, key, boxes[keep], nodes[keep])
+
+    def _place(
+        self,
+        rng: np.random.Generator,
+        pictogram: Pictogram,
+        extent: tuple[float, float],
+        taken: list[tuple[float, float, float, float]],
+        jobs: list[tuple[Pictogram, NDArray[np.float64], float, float]],
+    ) -> bool:
+        config = self.config
+        angle = math.radians(rng.uniform(-config.rotation, config.rotation))
+        stretch = config.proportion ** rng.uniform(-0.5, 0.5)
+        mirror = -1.0 if rng.random() < 0.5 else 1.0
+        side = config.size * math.exp(rng.uniform(math.log(extent[0]), math.log(extent[1])))
+        cos, sin = math.cos(angle), math.sin(angle)
+        matrix = np.array(((cos * mirror * stretch, -sin / stretch), (sin * mirror * stretch, cos / stretch)))
+        corners = pictogram.hull @ matrix.T
+        low, high = corners.min(0), corners.max(0)
+        scale = side / float((high - low).max())
+        width, height = ((high - low) * scale).tolist()
+        box = find_place(rng, width, height, config.size, taken, config.max_cover)
+        if box is None:
+            return False
+        taken.append(box)
+        jobs.append((pictogram, matrix * scale, box[0] - float(low[0]) * scale, box[1] - float(low[1]) * scale))
+        return True
+
+
+def _recolour(rng: np.random.Generator, config: SceneConfig) -> NDArray[np.float32]:
+    """Return a (4, 4) matrix on premultiplied RGBA: hue turned about the grey axis, saturation, brightness."""
+    hue = math.radians(rng.uniform(-config.hue, config.hue))
+    saturation, brightness = rng.uniform(*config.saturation), rng.uniform(*config.brightness)
+    cos, sin = math.cos(hue) * saturation, math.sin(hue) * saturation / math.sqrt(3)
+    grey, matrix = (1 - cos) / 3, np.zeros((4, 4), np.float32)
+    matrix[0, :3] = grey + cos, grey - sin, grey + sin
+    matrix[1, :3] = grey + sin, grey + cos, grey - sin
+    matrix[2, :3] = grey - sin, grey + sin, grey + cos
+    matrix *= brightness
+    matrix[3, 3] = 1
+    return matrix
+
+
+def _draw(
+    image: NDArray[np.uint8],
+    pictogram: Pictogram,
+    matrix: NDArray[np.float64],
+    x: float,
+    y: float,
+    colours: NDArray[np.float32],
+) -> None:
+    """Paste a pictogram: level-0 pixel p goes to ``matrix @ p + (x, y)``."""
+    shrink = math.sqrt(abs(float(np.linalg.det(matrix))))
+    level = min(max(math.floor(-math.log2(shrink)), 0), len(pictogram.levels) - 1)
+    raster = pictogram.levels[level]
+    corners = pictogram.hull @ matrix.T + (x, y)
+    size = image.shape[0]
+    left, top = (max(math.floor(v) - 1, 0) for v in corners.min(0))
+    right, bottom = (min(math.ceil(v) + 1, size) for v in corners.max(0))
+    # cv2 counts from pixel centres: shift by half a pixel on both sides.
+    warp = np.empty((2, 3))
+    warp[:, :2] = matrix * 2**level
+    warp[:, 2] = (x - left - 0.5, y - top - 0.5) + warp[:, :2].sum(1) / 2
+    layer = cv2.warpAffine(raster, warp, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+    paste(image, np.asarray(cv2.transform(layer, colours), np.uint8), left, top)

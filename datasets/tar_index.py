@@ -1,0 +1,194 @@
+"""Where the images lie inside uncompressed tar files, so that they can be read in place."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo9000.datasets.box_index import DatasetError, listed
+from yolo9000.datasets.names import NameTable
+
+log = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm")
+
+
+@dataclass(frozen=True, eq=False)
+class TarIndex:
+    """The image members of some tar files, in the order of the files and, inside each, of the members' names.
+
+    Parameters
+    ----------
+    names
+        Member names.
+    tars
+        ``(N,)`` int32: which of the tar files.
+    offsets, sizes
+        ``(N,)`` int64: where in that file the member's bytes begin, and how many there are.
+    """
+
+    names: NameTable
+    tars: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+
+_Members = tuple[list[str], NDArray[np.int64], NDArray[np.int64]]
+
+
+def index_tars(
+    paths: Sequence[Path],
+    *,
+    cache: str | Path | None = None,
+    progress: Callable[[Sequence[Path]], Iterable[Path]] = iter,
+) -> TarIndex:
+    """Return where the images of some tar files lie, from the cache as far as the files have not changed.
+
+    Reading the headers of ImageNet's 1,000 tars takes minutes on a slow disk; the cache holds them, by each file's
+    size and time of change.
+
+    Parameters
+    ----------
+    paths
+        The tar files, all in one folder.
+    cache
+        Folder for the cache; by default ``yolo9000`` in the user's cache folder (``XDG_CACHE_HOME``). One that
+        cannot be written costs the time of reading the headers again, nothing else.
+    progress
+        Wraps the tars that are read anew, to show progress.
+
+    Raises
+    ------
+    DatasetError
+        If a tar is compressed, truncated, holds tars, or holds no image.
+    """
+    if not paths:
+        return TarIndex(NameTable(()), np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    key = hashlib.sha256(os.fsencode(paths[0].parent.resolve())).hexdigest()[:20]
+    file = (Path(cache) if cache is not None else _user_cache()) / f"tars-{key}.npz"
+    known = _load(file)
+    stamps = [(path.name, *_stamp(path)) for path in paths]
+    stale = [path for path, stamp in zip(paths, stamps, strict=True) if stamp not in known]
+    if stale:
+        of_path = {path.name: stamp for path, stamp in zip(paths, stamps, strict=True)}
+        for path in progress(stale):
+            known[of_path[path.name]] = _members(path)
+        # Entries of other splits in the same folder are kept, those of files that have changed are not.
+        present = {stamp[0]: stamp for stamp in stamps}
+        kept = {stamp: members for stamp, members in known.items() if present.get(stamp[0], stamp) == stamp}
+        _save(file, kept)
+    parts = [known[stamp] for stamp in stamps]
+    return TarIndex(
+        NameTable(name for names, _, _ in parts for name in names),
+        np.repeat(np.arange(len(parts), dtype=np.int32), [len(names) for names, _, _ in parts]),
+        np.concatenate([offsets for _, offsets, _ in parts]),
+        np.concatenate([sizes for _, _, sizes in parts]),
+    )
+
+
+_Stamp = tuple[str, int, int]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _user_cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "yolo9000"
+
+
+def _members(path: Path) -> _Members:
+    """Return names, offsets and sizes of the images in one tar."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            members = list(tar)
+    except tarfile.TarError as error:
+        with path.open("rb") as raw:
+            start = raw.read(6)
+        squeezed = start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
+        reason = "it is compressed and cannot be read in place: decompress it first" if squeezed else str(error)
+        raise DatasetError(f"{path}: not a tar file that can be read: {reason}") from error
+    files = [member for member in members if member.isreg()]
+    images = sorted((m for m in files if m.name.lower().endswith(IMAGE_SUFFIXES)), key=lambda m: m.name)
+    length = path.stat().st_size
+    # Sparse members are stored with holes; no archiver makes them of JPEGs.
+    broken = [m.name for m in images if m.offset_data + m.size > length or m.sparse]
+    if broken:
+        raise DatasetError(f"{path} is truncated: it ends inside {listed(broken)}. Download it again")
+    end = max((m.offset_data + m.isreg() * -(-m.size // 512) * 512 for m in members), default=0)
+    with path.open("rb") as raw:
+        raw.seek(end)
+        if raw.read(512) != bytes(512):  # tarfile takes a cut or damaged header for the end
+            raise DatasetError(f"{path} is truncated or damaged after {len(members)} members. Download it again")
+    if not images:
+        if any(m.name.endswith(".tar") for m in files):
+            raise DatasetError(
+                f"{path} is a tar of tars. Unpack the outer one only, once: "
+                f"mkdir train && tar -xf {path.name} -C train. The inner ones are read in place"
+            )
+        raise DatasetError(f"{path} holds no image; found {listed([m.name for m in files], most=3) or 'nothing'}")
+    return (
+        [m.name for m in images],
+        np.array([m.offset_data for m in images], np.int64),
+        np.array([m.size for m in images], np.int64),
+    )
+
+
+def _load(file: Path) -> dict[_Stamp, _Members]:
+    """Return the cached members by stamp; a cache that is absent or broken is an empty one."""
+    try:
+        with file.open("rb") as raw, np.load(raw, allow_pickle=False) as data:
+            tars = NameTable.of_arrays(data["tar_blob"], data["tar_offsets"])
+            names = NameTable.of_arrays(data["name_blob"], data["name_offsets"])
+            stamps, first, offsets, sizes = data["stamps"], data["first"], data["offsets"], data["sizes"]
+            result: dict[_Stamp, _Members] = {}
+            for i, tar in enumerate(tars):
+                mine = slice(int(first[i]), int(first[i + 1]))
+                size, time = (int(value) for value in stamps[i])
+                result[tar, size, time] = [names[j] for j in range(mine.start, mine.stop)], offsets[mine], sizes[mine]
+            return result
+    except FileNotFoundError:
+        return {}
+    except Exception as error:  # a broken zip raises many things, and all mean: read the tars again
+        log.info("%s: not used, %s", file, error)
+        return {}
+
+
+def _save(file: Path, known: dict[_Stamp, _Members]) -> None:
+    stamps, members = list(known), list(known.values())
+    tars = NameTable(stamp[0] for stamp in stamps)
+    names = NameTable(name for part in members for name in part[0])
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Into place in one step: another process may read it at any moment.
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npz.part", delete=False) as part:
+            try:
+                np.savez(
+                    part,
+                    tar_blob=tars.blob,
+                    tar_offsets=tars.offsets,
+                    name_blob=names.blob,
+                    name_offsets=names.offsets,
+                    stamps=np.array([stamp[1:] for stamp in stamps], np.int64).reshape(-1, 2),
+                    first=np.cumsum([0, *(len(part[0]) for part in members)], dtype=np.int64),
+                    offsets=np.concatenate([part[1] for part in members]),
+                    sizes=np.concatenate([part[2] for part in members]),
+                )
+                part.close()
+                os.replace(part.name, file)
+            except BaseException:
+                Path(part.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        log.info("the index of the tars is not kept: %s", error)

@@ -1,0 +1,285 @@
+"""Detection scenes made of real photographs: tiles with one real box each, on a larger canvas.
+
+The tiles are classification images in ImageNet's layout (``ImageNetSource`` reads them, and is the classification
+source that goes with these scenes) with a table of boxes beside them::
+
+    train/<wnid>.tar  val/<wnid>.tar  boxes/train.tsv  boxes/val.tsv  split.json
+
+A tile's box names one object; other objects of its class in the same tile are unlabelled. On a single tile one
+constant box is right more often than not, which is why several lie at random scale and place on a canvas.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo9000.datasets.box_index import DatasetError, contents, listed
+from yolo9000.datasets.canvas import find_place, paste
+from yolo9000.datasets.imagenet import ImageNetSource
+from yolo9000.datasets.sample import Kind, Record
+
+_SPLITS = ("train", "val")
+_FEATHER = 3
+"""Pixels over which a tile fades into the canvas: a hard edge would give its place away without looking at it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileSplit:
+    """Which classes have boxes in training.
+
+    Parameters
+    ----------
+    boxed
+        wnids of the classes whose boxes may be used.
+    image_only
+        wnids of the classes that only ever have an image label in training.
+    names
+        ``{wnid: name}``.
+    """
+
+    boxed: tuple[str, ...]
+    image_only: tuple[str, ...]
+    names: Mapping[str, str]
+
+    @property
+    def wnids(self) -> tuple[str, ...]:
+        """All classes, sorted: the place here is the class index."""
+        return tuple(sorted((*self.boxed, *self.image_only)))
+
+
+def read_split(root: str | Path) -> TileSplit:
+    """Return the classes that ``split.json`` in the tiles' folder lists.
+
+    Raises
+    ------
+    DatasetError
+        If there is no such file, or it lacks ``boxed`` or ``image_only``, or a class is in both.
+    """
+    path = Path(root) / "split.json"
+    if not path.is_file():
+        raise DatasetError(
+            f"{root}: looked for split.json (beside train/, val/ and boxes/), found {contents(Path(root))}"
+        )
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        boxed, image_only = tuple(table["boxed"]), tuple(table["image_only"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path}: expected JSON with the lists boxed and image_only: {error!r}") from error
+    if both := sorted(set(boxed) & set(image_only)):
+        raise DatasetError(f"{path}: {listed(both)} in boxed and in image_only")
+    return TileSplit(boxed=boxed, image_only=image_only, names=table.get("names", {}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileConfig:
+    """How tiles are put together. Sizes are relative to the canvas's side.
+
+    Parameters
+    ----------
+    size
+        Side of the square canvas in pixels.
+    seed
+        Another seed, other scenes.
+    tiles
+        Least and most tiles; fewer where no free place is found.
+    extent
+        Least and most side of a tile, drawn log-uniformly.
+    max_cover
+        The largest part of the smaller of two tiles that they may share.
+    """
+
+    size: int = 96
+    seed: int = 0
+    tiles: tuple[int, int] = (1, 4)
+    extent: tuple[float, float] = (0.3, 0.65)
+    max_cover: float = 0.08
+
+    def __post_init__(self) -> None:
+        if self.size < 16:
+            raise ValueError(f"TileConfig.size must be at least 16 pixels, not {self.size}")
+        if self.seed < 0:
+            raise ValueError(f"TileConfig.seed must not be negative, but is {self.seed}")
+        if not 1 <= self.tiles[0] <= self.tiles[1]:
+            raise ValueError("TileConfig.tiles must be (least, most) with 1 <= least <= most")
+        if not 0 < self.extent[0] <= self.extent[1] <= 1:
+            raise ValueError("TileConfig.extent must be (least, most) with 0 < least <= most <= 1")
+
+
+class TileScenes:
+    """Scenes of real tiles by index: a detection :class:`~yolo9000.datasets.sample.Source`.
+
+    A scene is a function of (seed, split, index) and of the tiles on the disk.
+
+    Parameters
+    ----------
+    root
+        The folder that holds train/, val/, boxes/ and split.json.
+    label_map
+        ``{wnid: node}``. None: a label is the class's place in ``TileSplit.wnids``.
+    split
+        Which tiles: ``train`` or ``val``.
+    classes
+        ``"boxed"`` uses tiles of boxed classes only, ``"all"`` of all. None: boxed for train, all for val.
+    config
+        How they are put together.
+    length
+        How many scenes there are.
+    cache
+        Folder for the index of the tars; see ``ImageNetSource``.
+
+    Raises
+    ------
+    DatasetError
+        If the layout, the boxes or the label map do not fit; the message says what was looked for.
+
+    Examples
+    --------
+    >>> scenes = TileScenes("tiny-imagenet", split="val", length=1000)  # doctest: +SKIP
+    >>> scenes.read(0).boxes_xyxy.shape  # doctest: +SKIP
+    (3, 4)
+    """
+
+    kind: Kind = "detection"
+    labelled_nodes: NDArray[np.int64] | None = None
+
+    def __init__(
+        self,
+        root: str | Path,
+        label_map: Mapping[str, int] | None = None,
+        *,
+        split: Literal["train", "val"] = "train",
+        classes: Literal["all", "boxed"] | None = None,
+        config: TileConfig | None = None,
+        length: int = 100_000,
+        cache: str | Path | None = None,
+    ) -> None:
+        root = Path(root)
+        if split not in _SPLITS:
+            raise ValueError(f"TileScenes: split is one of {', '.join(_SPLITS)}, not {split!r}")
+        if length < 1:
+            raise ValueError(f"TileScenes: length must be at least 1, not {length}")
+        self.config = config if config is not None else TileConfig()
+        self.name = f"tile scenes ({split})"
+        self.split = read_split(root)
+        if classes is None:
+            classes = "boxed" if split == "train" else "all"
+        wnids = self.split.wnids
+        if label_map is None:
+            label_map = {wnid: index for index, wnid in enumerate(wnids)}
+        elif absent := [wnid for wnid in wnids if wnid not in label_map]:
+            raise DatasetError(f"{self.name}: label_map has no node for {listed(absent)}")
+        self._length = length
+        self._stream = (self.config.seed, _SPLITS.index(split))
+        self._tiles = ImageNetSource(root, label_map, split=split, name=self.name, skip_missing=True, cache=cache)
+        self._boxes = _boxes_of(self._tiles, root / "boxes" / f"{split}.tsv")
+
+        wanted = self.split.boxed if classes == "boxed" else wnids
+        has_box = np.isfinite(self._boxes[:, 0])
+        numbers = [i for i, wnid in enumerate(self._tiles.class_names) if wnid in set(wanted)]
+        members = [np.flatnonzero(has_box & (self._tiles.classes == i)) for i in numbers]
+        present = {self._tiles.class_names[i] for i, tiles in zip(numbers, members, strict=True) if len(tiles)}
+        if without := sorted(set(wanted) - present):
+            raise DatasetError(f"{self.name}: {root} has no tile with a box of {listed(without)}")
+        # Flat arrays: the tiles with a box, class by class.
+        self._members = np.concatenate(members)
+        self._first = np.cumsum([0, *(len(tiles) for tiles in members)])
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, index: int) -> Record:
+        """Return scene ``index``, the same in every process.
+
+        Raises
+        ------
+        IndexError
+            If there is no such scene.
+        Unreadable
+            If one of its tiles cannot be decoded.
+        """
+        if not 0 <= index < self._length:
+            raise IndexError(f"{self.name}: scene {index} of {self._length}")
+        config = self.config
+        rng = np.random.default_rng((*self._stream, index))
+        image = self._background(rng)
+        taken: list[tuple[float, float, float, float]] = []
+        boxes: list[NDArray[np.float32]] = []
+        labels: list[int] = []
+        for _ in range(int(rng.integers(config.tiles[0], config.tiles[1] + 1))):
+            tile = self._draw_tile(rng)
+            low, high = (math.log(part) for part in config.extent)
+            side = round(config.size * math.exp(rng.uniform(low, high)))
+            place = find_place(rng, side, side, config.size, taken, config.max_cover)
+            if place is None:
+                continue
+            left, top = round(place[0]), round(place[1])
+            taken.append((left, top, left + side, top + side))
+            record = self._tiles.read(tile)
+            height, width = record.image.shape[:2]
+            _lay(image, record.image, left, top, side)
+            scale = np.array((side / width, side / height) * 2, np.float32)
+            boxes.append(self._boxes[tile] * scale + np.array((left, top) * 2, np.float32))
+            labels.append(int(self._tiles.labels[tile]))
+        key = f"tiles-{'-'.join(map(str, self._stream))}-{index}"
+        return Record(image, key, np.stack(boxes), np.array(labels, np.int64))
+
+    def _draw_tile(self, rng: np.random.Generator) -> int:
+        """Return a tile: every class equally often, every tile of a class equally often."""
+        group = int(rng.integers(len(self._first) - 1))
+        return int(self._members[rng.integers(self._first[group], self._first[group + 1])])
+
+    def _background(self, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Return a canvas with the colours of some tile, blurred beyond recognition, with grain."""
+        size = self.config.size
+        tile = self._tiles.read(self._draw_tile(rng)).image
+        cells = cv2.resize(tile, (5, 5), interpolation=cv2.INTER_AREA)
+        canvas = cv2.resize(cells, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+        grain = (rng.integers(0, 256, (size, size, 3), dtype=np.uint8) >> 4).astype(np.int16) - 8
+        return np.asarray(np.clip(canvas + grain, 0, 255), np.uint8)
+
+
+def _lay(canvas: NDArray[np.uint8], tile: NDArray[np.uint8], left: int, top: int, side: int) -> None:
+    """Resize a tile to ``side`` and lay it on the canvas with fading edges."""
+    shrinks = side < min(tile.shape[:2])
+    colour = cv2.resize(tile, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    ramp = np.minimum(np.arange(side), np.arange(side)[::-1]).clip(0, _FEATHER)
+    alpha = (np.minimum.outer(ramp, ramp) + 1) * np.uint16(255) // np.uint16(_FEATHER + 1)
+    layer = np.empty((side, side, 4), np.uint8)
+    layer[..., :3] = colour.astype(np.uint16) * alpha[..., None] // 255
+    layer[..., 3] = alpha
+    paste(canvas, layer, left, top)
+
+
+def _boxes_of(tiles: ImageNetSource, table: Path) -> NDArray[np.float32]:
+    """Return ``(N, 4)`` xyxy pixel edges of each tile's box; NaN where it has none or one without an area."""
+    if not table.is_file():
+        raise DatasetError(f"{tiles.name}: looked for {table}, found {contents(table.parent)}")
+    rows: dict[str, tuple[float, ...]] = {}
+    with table.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file, delimiter="\t")
+        for row in reader:
+            try:
+                x0, y0, x1, y1 = (int(row[name]) for name in ("x0", "y0", "x1", "y1"))
+                key = f"{row['wnid']}/{row['file']}"
+            except (KeyError, TypeError, ValueError) as error:
+                raise DatasetError(
+                    f"{table}, line {reader.line_num}: expected the columns wnid, file, x0, y0, x1, y1 "
+                    f"(tabs between, whole pixels), not {row}"
+                ) from error
+            if x1 > x0 and y1 > y0 and x0 >= 0 and y0 >= 0:
+                rows[key] = (x0, y0, x1 + 1, y1 + 1)  # the table's pixels are inclusive
+    none = (math.nan,) * 4
+    boxes = np.array([rows.get(tiles.key(i), none) for i in range(len(tiles))], np.float32).reshape(-1, 4)
+    if len(tiles) and not np.isfinite(boxes).any():
+        raise DatasetError(f"{table} names no tile of {tiles.root}, for example {tiles.key(0)}")
+    return boxes

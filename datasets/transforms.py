@@ -1,0 +1,282 @@
+"""Pixels and boxes together: random augmentation for training, letterboxing for evaluation.
+
+Every image is moved by one affine map per axis, ``input = pixel * scale + offset`` (see ``Placement``), mirrored or
+not; boxes go through the same map. Coordinates are edges: the first pixel covers 0 to 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from yolo9000.datasets.decode import GREY
+from yolo9000.datasets.sample import Placement, Record, Sample, Target
+
+_SHRINK = 0.6
+"""Below this scale bilinear sampling skips pixels, and the image is shrunk by area first."""
+_THINNEST = 1e-3
+"""In training a box thinner than this fraction of the input is left out, as in darknet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How images are augmented.
+
+    Parameters
+    ----------
+    scale
+        Range of the image's size, as a factor on the largest that fits into the input whole. Above 1 it is cropped.
+        Drawn log-uniformly. Darknet keeps 1; the paper's "random crops" do not say how large.
+    aspect
+        The image's width and height each change by up to this fraction before it is fitted (darknet's jitter=.2).
+    flip
+        Probability of mirroring left to right (darknet .5).
+    hue
+        Largest turn of the hue, as a fraction of the circle (darknet .1).
+    saturation, exposure
+        Largest factor on saturation and value; its inverse is the smallest (darknet 1.5).
+    min_visible
+        A box of which a smaller fraction of the area is left in the input becomes an ignore box: no detector should
+        be made to find the tip of a tail, nor punished for it.
+
+    Examples
+    --------
+    >>> AugmentConfig(flip=0).flip
+    0
+    """
+
+    scale: tuple[float, float] = (0.75, 1.5)
+    aspect: float = 0.2
+    flip: float = 0.5
+    hue: float = 0.1
+    saturation: float = 1.5
+    exposure: float = 1.5
+    min_visible: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"AugmentConfig: scale must be a range of positive factors, not {self.scale}")
+        for name, low, high in (("aspect", 0, 0.9), ("flip", 0, 1), ("hue", 0, 0.5), ("min_visible", 0, 1)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"AugmentConfig: {name} must be from {low} to {high}, not {getattr(self, name)}")
+        if self.saturation < 1 or self.exposure < 1:
+            raise ValueError("AugmentConfig: saturation and exposure are largest factors, at least 1 (1 = off)")
+
+
+DETECTION = AugmentConfig()
+CLASSIFICATION = AugmentConfig(scale=(0.75, 1.75))
+
+
+def augment(record: Record, size: int, rng: np.random.Generator, config: AugmentConfig = DETECTION) -> Sample:
+    """Return the record, randomly placed, mirrored and coloured, as an input of ``size`` x ``size`` pixels.
+
+    A classification record (one with ``image_label``) gives a target without boxes, whatever boxes it has; the random
+    numbers drawn do not depend on the boxes.
+
+    Parameters
+    ----------
+    record
+        An image and its labels.
+    size
+        Side of the network's input in pixels.
+    rng
+        Where all randomness comes from.
+    config
+        How much of what.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> record = Record(np.zeros((60, 80, 3), np.uint8), "a.jpg", np.float32([[10, 10, 50, 40]]), np.array([7]))
+    >>> sample = augment(record, 64, np.random.default_rng(0))
+    >>> sample.image.shape, sample.target.labels
+    (torch.Size([3, 64, 64]), tensor([7]))
+    """
+    height, width = record.image.shape[:2]
+    placement = _draw_placement(width, height, (size, size), rng, config)
+    image = _distort(_warp(record.image, placement, (size, size)), rng, config)
+    return Sample(_tensor(image), _target(record, placement, config.min_visible, _THINNEST), record.key, placement)
+
+
+def mosaic(records: Sequence[Record], size: int, rng: np.random.Generator, config: AugmentConfig) -> Sample:
+    """Return n x n classification images side by side: each label holds somewhere inside its cell.
+
+    The cells' borders are drawn at random; each image is augmented by itself.
+
+    Parameters
+    ----------
+    records
+        n * n records with an ``image_label`` each.
+    size
+        Side of the network's input in pixels.
+    rng
+        Where all randomness comes from.
+    config
+        How each cell is augmented.
+
+    Raises
+    ------
+    ValueError
+        If the number of records is no square or one of them has no ``image_label``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tiles = [Record(np.zeros((8, 8, 3), np.uint8), f"{i}.jpg", image_label=i) for i in range(4)]
+    >>> target = mosaic(tiles, 64, np.random.default_rng(0), CLASSIFICATION).target
+    >>> target.region_labels, target.regions_cxcywh.shape, target.image_label
+    (tensor([0, 1, 2, 3]), torch.Size([4, 4]), None)
+    """
+    n = round(len(records) ** 0.5)
+    if n * n != len(records) or not records:
+        raise ValueError(f"mosaic: the number of images must be a square, not {len(records)}")
+    labels = [record.image_label for record in records if record.image_label is not None]
+    if len(labels) < len(records):
+        raise ValueError("mosaic: every image needs an image_label")
+    columns, rows = _borders(n, size, rng), _borders(n, size, rng)
+    image = np.empty((size, size, 3), np.uint8)
+    regions = []
+    for i, record in enumerate(records):
+        (y0, y1), (x0, x1) = rows[i // n : i // n + 2], columns[i % n : i % n + 2]
+        cell = (x1 - x0, y1 - y0)
+        placement = _draw_placement(record.image.shape[1], record.image.shape[0], cell, rng, config)
+        image[y0:y1, x0:x1] = _distort(_warp(record.image, placement, cell), rng, config)
+        regions.append(((x0 + x1) / 2 / size, (y0 + y1) / 2 / size, cell[0] / size, cell[1] / size))
+    target = Target(
+        torch.zeros(0, 4),
+        torch.zeros(0, dtype=torch.int64),
+        regions_cxcywh=torch.tensor(regions, dtype=torch.float32),
+        region_labels=torch.tensor(labels, dtype=torch.int64),
+    )
+    key = "+".join(record.key for record in records)
+    return Sample(_tensor(image), target, key, Placement(size, size, 1.0, 1.0, 0.0, 0.0, size))
+
+
+def letterbox(record: Record, size: int) -> Sample:
+    """Return the record as large as fits, centred on grey; ``placement`` leads back to its pixels.
+
+    Parameters
+    ----------
+    record
+        An image and its labels.
+    size
+        Side of the network's input in pixels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sample = letterbox(Record(np.zeros((100, 200, 3), np.uint8), "a.jpg"), 100)
+    >>> sample.placement.scale_x, sample.placement.offset_y
+    (0.5, 25.0)
+    """
+    height, width = record.image.shape[:2]
+    scale = min(size / width, size / height)
+    w, h = max(1, min(size, round(width * scale))), max(1, min(size, round(height * scale)))
+    x, y = (size - w) // 2, (size - h) // 2
+    image = np.full((size, size, 3), GREY, np.uint8)
+    image[y : y + h, x : x + w] = _resize(record.image, w, h)
+    placement = Placement(width, height, w / width, h / height, float(x), float(y), size)
+    return Sample(_tensor(image), _target(record, placement, 0.0), record.key, placement)
+
+
+def _draw_placement(
+    width: int, height: int, canvas: tuple[int, int], rng: np.random.Generator, config: AugmentConfig
+) -> Placement:
+    # All draws in a fixed order and number: what one image needs must not shift another's.
+    stretch_x, stretch_y, zoom, left, top, mirror = rng.random(6).tolist()
+    w = width * (1 + config.aspect * (2 * stretch_x - 1))
+    h = height * (1 + config.aspect * (2 * stretch_y - 1))
+    low, high = (math.log(limit) for limit in config.scale)
+    fit = min(canvas[0] / w, canvas[1] / h) * math.exp(low + zoom * (high - low))
+    scale_x, scale_y = w * fit / width, h * fit / height
+    # Anywhere inside if it is smaller than the canvas, anywhere covering it if larger.
+    offset_x, offset_y = left * (canvas[0] - w * fit), top * (canvas[1] - h * fit)
+    return Placement(width, height, scale_x, scale_y, offset_x, offset_y, canvas[0], mirror < config.flip)
+
+
+def _borders(n: int, size: int, rng: np.random.Generator) -> list[int]:
+    """Return n + 1 cell borders from 0 to ``size``; each inner one moves by up to a quarter of a cell."""
+    moves = rng.uniform(-0.25, 0.25, n - 1)
+    return [0, *(round((i + 1 + move) * size / n) for i, move in enumerate(moves)), size]
+
+
+def _resize(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    shrinks = width < image.shape[1] or height < image.shape[0]
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(resized, np.uint8)
+
+
+def _warp(image: NDArray[np.uint8], placement: Placement, canvas: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the image on a grey canvas of (width, height) pixels, placed and mirrored."""
+    scale_x, scale_y = placement.scale_x, placement.scale_y
+    if min(scale_x, scale_y) < _SHRINK:
+        w = max(1, round(image.shape[1] * min(scale_x, 1.0)))
+        h = max(1, round(image.shape[0] * min(scale_y, 1.0)))
+        scale_x, scale_y = scale_x * image.shape[1] / w, scale_y * image.shape[0] / h
+        image = _resize(image, w, h)
+    # cv2 counts pixel centres from 0, we count edges: shift by half a pixel on both sides.
+    matrix = np.array(
+        [
+            [scale_x, 0, placement.offset_x + 0.5 * scale_x - 0.5],
+            [0, scale_y, placement.offset_y + 0.5 * scale_y - 0.5],
+        ]
+    )
+    if placement.flipped:
+        matrix[0] = [-scale_x, 0, canvas[0] - 1 - matrix[0, 2]]
+    warped = cv2.warpAffine(
+        image, matrix, canvas, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(GREY,) * 3
+    )
+    return np.asarray(warped, np.uint8)
+
+
+def _distort(image: NDArray[np.uint8], rng: np.random.Generator, config: AugmentConfig) -> NDArray[np.uint8]:
+    """Return the image with hue turned, saturation and value multiplied (darknet's ranges)."""
+    turn, saturate, grow_s, expose, grow_v = rng.random(5).tolist()
+    hue = (2 * turn - 1) * config.hue
+    s = (1 + saturate * (config.saturation - 1)) ** (1 if grow_s < 0.5 else -1)
+    v = (1 + expose * (config.exposure - 1)) ** (1 if grow_v < 0.5 else -1)
+    if hue == 0 and s == 1 and v == 1:
+        return image
+    levels = np.arange(256)
+    table = np.stack([(levels + hue * 256) % 256, (levels * s).clip(0, 255), (levels * v).clip(0, 255)], axis=-1)
+    hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL), table.astype(np.uint8)[None])
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), np.uint8)
+
+
+def _tensor(image: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous().float().div_(255)
+
+
+def _target(record: Record, placement: Placement, min_visible: float, thinnest: float = 0.0) -> Target:
+    if record.image_label is not None:
+        return Target.of_image(record.image_label)
+    boxes, visible = _place(record.boxes_xyxy, placement, thinnest)
+    ignore, ignore_visible = _place(record.ignore_boxes_xyxy, placement, thinnest)
+    keep = (visible >= min_visible) & (visible > 0)
+    ignore = np.concatenate([ignore[ignore_visible > 0], boxes[~keep & (visible > 0)]])
+    return Target(
+        torch.from_numpy(boxes[keep]),
+        torch.from_numpy(np.asarray(record.labels, np.int64)[keep]),
+        ignore_boxes_cxcywh=torch.from_numpy(ignore) if len(ignore) else None,
+    )
+
+
+def _place(
+    boxes_xyxy: NDArray[np.float32], placement: Placement, thinnest: float
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return the boxes in the input, clipped to it, and the fraction of each one's area that is left."""
+    whole = placement.to_input(torch.from_numpy(np.asarray(boxes_xyxy, np.float64).reshape(-1, 4))).numpy()
+    low, high = whole[:, :2] - whole[:, 2:] / 2, whole[:, :2] + whole[:, 2:] / 2
+    low, high = low.clip(0, 1), high.clip(0, 1)
+    clipped = np.concatenate([(low + high) / 2, high - low], axis=1)
+    area = whole[:, 2] * whole[:, 3]
+    left = clipped[:, 2] * clipped[:, 3]
+    left = np.where((clipped[:, 2:] < thinnest).any(axis=1), 0.0, left)
+    return clipped.astype(np.float32), np.divide(left, area, out=np.zeros_like(left), where=area > 0)

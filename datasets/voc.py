@@ -1,0 +1,166 @@
+"""Detection images in PASCAL VOC's format: one XML per image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo9000.datasets.box_index import BoxIndex, DatasetError, contents, listed, nodes_of, size_of_file
+from yolo9000.datasets.sample import Kind, Record
+
+_LISTS, _XMLS, _IMAGES = "ImageSets/Main", "Annotations", "JPEGImages"
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+class VocSource:
+    """Images with boxes, in the layout of VOC2007 and VOC2012. Difficult objects become ignore boxes.
+
+    VOC's pixels count from 1 and include both ends: a box of the first pixel alone is ``1 1 1 1`` in the XML and
+    ``0 0 1 1`` here.
+
+    Parameters
+    ----------
+    root
+        The folder with ``ImageSets``, ``Annotations`` and ``JPEGImages`` (``VOCdevkit/VOC2007``).
+    label_map
+        Class name -> class index or tree node.
+    split
+        The file ``ImageSets/Main/<split>.txt``.
+    name
+        What messages call it.
+    skip_missing
+        Leave out classes without a node, instead of raising.
+    labelled_nodes
+        Nodes that are labelled exhaustively in every image; None means everything.
+
+    Raises
+    ------
+    DatasetError
+        If the layout, an XML or the label map do not fit.
+
+    Examples
+    --------
+    >>> source = VocSource("VOCdevkit/VOC2007", {"dog": 0, "cat": 1}, split="trainval")  # doctest: +SKIP
+    """
+
+    kind: Kind = "detection"
+
+    def __init__(
+        self,
+        root: str | Path,
+        label_map: Mapping[str, int],
+        *,
+        split: str = "trainval",
+        name: str = "voc",
+        skip_missing: bool = False,
+        labelled_nodes: Sequence[int] | NDArray[np.int64] | None = None,
+    ) -> None:
+        self.name = name
+        self.labelled_nodes = None if labelled_nodes is None else np.asarray(labelled_nodes, np.int64)
+        root = Path(root)
+        ids = _ids(root, split)
+        files = _image_files(root / _IMAGES, ids)
+        sizes = np.zeros((len(ids), 2), np.int32)
+        image_of: list[int] = []
+        class_names: list[str] = []
+        boxes: list[tuple[float, float, float, float]] = []
+        difficult: list[bool] = []
+        for i, image_id in enumerate(ids):
+            size, objects = _read_xml(root / _XMLS / f"{image_id}.xml")
+            sizes[i] = size or size_of_file(root / _IMAGES / files[i])
+            for class_name, box, is_difficult in objects:
+                image_of.append(i)
+                class_names.append(class_name)
+                boxes.append(box)
+                difficult.append(is_difficult)
+        distinct = sorted(set(class_names))
+        node_of: dict[str, int] = {}
+        if distinct:
+            nodes = nodes_of(f"{name} ({root})", "classes", distinct, label_map.get, skip_missing=skip_missing)
+            node_of = dict(zip(distinct, nodes, strict=True))
+        labels = np.array([node_of[c] for c in class_names], np.int64)
+        keep = labels >= 0
+        self.index = BoxIndex.build(
+            name,
+            root / _IMAGES,
+            files,
+            sizes,
+            np.array(image_of, np.int64)[keep],
+            np.array(boxes, np.float64).reshape(-1, 4)[keep],
+            labels[keep],
+            np.array(difficult, np.bool_)[keep],
+            {"without a node": int((~keep).sum())},
+        )
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def read(self, index: int) -> Record:
+        """Return image ``index`` with its boxes; raises ``Unreadable``."""
+        return self.index.read(index)
+
+
+def _ids(root: Path, split: str) -> list[str]:
+    path = root / _LISTS / f"{split}.txt"
+    if not path.is_file():
+        hint = ""
+        below = sorted(p.parents[1] for p in [*root.glob(f"*/{_LISTS}"), *root.glob(f"*/*/{_LISTS}")])
+        above = next((p for p in root.resolve().parents if (p / _LISTS).is_dir()), None)
+        if (root / _LISTS).is_dir():
+            splits = sorted(p.stem for p in (root / _LISTS).glob("*.txt") if "_" not in p.stem)
+            hint = f" Splits there: {listed(splits) or 'none'}."
+        elif below:
+            hint = f" That is too high: pass {' or '.join(map(str, below))}."
+        elif above:
+            hint = f" That is too low: pass {above}."
+        raise DatasetError(f"{root}: looked for {_LISTS}/{split}.txt, found {contents(root)}.{hint}")
+    # A class's own list ("dog_train.txt") has a second column.
+    ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not ids:
+        raise DatasetError(f"{path} names no image")
+    twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
+    if twice:
+        raise DatasetError(f"{path} names images more than once: {listed(twice)}")
+    missing = sorted(set(ids) - {p.stem for p in (root / _XMLS).glob("*.xml")})
+    if missing:
+        raise DatasetError(f"{path}: {len(missing)} of its {len(ids)} images have no {_XMLS}/*.xml: {listed(missing)}")
+    return ids
+
+
+def _image_files(folder: Path, ids: Sequence[str]) -> list[str]:
+    files: dict[str, str] = {}
+    if folder.is_dir():
+        for name in os.listdir(folder):
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in _IMAGE_SUFFIXES:
+                files[stem] = min(name, files.get(stem, name))  # not the file system's order
+    missing = [image_id for image_id in ids if image_id not in files]
+    if missing:
+        raise DatasetError(f"{len(missing)} of {len(ids)} images are not in {folder}: {listed(missing)}")
+    return [files[image_id] for image_id in ids]
+
+
+def _read_xml(
+    path: Path,
+) -> tuple[tuple[int, int] | None, list[tuple[str, tuple[float, float, float, float], bool]]]:
+    """Return the image's size, if given, and the objects: class name, ``xyxy`` in pixel edges, difficult."""
+    try:
+        top = ElementTree.parse(path).getroot()
+        width, height = (int(float(top.findtext(f"size/{side}") or 0)) for side in ("width", "height"))
+        objects = []
+        for thing in top.iter("object"):
+            class_name = (thing.findtext("name") or "").strip()
+            # Only the object's own box: a <part> has one too.
+            x0, y0, x1, y1 = (float(thing.findtext(f"bndbox/{side}") or "nan") for side in _SIDES)
+            objects.append((class_name, (x0 - 1, y0 - 1, x1, y1), (thing.findtext("difficult") or "0").strip() == "1"))
+    except (ElementTree.ParseError, ValueError) as error:
+        raise DatasetError(f"{path}: {error}") from error
+    return ((width, height) if width > 0 and height > 0 else None), objects
+
+
+_SIDES = ("xmin", "ymin", "xmax", "ymax")

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from yolo9000.datasets.sample import Record
+from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION, AugmentConfig, augment, letterbox, mosaic
+
+STILL = AugmentConfig(scale=(1, 1), aspect=0, flip=0, hue=0, saturation=1, exposure=1)
+ONLY_MOVED = replace(DETECTION, hue=0, saturation=1, exposure=1)
+
+
+def _with_rectangle(width: int, height: int, box: tuple[int, int, int, int], **more: Any) -> Record:
+    """A black image with one red rectangle, which is the box."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[box[1] : box[3], box[0] : box[2], 0] = 255
+    return Record(image, "a.png", np.array([box], np.float32), np.array([7]), **more)
+
+
+def _found(image: torch.Tensor) -> list[float]:
+    """The rectangle's edges, to a fraction of a pixel: how far the red reaches along the lines through its middle."""
+    red = (image[0] - image[1]).clamp(min=0).numpy()
+    rows, columns = red.max(1), red.max(0)
+    edges: list[float] = []
+    for profile in (columns, rows):
+        inside = np.flatnonzero(profile > 0.5)
+        low, high = inside[0], inside[-1] + 1
+        edges += [low - float(profile[:low].sum()), high + float(profile[high:].sum())]
+    return [edges[0], edges[2], edges[1], edges[3]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 10**6), width=st.integers(40, 300), height=st.integers(40, 300))
+def test_the_box_follows_the_pixels(data: st.DataObject, seed: int, width: int, height: int) -> None:
+    x0, y0 = data.draw(st.integers(0, width - 20)), data.draw(st.integers(0, height - 20))
+    x1, y1 = data.draw(st.integers(x0 + 20, width)), data.draw(st.integers(y0 + 20, height))
+    record = _with_rectangle(width, height, (x0, y0, x1, y1))
+    sample = augment(record, 128, np.random.default_rng(seed), replace(ONLY_MOVED, min_visible=0.5))
+    boxes = sample.target.boxes_cxcywh * 128
+    if not len(boxes):  # cut off by more than half, or altogether
+        assert sample.target.labels.tolist() == []
+        return
+    assert sample.target.labels.tolist() == [7]
+    cx, cy, w, h = boxes[0].tolist()
+    assert _found(sample.image) == pytest.approx([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], abs=1.01)
+    # and the placement leads back to the pixels of the input, where the box was not cut
+    if min(cx - w / 2, cy - h / 2) > 0.01 and max(cx + w / 2, cy + h / 2) < 127.99:
+        back = sample.placement.to_image(sample.target.boxes_cxcywh)[0].tolist()
+        assert back == pytest.approx([x0, y0, x1, y1], abs=0.01)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), size=st.sampled_from([32, 96, 128]))
+def test_boxes_stay_inside_and_ignored_ones_follow(seed: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(0, [200, 100, 200, 100], (20, 4)).astype(np.float32)
+    boxes = np.concatenate([np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])], 1)
+    image = np.zeros((100, 200, 3), np.uint8)
+    record = Record(image, "a", boxes[:10], np.arange(10), ignore_boxes_xyxy=boxes[10:])
+    target = augment(record, size, np.random.default_rng(seed + 1)).target
+    assert len(target.boxes_cxcywh) == len(target.labels) <= 10
+    assert target.boxes_cxcywh.dtype == torch.float32
+    assert target.labels.dtype == torch.int64
+    assert target.ignore_boxes_cxcywh is not None
+    for found in (target.boxes_cxcywh, target.ignore_boxes_cxcywh):
+        low, high = found[:, :2] - found[:, 2:] / 2, found[:, :2] + found[:, 2:] / 2
+        assert (low >= -1e-6).all()
+        assert (high <= 1 + 1e-6).all()
+        assert (found[:, 2:] >= 1e-3).all()
+
+
+def test_without_any_jitter_nothing_changes() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    record = Record(image, "a", np.array([[8, 16, 24, 48]], np.float32), np.array([2]))
+    sample = augment(record, 64, np.random.default_rng(1), STILL)
+    assert torch.equal((sample.image * 255).round().to(torch.uint8), torch.from_numpy(image).permute(2, 0, 1))
+    assert sample.target.boxes_cxcywh.tolist() == [[0.25, 0.5, 0.25, 0.5]]
+    mirrored = augment(record, 64, np.random.default_rng(1), replace(STILL, flip=1))
+    assert torch.equal(mirrored.image, sample.image.flip(-1))
+    assert mirrored.target.boxes_cxcywh.tolist() == [[0.75, 0.5, 0.25, 0.5]]
+    assert mirrored.placement.flipped
+
+
+def test_a_box_that_is_mostly_cut_off_is_ignored() -> None:
+    # Drawn 4 times as large as fits, so that 16 x 16 of 64 x 64 pixels are seen, somewhere.
+    config = replace(STILL, scale=(4, 4), min_visible=0.3)
+    record = Record(np.zeros((64, 64, 3), np.uint8), "a", np.array([[0, 0, 64, 64]], np.float32), np.array([2]))
+    target = augment(record, 64, np.random.default_rng(1), config).target
+    assert target.boxes_cxcywh.shape == (0, 4)
+    assert target.ignore_boxes_cxcywh is not None
+    assert target.ignore_boxes_cxcywh.tolist() == [[0.5, 0.5, 1, 1]]
+    kept = augment(record, 64, np.random.default_rng(1), replace(config, min_visible=0.05)).target
+    assert kept.boxes_cxcywh.tolist() == [[0.5, 0.5, 1, 1]]
+    assert kept.ignore_boxes_cxcywh is None
+
+
+def test_shrinking_averages() -> None:
+    # Single-pixel stripes: sampling would give black or white, averaging gives grey.
+    image = np.zeros((512, 512, 3), np.uint8)
+    image[:, ::2] = 255
+    for seed in range(5):
+        sample = augment(Record(image, "a"), 64, np.random.default_rng(seed), STILL)
+        assert (sample.image - 0.5).abs().max() < 0.02
+    assert (letterbox(Record(image, "a"), 64).image - 0.5).abs().max() < 0.02
+
+
+def test_a_classification_image_never_has_boxes() -> None:
+    record = _with_rectangle(80, 60, (10, 10, 40, 40), image_label=3, ignore_boxes_xyxy=np.ones((1, 4), np.float32))
+    bare = Record(record.image, "a.png", image_label=3)
+    for transformed in (augment(record, 64, np.random.default_rng(5)), letterbox(record, 64)):
+        assert transformed.target.image_label == 3
+        assert transformed.target.boxes_cxcywh.shape == (0, 4)
+        assert transformed.target.ignore_boxes_cxcywh is None
+    a, b = (augment(each, 64, np.random.default_rng(5)).image for each in (record, bare))
+    assert torch.equal(a, b)  # boxes draw no random numbers
+
+
+def test_colours_are_distorted_but_not_lost() -> None:
+    image = np.zeros((32, 32, 3), np.uint8)
+    image[:] = [200, 120, 40]
+    seen = [augment(Record(image, "a"), 32, np.random.default_rng(i), replace(STILL, exposure=1.5)) for i in range(50)]
+    value = np.array([float(sample.image.max()) * 255 for sample in seen])
+    assert value.min() >= 200 / 1.5 - 3
+    assert value.max() == 255
+    assert 0.3 < (value > 200).mean() < 0.7
+    grey = np.full((32, 32, 3), 90, np.uint8)
+    tinted = augment(Record(grey, "a"), 32, np.random.default_rng(0), replace(STILL, hue=0.5, saturation=3)).image
+    assert torch.equal(tinted[0], tinted[1])  # grey has no hue to turn
+
+
+def test_letterbox_by_hand() -> None:
+    record = _with_rectangle(200, 100, (50, 0, 100, 100), ignore_boxes_xyxy=np.array([[0, 0, 1, 1]], np.float32))
+    sample = letterbox(record, 100)
+    assert sample.target.boxes_cxcywh.tolist() == [[0.375, 0.5, 0.25, 0.5]]
+    assert sample.target.ignore_boxes_cxcywh is not None
+    assert sample.image[:, 0, 0].tolist() == pytest.approx([127 / 255] * 3)
+    assert sample.image[:, 50, 40].tolist() == [1, 0, 0]
+    assert sample.placement.to_image(sample.target.boxes_cxcywh).tolist() == [[50, 0, 100, 100]]
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 500), (500, 1), (3000, 7), (33, 57)])
+def test_any_shape_of_image(width: int, height: int) -> None:
+    record = Record(
+        np.full((height, width, 3), 9, np.uint8), "a", np.array([[0, 0, width, height]], np.float32), np.array([1])
+    )
+    boxed = letterbox(record, 64)
+    assert boxed.target.labels.tolist() == [1]
+    assert boxed.placement.to_image(boxed.target.boxes_cxcywh)[0].tolist() == pytest.approx(
+        [0, 0, width, height], abs=1e-2
+    )
+    for seed in range(3):
+        assert augment(record, 64, np.random.default_rng(seed)).image.isfinite().all()
+
+
+def _tile(level: int) -> Record:
+    pixels: NDArray[np.uint8] = np.full((20, 30, 3), level, np.uint8)
+    return Record(pixels, f"{level}", image_label=level)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_mosaic_cells_tile_the_input(n: int) -> None:
+    config = replace(STILL, scale=(2, 2))  # each image covers its cell
+    for seed in range(10):
+        sample = mosaic([_tile(10 * (i + 1)) for i in range(n * n)], 96, np.random.default_rng(seed), config)
+        assert sample.target.image_label is None
+        assert sample.target.is_classification
+        assert sample.target.boxes_cxcywh.shape == (0, 4)
+        regions = sample.target.regions_cxcywh
+        assert regions is not None
+        assert sample.target.region_labels is not None
+        assert (regions[:, 2] * regions[:, 3]).sum().item() == pytest.approx(1)
+        seen = torch.zeros(96, 96)
+        for (cx, cy, w, h), label in zip((regions * 96).tolist(), sample.target.region_labels.tolist(), strict=True):
+            rows, columns = slice(round(cy - h / 2), round(cy + h / 2)), slice(round(cx - w / 2), round(cx + w / 2))
+            seen[rows, columns] += 1
+            middle = sample.image[:, round(cy), round(cx)] * 255
+            assert middle.tolist() == pytest.approx([label] * 3, abs=1)
+            assert w >= 96 / n / 2
+        assert (seen == 1).all()
+
+
+def test_mosaic_wants_a_square_of_labelled_images() -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="square, not 3"):
+        mosaic([_tile(1)] * 3, 64, rng, CLASSIFICATION)
+    with pytest.raises(ValueError, match="image_label"):
+        mosaic([Record(np.zeros((4, 4, 3), np.uint8), "a")] * 4, 64, rng, CLASSIFICATION)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"scale": (0, 1)}, {"scale": (2, 1)}, {"flip": 2}, {"aspect": 1}, {"exposure": 0.5}, {"min_visible": -1}]
+)
+def test_options_out_of_range(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="AugmentConfig"):
+        AugmentConfig(**wrong)

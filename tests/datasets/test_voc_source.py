@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from yolo9000.datasets.box_index import DatasetError
+from yolo9000.datasets.voc import VocSource
+
+LABELS = {"cat": 3, "dog": 5}
+
+XML = """<annotation><filename>000001.jpg</filename><size><width>40</width><height>30</height><depth>3</depth></size>
+<object><name>dog</name><difficult>0</difficult>
+  <part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>
+  <bndbox><xmax>10</xmax><xmin>1</xmin><ymin>1</ymin><ymax>30</ymax></bndbox></object>
+<object><name>cat</name><difficult>1</difficult>
+  <bndbox><xmin>5.5</xmin><ymin>6</ymin><xmax>40</xmax><ymax>30</ymax></bndbox></object>
+</annotation>"""
+
+
+def _write(root: Path) -> Path:
+    for folder in ("ImageSets/Main", "Annotations", "JPEGImages"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "ImageSets/Main/train.txt").write_text("000001\r\n000002  1\n\n")
+    (root / "Annotations/000001.xml").write_text(XML)
+    (root / "Annotations/000002.xml").write_text("<annotation></annotation>")
+    for name in ("000001.jpg", "000002.png"):
+        Image.new("RGB", (40, 30)).save(root / "JPEGImages" / name)
+    return root
+
+
+def test_boxes_count_from_one_and_difficult_is_ignored(tmp_path: Path) -> None:
+    source = VocSource(_write(tmp_path), LABELS, split="train")
+    first, second = source.read(0), source.read(1)
+    assert first.boxes_xyxy.tolist() == [[0, 0, 10, 30]]  # the object's own box, not its head's
+    assert first.labels.tolist() == [5]
+    assert first.ignore_boxes_xyxy.tolist() == [[4.5, 5, 40, 30]]
+    assert (second.key, len(second.boxes_xyxy)) == ("000002.png", 0)
+    assert second.image.shape == (30, 40, 3)
+
+
+def test_wrong_levels_and_splits(tmp_path: Path) -> None:
+    root = _write(tmp_path / "VOCdevkit" / "VOC2007")
+    for folder in (tmp_path, tmp_path / "VOCdevkit"):
+        with pytest.raises(
+            DatasetError, match=r"looked for ImageSets/Main/train\.txt, found VOC.*too high: pass .*VOC2007"
+        ):
+            VocSource(folder, LABELS, split="train")
+    with pytest.raises(DatasetError, match=r"too low: pass .*VOC2007\."):
+        VocSource(root / "JPEGImages", LABELS, split="train")
+    with pytest.raises(DatasetError, match="Splits there: train"):
+        VocSource(root, LABELS, split="trainval")
+
+
+def test_classes_without_a_node_are_all_listed(tmp_path: Path) -> None:
+    root = _write(tmp_path)
+    with pytest.raises(DatasetError, match="2 of 2 classes have no node in the label map: cat, dog"):
+        VocSource(root, {}, split="train")
+    source = VocSource(root, {"dog": 0}, split="train", skip_missing=True)
+    assert source.read(0).ignore_boxes_xyxy.shape == (0, 4)
+
+
+def test_absent_files_are_named(tmp_path: Path) -> None:
+    root = _write(tmp_path)
+    (root / "JPEGImages/000001.jpg").unlink()
+    with pytest.raises(DatasetError, match="1 of 2 images are not in .*JPEGImages: 000001"):
+        VocSource(root, LABELS, split="train")
+    (root / "Annotations/000002.xml").unlink()
+    with pytest.raises(DatasetError, match=r"have no Annotations/\*\.xml: 000002"):
+        VocSource(root, LABELS, split="train")
+
+
+def test_a_broken_xml_is_named(tmp_path: Path) -> None:
+    root = _write(tmp_path)
+    (root / "Annotations/000001.xml").write_text("<annotation><object>")
+    with pytest.raises(DatasetError, match=r"000001\.xml: "):
+        VocSource(root, LABELS, split="train")
+    (root / "ImageSets/Main/train.txt").write_text("")
+    with pytest.raises(DatasetError, match=r"train\.txt names no image"):
+        VocSource(root, LABELS, split="train")
