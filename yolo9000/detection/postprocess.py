@@ -5,9 +5,9 @@ B images, P = A*H*W boxes of an image, N boxes that pass the threshold, K nodes,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -73,14 +73,26 @@ def related(nodes: Tensor, tree: WordTree | None, nms: Nms) -> Tensor:
 
 
 def suppress(
-    boxes_cxcywh: Tensor, scores: Tensor, same_object: Tensor, *, nms_iou: float, max_detections: int
+    scores: Tensor, doubles_of: Callable[[int], NDArray[np.bool_]], max_detections: int
 ) -> NDArray[np.intp]:
-    """Greedy non-maximum suppression among the pairs of ``same_object``; returns the kept rows, best first.
+    """Greedy non-maximum suppression; returns the kept rows, best first.
 
-    Boxes (N, 4), scores (N,), same_object (N, N) bool. Equal scores keep their order.
+    Parameters
+    ----------
+    scores
+        (N,); equal scores keep their order.
+    doubles_of
+        Row -> (N,) bool: the boxes that overlap this one and can be the same object. Asked only for kept rows.
+    max_detections
+        How many are kept at most.
+
+    Examples
+    --------
+    >>> doubles = np.array([[True, True, False], [True, True, True], [False, True, True]])
+    >>> suppress(torch.tensor([0.5, 0.9, 0.1]), doubles.__getitem__, 100).tolist()
+    [1]
     """
-    order = torch.sort(scores, descending=True, stable=True).indices.cpu().numpy()
-    drops = ((iou(boxes_cxcywh[:, None], boxes_cxcywh[None]) > nms_iou) & same_object).cpu().numpy()
+    order = torch.sort(scores, descending=True, stable=True).indices.tolist()
     alive = np.ones(len(order), dtype=bool)
     kept: list[int] = []
     for row in order:
@@ -88,8 +100,13 @@ def suppress(
             kept.append(row)
             if len(kept) == max_detections:
                 break
-            alive &= ~drops[row]
+            alive &= ~doubles_of(row)
     return np.array(kept, dtype=np.intp)
+
+
+def _overlaps(boxes_cxcywh: Tensor, nms_iou: float) -> Tensor:
+    """Pairs of boxes that overlap enough to be doubles: (N, 4) -> (N, N) bool."""
+    return iou(boxes_cxcywh[:, None], boxes_cxcywh[None]) > nms_iou
 
 
 def _survivors(output: RegionOutput, region: RegionSpec, threshold: float) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -126,13 +143,8 @@ def detect(output: RegionOutput, region: RegionSpec, config: DecodeConfig | None
         else:
             probability, nodes = (logits.softmax(-1) if region.softmax else logits.sigmoid()).max(dim=-1)
         scores = objectness * probability
-        kept = suppress(
-            boxes,
-            scores,
-            related(nodes, region.tree, config.nms),
-            nms_iou=config.nms_iou,
-            max_detections=config.max_detections,
-        )
+        doubles = (_overlaps(boxes, config.nms_iou) & related(nodes, region.tree, config.nms)).cpu().numpy()
+        kept = suppress(scores, doubles.__getitem__, config.max_detections)
         keep = torch.from_numpy(kept).to(boxes.device)
         paths = None
         if region.tree is not None and log_probability is not None:
@@ -187,9 +199,13 @@ def score_nodes(
         best = scores.topk(min(10 * max_detections, scores.numel())).indices
         row = torch.div(best, max(len(nodes), 1), rounding_mode="floor")
         column = best - row * len(nodes)
-        kept = suppress(
-            boxes[row], scores[best], related(column, None, "class"), nms_iou=nms_iou, max_detections=max_detections
-        )
+        overlaps, box, asked = _overlaps(boxes, nms_iou).cpu().numpy(), row.cpu().numpy(), column.cpu().numpy()
+
+        def doubles_of(pair: int, overlaps: Any = overlaps, box: Any = box, asked: Any = asked) -> NDArray[np.bool_]:
+            doubles: NDArray[np.bool_] = overlaps[box[pair]][box] & (asked == asked[pair])
+            return doubles
+
+        kept = suppress(scores[best], doubles_of, max_detections)
         keep = torch.from_numpy(kept).to(boxes.device)
         results.append(
             Detections(

@@ -1,0 +1,80 @@
+"""Build a WordTree from the classes of data sets, and write it with the class -> node map of each.
+
+python tools/build_wordtree.py                       # COCO and ImageNet-1k -> wordtree.json
+python tools/build_wordtree.py --coco --categories warehouse.csv --out warehouse.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from wordtree import sources
+from wordtree.formats import load_tree, save_tree
+from wordtree.report import compare_parents, summarize
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line; `sources` gets a function for each source, in order, that reads it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--coco", dest="sources", action="append_const", const=sources.coco, help="COCO's 80 classes")
+    add("--voc", dest="sources", action="append_const", const=sources.voc, help="PASCAL VOC's 20 classes")
+    add("--imagenet1k", dest="sources", action="append_const", const=sources.imagenet1k, help="ILSVRC's 1,000 classes")
+    for name, metavar, read, text in (
+        ("imagenet", "DIR", sources.imagenet, "folders or tars named by wnid"),
+        ("wnids", "FILE", sources.wnids, "wnids, the first word of each line"),
+        ("darknet", "FILE", sources.wnids, "the concepts of a darknet tree (9k.tree)"),
+        ("names", "FILE", sources.nouns, "nouns, one a line"),
+        ("lvis", "FILE", sources.lvis, "LVIS annotations"),
+        ("categories", "FILE", sources.categories, "your classes: a COCO JSON, or CSV name,concept; see CONCEPTS"),
+    ):
+        add(f"--{name}", dest="sources", action="append", metavar=metavar, type=sources.read_later(read), help=text)
+    add("--first-sense", action="store_true", help="of a noun with several senses take WordNet's first")
+    add("--root", default="physical_entity.n.01", help="the synset above all nodes (%(default)s)")
+    add("--extra-edge", nargs=2, action="append", metavar=("CHILD", "PARENT"), help="a parent in place of hypernyms")
+    add("--skip-unreachable", action="store_true", help="leave out what is not below the root, and list it")
+    add("--rest", choices=("only_child", "none", "all"), default="only_child", help="groups with a rest (%(default)s)")
+    add("--no-contract", action="store_true", help="keep nodes that are no concept and have one child")
+    add("--lift", action="store_true", help="an only child without children beside its parent, as in the original tree")
+    add("--wordnet", type=Path, metavar="DIR", help="your own copy of WordNet 3.0")
+    add("--out", type=Path, default=Path("wordtree.json"), help="%(default)s")
+    add("--darknet-out", type=Path, metavar="STEM", help="also STEM.tree, STEM.names and STEM.<source>.map")
+    add("--compare", metavar="TREE", help="list the nodes that have another parent in TREE, such as yolo9000")
+    add("--force", action="store_true", help="overwrite")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build, write and describe the tree; return the exit status."""
+    given = parse(arguments)
+    try:
+        sources.check_outputs(given.out, given.darknet_out, force=given.force)
+        reference = load_tree(given.compare) if given.compare else None
+        found = sources.resolve_labels(
+            [read() for read in given.sources] if given.sources else sources.default_sources(),
+            root=given.root, extra_edges=given.extra_edge, skip_unreachable=given.skip_unreachable,
+            first_sense=given.first_sense, wordnet=given.wordnet,
+        )  # fmt: skip
+        for path, new in sources.write_templates(found, given.out.parent).items():
+            print(
+                f"{path}{'' if new else ' (left as it was)'}: fill in, then name it with --categories", file=sys.stderr
+            )
+        tree = sources.build_from_labels(found, contract=not given.no_contract, lift=given.lift, rest=given.rest)
+        save_tree(tree, given.out, force=given.force)
+        if given.darknet_out:
+            sources.write_darknet(tree, given.darknet_out, force=given.force)
+        print(f"{given.out}\n{summarize(tree)}")
+        if reference:
+            print(compare_parents(tree, reference, found.resolution.hierarchy.wordnet))
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

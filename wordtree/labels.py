@@ -1,0 +1,241 @@
+"""The classes of a data set, as it writes them, and the concept of each.
+
+Every function here returns a dict in the order of the source, which is the order of its class indexes: class name ->
+concept, where a concept is anything that `resolve_concepts` reads. `wordtree.sources` makes one tree of several.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from wordtree.errors import TreeError
+from wordtree.wordnet import is_wnid
+
+_DATA = Path(__file__).with_name("data")
+_WNID_ENTRY = re.compile(r"(n\d{8})(?:\.tar)?")
+_PICTURES = {".jpeg", ".jpg", ".png"}
+LEFT_OUT = "-"  # as a concept: this class gets no node
+
+
+class LabelError(TreeError):
+    """The classes of a data set cannot be read; the message names the file or folder, and the line or key."""
+
+
+def coco_classes() -> dict[str, str]:
+    """Return COCO's 80 classes and their wnids.
+
+    Examples
+    --------
+    >>> coco_classes()["mouse"]  # the computer's: mouse.n.04
+    'n03793489'
+    """
+    return _table("coco.csv")
+
+
+def voc_classes() -> dict[str, str]:
+    """Return the 20 classes of PASCAL VOC and their wnids.
+
+    Examples
+    --------
+    >>> voc_classes()["pottedplant"]  # houseplant.n.01
+    'n13083023'
+    """
+    return _table("voc.csv")
+
+
+def imagenet1k_classes() -> dict[str, str]:
+    """Return the 1,000 classes of ILSVRC 2012, which are wnids, in the order of ILSVRC's own numbers and darknet's.
+
+    (Folders read in alphabetical order give another one, torchvision's.)
+
+    Examples
+    --------
+    >>> len(imagenet1k_classes())
+    1000
+    """
+    return {wnid: wnid for wnid in (_DATA / "imagenet1k.wnids").read_text(encoding="ascii").split()}
+
+
+def imagenet_folder(folder: str | Path) -> dict[str, str]:
+    """Return the wnids of a folder in ImageNet's layout: one folder or one tar for each class.
+
+    Raises
+    ------
+    LabelError
+        If the folder holds none; it says what was looked for and what is there.
+    """
+    folder = Path(folder)
+    wanted = f"{folder}: looked for folders or tars named by wnid (n01440764/ or n01440764.tar)"
+    if not folder.is_dir():
+        raise LabelError(f"{wanted}; there is no such folder")
+    entries = sorted(folder.iterdir())
+    found = dict.fromkeys(match[1] for entry in entries if (match := _WNID_ENTRY.fullmatch(entry.name)))
+    if found:
+        return {wnid: wnid for wnid in found}
+    below = [entry.name for entry in entries if entry.is_dir() and _holds_wnids(entry)]
+    if below:
+        raise LabelError(f"{wanted}; they are one level down, in {' and '.join(below)}/: name {folder / below[0]}")
+    if _WNID_ENTRY.fullmatch(folder.resolve().name):
+        raise LabelError(f"{wanted}; this is the folder of one class: name {folder.resolve().parent}")
+    tars = [entry.name for entry in entries if entry.suffix == ".tar"]
+    if tars:
+        raise LabelError(f"{wanted}; {tars[0]} may be a tar of tars: unpack it once, so that one tar a class remains")
+    if any(entry.suffix.lower() in _PICTURES for entry in entries):
+        raise LabelError(f"{wanted}; it holds pictures that no folder assigns to a class, as ImageNet's val comes")
+    names = [entry.name for entry in entries[:8]] + ["..."] * (len(entries) > 8)
+    raise LabelError(f"{wanted}; it {'holds ' + ', '.join(names) if names else 'is empty'}")
+
+
+def wnid_file(path: str | Path) -> dict[str, str]:
+    """Return the wnids of a text file, the first word of each line (so darknet's ``.tree`` and ``.labels`` too).
+
+    Raises
+    ------
+    LabelError
+        If a line does not begin with a wnid.
+    """
+    wnids: dict[str, str] = {}
+    for number, line in _lines(path):
+        word = line.split()[0].rstrip(",")
+        if not is_wnid(word):
+            raise LabelError(f"{path}:{number}: expected a wnid such as n02958343, found {word!r}")
+        wnids[word] = word
+    return wnids
+
+
+def noun_file(path: str | Path) -> dict[str, str]:
+    """Return the nouns of a text file, one a line, to be looked up as they are."""
+    return {line: line for _, line in _lines(path)}
+
+
+def category_file(path: str | Path) -> dict[str, str]:
+    """Return the categories of a data set, in the order of their ids, from a COCO JSON or a CSV ``name,concept``.
+
+    Parameters
+    ----------
+    path : str or Path
+        In a **JSON**, a category's concept is its ``concept``; else what COCO's class of this name means, if all
+        categories have names of COCO; else its name is looked up as a noun.
+        A **CSV** has a line for each category; without a concept its name is looked up, and ``-`` leaves it out.
+        A first line with the columns' names allows them in any order, and others beside them.
+
+    Raises
+    ------
+    LabelError
+        If the file cannot be read so; the message names the line or key.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".json":
+        names = {name: category.get("concept", name) for name, category in _categories(path)}
+        coco = coco_classes()
+        return {name: coco[name] for name in names} if names.keys() <= coco.keys() else names
+    return _category_csv(path)
+
+
+def lvis_file(path: str | Path) -> dict[str, str]:
+    """Return the categories of an LVIS JSON and the synset that it names for each; not all of them are in WordNet.
+
+    Raises
+    ------
+    LabelError
+        If the file is no LVIS JSON.
+    """
+    classes = {}
+    for name, category in _categories(Path(path)):
+        if not isinstance(category.get("synset"), str):
+            raise LabelError(f'{path}: category {name!r} has no "synset", which LVIS has; for other files --categories')
+        classes[name] = category["synset"]
+    return classes
+
+
+def _table(file: str) -> dict[str, str]:
+    with (_DATA / file).open(encoding="utf-8", newline="") as lines:
+        return {row["name"]: row["wnid"] for row in csv.DictReader(lines)}
+
+
+def _holds_wnids(folder: Path) -> bool:
+    return any(_WNID_ENTRY.fullmatch(entry.name) for entry in folder.iterdir())
+
+
+def _text(path: str | Path) -> str:
+    path = Path(path)
+    if path.is_dir():
+        raise LabelError(f"{path} is a folder, not a file")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise LabelError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise LabelError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+
+
+def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    empty = True
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        if text := line.strip():
+            empty = False
+            yield number, text
+    if empty:
+        raise LabelError(f"{path}: the file is empty")
+
+
+def _categories(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    try:
+        document = json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise LabelError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+    categories = document.get("categories") if isinstance(document, dict) else None
+    if not isinstance(categories, list) or not categories:
+        found = f"the keys {', '.join(document)}" if isinstance(document, dict) else f"a {type(document).__name__}"
+        raise LabelError(f'{path}: looked for a list "categories", as in a COCO JSON; found {found}')
+    for position, category in enumerate(categories):
+        if not isinstance(category, dict) or not isinstance(category.get("name"), str) or not category["name"].strip():
+            raise LabelError(f'{path}: categories[{position}] has no "name"')
+        if not isinstance(category.get("id"), int):
+            raise LabelError(f'{path}: categories[{position}] ({category["name"]!r}) has no "id", a whole number')
+    categories = sorted(categories, key=lambda category: category["id"])
+    _refuse_twice(path, (category["name"] for category in categories))
+    return [(category["name"], category) for category in categories]
+
+
+def _category_csv(path: Path) -> dict[str, str]:
+    rows = [(number, [cell.strip() for cell in row]) for number, row in _csv_rows(path)]
+    if not rows:
+        raise LabelError(f"{path}: the file is empty")
+    header = [cell.casefold() for cell in rows[0][1]]
+    name_column, concept_column = 0, 1
+    if "name" in header and "concept" in header:
+        name_column, concept_column = header.index("name"), header.index("concept")
+        rows = rows[1:]
+    classes = {}
+    _refuse_twice(path, (row[name_column] for _, row in rows if len(row) > name_column))
+    for number, row in rows:
+        if len(row) <= name_column or not row[name_column]:
+            raise LabelError(f"{path}:{number}: expected 'name,concept', found {','.join(row)!r}")
+        concept = row[concept_column] if len(row) > concept_column else ""
+        if concept != LEFT_OUT:
+            classes[row[name_column]] = concept or row[name_column]
+    return classes
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(_text(path).splitlines())
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row) and not row[0].startswith("#"):
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise LabelError(f"{path}:{reader.line_num}: not CSV: {error}") from None
+
+
+def _refuse_twice(path: Path, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise LabelError(f"{path}: two categories are called {name!r}")
+        seen.add(name)

@@ -1,0 +1,153 @@
+"""A tree in words: what is in it, and how it differs from another one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wordtree.tree import WordTree
+
+if TYPE_CHECKING:
+    from wordtree.wordnet import WordNet
+
+
+def summarize(tree: WordTree, groups: int = 5) -> str:
+    """Return a few lines about a tree: size, the largest sibling groups, what each source added, what was decided.
+
+    Parameters
+    ----------
+    groups : int
+        How many of the largest sibling groups to name.
+
+    Examples
+    --------
+    >>> print(summarize(WordTree(("a", "b", "c"), ("dog", "terrier", "spaniel"), (-1, 0, 0)), groups=1))
+    nodes           3
+    leaves          2
+    depth           2 levels
+    sibling groups  2, of 1 to 2 nodes
+    largest groups  2 dog
+    """
+    sizes = tree.group_sizes
+    rest = int(tree.group_has_rest.sum())
+    rows = [
+        ("nodes", f"{len(tree):,}" + (f" under {tree.root}" if tree.root else "")),
+        ("leaves", f"{len(tree.leaves):,}"),
+        ("depth", f"{int(tree.depths.max()) + 1} levels"),
+        (
+            "sibling groups",
+            f"{len(sizes):,}, of {sizes.min()} to {sizes.max()} nodes" + (f"; {rest} with a rest" if rest else ""),
+        ),
+    ]
+    largest = sorted(range(len(sizes)), key=lambda group: (-sizes[group], group))[:groups]
+    rows.append(("largest groups", ", ".join(f"{sizes[group]} {_head(tree, group)}" for group in largest)))
+    notes = tree.notes
+    for source, counts in notes.get("sources", {}).items():
+        text = f"{counts['classes']:,} classes; {counts['new_concepts']:,} concepts added"
+        rows.append((f"from {source}", text))
+    if between := notes.get("sources") and len(tree) - sum(c["new_concepts"] for c in notes["sources"].values()):
+        rows.append(("in between", f"{between:,} further nodes"))
+    rows += [("edge by hand", f"{child} < {parent}") for child, parent in notes.get("extra_edges", ())]
+    rows += [("first sense", f"{noun} = {synset}") for noun, synset in notes.get("first_senses", {}).items()]
+    rows += [("skipped", concept) for concept in notes.get("skipped", ())]
+    width = max(len(key) for key, _ in rows)
+    return "\n".join(f"{key:{width}}  {value}" for key, value in rows)
+
+
+def _head(tree: WordTree, group: int) -> str:
+    parent = tree.parents[int(tree.group_offsets[group])]
+    return "at the top" if parent < 0 else tree.synsets[parent] or tree.names[parent]
+
+
+@dataclass(frozen=True)
+class ParentComparison:
+    """How the parents of one tree agree with those of another, node by node of the other.
+
+    Attributes
+    ----------
+    total : int
+        Nodes of the reference.
+    agreeing : int
+        How many of them are in the tree below the same parent.
+    different : tuple of (str, str, str, str)
+        Label, its parent here, its parent in the reference ("-" at the top), and why, where WordNet tells.
+    missing, extra : tuple of str
+        Labels that only the reference, only the tree has.
+    """
+
+    total: int
+    agreeing: int
+    different: tuple[tuple[str, str, str, str], ...]
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.agreeing:,} of {self.total:,} parents agree"]
+        for label, here, there, why in self.different:
+            lines.append(f"  {label}: below {here}, there below {there}" + (f" ({why})" if why else ""))
+        lines += [f"  {label}: only there" for label in self.missing]
+        lines += [f"  {label}: only here" for label in self.extra]
+        return "\n".join(lines)
+
+
+def compare_parents(tree: WordTree, reference: WordTree, wordnet: WordNet | None = None) -> ParentComparison:
+    """Compare the parents of two trees, nodes matched by id.
+
+    Parameters
+    ----------
+    tree, reference : WordTree
+    wordnet : WordNet, optional
+        To say how far above a node in WordNet each of its two parents is.
+
+    Examples
+    --------
+    >>> flat = WordTree(("a", "b", "c"), ("dog", "terrier", "airedale"), (-1, 0, 0))
+    >>> deep = WordTree(("a", "b", "c"), ("dog", "terrier", "airedale"), (-1, 0, 1))
+    >>> print(compare_parents(flat, deep))
+    2 of 3 parents agree
+      airedale: below dog, there below terrier
+    """
+    here, there = _parent_ids(tree), _parent_ids(reference)
+    # The tree that was built knows synset names; one read from darknet's files knows display names alone.
+    labels = {wnid: _label(reference, node) for node, wnid in enumerate(reference.wnids)}
+    labels |= {wnid: _label(tree, node) for node, wnid in enumerate(tree.wnids)}
+    labels |= {"-": "-"}
+    different = [
+        (labels[wnid], labels[here[wnid]], labels[parent], _why(wordnet, wnid, here[wnid], parent) if wordnet else "")
+        for wnid, parent in there.items()
+        if wnid in here and here[wnid] != parent
+    ]
+    missing = tuple(labels[wnid] for wnid in there if wnid not in here)
+    extra = tuple(labels[wnid] for wnid in here if wnid not in there)
+    return ParentComparison(len(there), len(there) - len(different) - len(missing), tuple(different), missing, extra)
+
+
+def _why(wordnet: WordNet, wnid: str, here: str, there: str) -> str:
+    steps = _steps_up(wordnet, wnid)
+    if here not in steps or there not in steps:
+        which = "second" if here in steps else "first" if there in steps else "first and the second"
+        return f"the {which} not a hypernym in WordNet"
+    if steps[here] == steps[there]:
+        return f"a tie: both {steps[here]} up"
+    return f"{steps[here]} up and {steps[there]} up"
+
+
+def _steps_up(wordnet: WordNet, wnid: str) -> dict[str, int]:
+    steps = {wnid: 0}
+    todo = [wnid]
+    for concept in todo:  # grows while it is walked: breadth first
+        for above in wordnet.hypernyms(concept) if concept in wordnet else ():
+            if above not in steps:
+                steps[above] = steps[concept] + 1
+                todo.append(above)
+    return steps
+
+
+def _label(tree: WordTree, node: int) -> str:
+    return tree.synsets[node] or tree.names[node]
+
+
+def _parent_ids(tree: WordTree) -> dict[str, str]:
+    return {
+        wnid: "-" if parent < 0 else tree.wnids[parent] for wnid, parent in zip(tree.wnids, tree.parents, strict=True)
+    }
