@@ -29,8 +29,13 @@ from yolo9000.datasets.pictograms import (
     read_classes,
 )
 from yolo9000.datasets.sample import Kind, Record
+from yolo9000.datasets.transforms import AugmentConfig
 
 Split = Literal["train", "val", "test"]
+# Scenes are drawn with random places, sizes and colours already: a little more of each is enough.
+SCENE_AUGMENT = AugmentConfig(scale=(0.8, 1.2), aspect=0.1, hue=0.02, saturation=1.2, exposure=1.2)
+SCENE_IMAGE_AUGMENT = AugmentConfig(scale=(0.6, 1.3), aspect=0.1, hue=0.02, saturation=1.2, exposure=1.2)
+
 _SPLITS: dict[str, int] = {"train": 0, "val": 1, "test": 2}
 _KINDS: dict[str, int] = {"detection": 0, "classification": 1}
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from wordtree.errors import AmbiguousName, TreeError, TreeFormatError, TreeMismatch, UnknownName
@@ -31,13 +32,11 @@ __all__ = [
 ]
 
 
+_LAZY = {"build_wordtree": "wordtree.build", "TreeDistribution": "wordtree.distribution"}
+
+
 def __getattr__(name: str) -> Any:
-    match name:
-        case "build_wordtree":
-            from wordtree.build import build_wordtree as value
-        case "TreeDistribution":
-            from wordtree.distribution import TreeDistribution as value
-        case _:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
     return value
