@@ -72,9 +72,7 @@ def related(nodes: Tensor, tree: WordTree | None, nms: Nms) -> Tensor:
     return siblings | under | under.T
 
 
-def suppress(
-    scores: Tensor, doubles_of: Callable[[int], NDArray[np.bool_]], max_detections: int
-) -> NDArray[np.intp]:
+def suppress(scores: Tensor, doubles_of: Callable[[int], NDArray[np.bool_]], max_detections: int) -> NDArray[np.intp]:
     """Greedy non-maximum suppression; returns the kept rows, best first.
 
     Parameters

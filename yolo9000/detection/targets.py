@@ -79,7 +79,7 @@ def _width(region: RegionSpec, labels: Tensor) -> int | None:
 
 
 def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.device) -> PackedTargets:
-    """Pack the targets of a batch and bring them to the device.
+    """Pack the targets of a batch and bring them to the device. Targets on the host cost no wait for a GPU.
 
     Box labels go through ``region.map`` if there is one; image and region labels are nodes already and never do.
 
@@ -105,8 +105,8 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
             raise ValueError(f"image {number} has an image label, which needs a tree; the region has none")
         if target.image_label is not None:
             images.append(number)
-            nodes.append(torch.tensor([int(target.image_label)]))
-            rectangles.append(torch.tensor([WHOLE_IMAGE]))
+            nodes.append(torch.tensor([int(target.image_label)], device=target.labels.device))
+            rectangles.append(torch.tensor([WHOLE_IMAGE], device=target.labels.device))
         elif target.regions_cxcywh is not None and target.region_labels is not None:
             images.extend([number] * len(target.region_labels))
             nodes.append(target.region_labels)
@@ -121,9 +121,11 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
             nothing if t.labelled_nodes is None else _outside(region, tuple(sorted(t.labelled_nodes.tolist())))
             for t in targets
         ]
-        unlabelled = torch.stack(rows).to(device, non_blocking=True)
+        unlabelled = torch.stack(rows)
 
     def move(tensor: Tensor) -> Tensor:
+        if device.type == "cuda" and readable(tensor) and torch.cuda.is_available():
+            tensor = tensor.pin_memory()  # a copy from pageable memory would make the host wait
         return tensor.to(device, non_blocking=True)
 
     return PackedTargets(
@@ -134,7 +136,7 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
         region_images=move(torch.tensor(images, dtype=torch.long)),
         region_labels=move(region_labels),
         regions_cxcywh=move(torch.cat(rectangles) if rectangles else torch.zeros(0, 4)),
-        unlabelled=unlabelled,
+        unlabelled=None if unlabelled is None else move(unlabelled),
         box_width=_width(region, labels),
         region_width=_width(region, region_labels),
     )

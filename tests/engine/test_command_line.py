@@ -1,0 +1,257 @@
+"""The three commands on data of a few images: what they leave behind, and what they say when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from wordtree import WordTree, save_tree
+from yolo9000 import evaluate, predict, train
+from yolo9000.runtime.checkpoint import load_checkpoint
+from yolo9000.runtime.logs import ResultsFile
+
+ROOT = Path(__file__).resolve().parents[2]
+TREE = WordTree(
+    ("n00015388", "n04524313", "n02084071", "n02121620", "n02958343"),
+    ("animal", "vehicle", "dog", "cat", "car"),
+    (-1, -1, 0, 0, 1),
+    rest="only_child",
+    label_maps={"coco": {"cat": 3, "car": 4}, "imagenet": {"n02084071": 2, "n02121620": 3}},
+)
+SMALL = ["--size", "64", "--width", "0.05", "--stride", "32", "--classification-size", "32", "--batch", "4"]
+SMALL += ["--optimizer", "adamw", "--schedule", "cosine", "--burn-in", "1", "--device", "cpu", "--threads", "1"]
+SMALL += ["--precision", "float32", "--log-every", "1", "--val-images", "4", "--priors", "2", "--ratio", "1:1"]
+
+
+def picture(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A COCO folder of 6 + 2 images, an ImageNet folder of 2 x 3 + 2 images, and the tree of their labels."""
+    root = tmp_path_factory.mktemp("data")
+    for split, count in (("train2017", 6), ("val2017", 2)):
+        images, annotations = [], []
+        for i in range(count):
+            picture(root / "coco" / split / f"{i}.png", i)
+            images.append({"id": i, "file_name": f"{i}.png", "width": 64, "height": 48})
+            box = [4 + i, 5, 20 + 3 * i, 12 + 2 * i]
+            annotations.append({"id": i + 1, "image_id": i, "category_id": 1 + i % 2, "bbox": box, "iscrowd": 0})
+        categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "car"}]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (root / "coco" / "annotations").mkdir(exist_ok=True)
+        (root / "coco" / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    for split, count in (("train", 3), ("val", 1)):
+        for wnid in ("n02084071", "n02121620"):
+            for i in range(count):
+                picture(root / "imagenet" / split / wnid / f"{i}.JPEG", i)
+    save_tree(TREE, root / "tree.json")
+    return {name: str(root / name) for name in ("coco", "imagenet", "tree.json")}
+
+
+def joint(data: dict[str, str], *options: str) -> list[str]:
+    sources = ["--coco", data["coco"], "--imagenet", data["imagenet"], "--tree", data["tree.json"]]
+    return ["--joint", *sources, *SMALL, "--classification-steps", "1", "--detection-steps", "1", *options]
+
+
+@pytest.fixture(scope="module")
+def run(data: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "joint"
+    assert train.main(joint(data, "--steps", "2", "--out", str(out))) == 0
+    return out
+
+
+def errors(capsys: pytest.CaptureFixture[str], *arguments: str, command: Any = train) -> str:
+    capsys.readouterr()
+    assert command.main(list(arguments)) == 2
+    text = capsys.readouterr().err
+    assert "Traceback" not in text
+    return text.partition("error: ")[2]
+
+
+def test_a_run_leaves_everything(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert names >= {"config.json", "tree.json", "results.csv", "curves.png", "last.pt", "best.pt"}
+    config = json.loads((run / "config.json").read_text())
+    assert config["options"]["lr"] == 1e-3
+    assert config["detector"]["width"] == 0.05
+    assert config["plan"]["ratio"] == [1, 1]
+    assert config["versions"]["torch"] == torch.__version__
+    assert len(config["region"]["priors"]) == 2
+    results = ResultsFile(run / "results.csv")
+    assert [row["phase"] for row in results.rows if row.get("loss")] == [
+        "classification",
+        "detection",
+        "joint",
+        "joint",
+    ]
+    assert results.column("held_out/classification")[0] == [2, 4]
+    content = load_checkpoint(run / "last.pt")
+    assert (content["boxed"], content["never_boxed"]) == ([3, 4], [2])
+
+
+def test_evaluate_and_predict_need_the_run_alone(
+    run: Path, data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate.main([str(run), "--device", "cpu", "--tree", data["tree.json"]]) == 0
+    table = capsys.readouterr().out
+    assert "never boxed" in table
+    report = json.loads((run / "evaluation.json").read_text())
+    assert report["boxed"]["classes"] == 2
+    assert report["never_boxed"] == {"ap50": None, "ap": None, "classes": 0}
+    assert 0 <= report["top1"] <= 1
+    assert set(report["held_out_loss"]) == {"detection", "classification"}
+    images = str(Path(data["coco"]) / "val2017")
+    assert predict.main([str(run), images, "--out", str(tmp_path), "--threshold", "0", "--device", "cpu"]) == 0
+    entries = json.loads((tmp_path / "predictions.json").read_text())
+    assert [len(entry["detections"]) > 0 for entry in entries] == [True, True]
+    assert entries[0]["detections"][0]["path"][0]["name"] in ("animal", "vehicle")
+
+
+def test_resuming_the_command_is_exact(data: dict[str, str], run: Path, tmp_path: Path) -> None:
+    parts = tmp_path / "parts"
+    assert train.main(joint(data, "--steps", "1", "--schedule", "constant", "--out", str(parts))) == 0
+    assert train.main(["--resume", str(parts), "--steps", "2"]) == 0
+    whole = tmp_path / "whole"
+    assert train.main(joint(data, "--steps", "2", "--schedule", "constant", "--out", str(whole))) == 0
+    a, b = (load_checkpoint(folder / "last.pt") for folder in (parts, whole))
+    assert all(torch.equal(a["model"][name], b["model"][name]) for name in a["model"])
+    assert ResultsFile(parts / "results.csv").column("loss")[0] == [1, 2, 3, 4]
+
+
+def test_a_run_is_resumed_as_it_was(run: Path, data: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    said = errors(capsys, "--resume", str(run), "--lr", "0.5")
+    assert "a run is resumed with its own options; leave out --lr 0.5 (the run has 0.001)" in said
+    assert "holds a run already" in errors(capsys, *joint(data, "--steps", "2", "--out", str(run)))
+
+
+def test_resume_with_another_tree(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_tree(WordTree(("x",), ("x",), (-1,)), tmp_path / "x.json")
+    assert "5 nodes, this one has 1" in errors(capsys, "--resume", str(run), "--tree", str(tmp_path / "x.json"))
+    said = errors(capsys, str(run), "--tree", str(tmp_path / "x.json"), "--device", "cpu", command=evaluate)
+    assert "5 nodes, this one has 1" in said
+
+
+def test_starting_from_the_weights_of_another_run(run: Path, data: dict[str, str], tmp_path: Path) -> None:
+    options = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "1", "--init", str(run)]
+    assert train.main(joint(data, *options, "--out", str(tmp_path / "a"))) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--ratio", "4"], "--ratio 4: two parts with a colon between"),
+        (["--ratio", "a:b"], "two whole numbers are needed"),
+        (["--size", "100"], "--size 100: a multiple of 32"),
+        (["--priors", "many"], "--priors many: a number, yolo9000 or yolov2"),
+        (["--priors", "99"], "99 priors need at least 99 boxes"),
+        (["--tiles", "somewhere"], "one source of boxes is needed, not 2"),
+        (["--device", "abacus"], "--device abacus: not a device"),
+        (["--init", "nowhere"], "nowhere: no such run or checkpoint"),
+        (["--accumulate", "3"], "cannot be cut into 3 equal parts"),
+        (["--mosaic", "2"], "mosaic is a probability"),
+        (["--tree", "nowhere.json"], "nowhere.json"),
+        (["--resume", "nowhere"], "nothing to resume"),
+    ],
+)
+def test_mistakes(
+    data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    said = errors(capsys, *joint(data, "--steps", "1", "--out", str(tmp_path / "run"), *options))
+    assert message in said
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def test_joint_needs_both_sources(data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--joint", "--tree", data["tree.json"], *SMALL, "--out", str(tmp_path / "run")]
+    said = errors(capsys, *options, "--coco", data["coco"])
+    assert "no data with image labels (--imagenet) were named" in said
+    said = errors(
+        capsys, *options, "--imagenet", data["imagenet"], "--priors", "yolo9000", "--out", str(tmp_path / "b")
+    )
+    assert "no data with boxes (--coco, --voc or --tiles) were named" in said
+
+
+def test_labels_without_a_node_are_all_listed(
+    data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_tree(WordTree(("n00015388",), ("animal",), (-1,)), tmp_path / "small.json")
+    options = joint(data, "--steps", "1", "--out", str(tmp_path / "run"))
+    said = errors(capsys, *options, "--tree", str(tmp_path / "small.json"))
+    assert "cat, car" in said
+    assert f"python tools/build_wordtree.py --categories {data['coco']}/annotations/instances_train2017.json" in said
+    assert f"--imagenet {data['imagenet']}/train --out wordtree.json" in said
+
+
+def test_no_write_permission(data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    said = errors(capsys, *joint(data, "--steps", "1", "--out", str(tmp_path / "file" / "run")))
+    assert "cannot write there" in said
+    assert "nothing was trained" in said
+
+
+def test_one_class_and_fewer_images_than_a_batch(data: dict[str, str], tmp_path: Path) -> None:
+    source = Path(data["coco"])
+    content = json.loads((source / "annotations" / "instances_val2017.json").read_text())
+    content["categories"] = [{"id": 1, "name": "cat"}]
+    content["annotations"] = content["annotations"][:1]  # the other image is background
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    (tmp_path / "instances").symlink_to(source / "val2017")
+    save_tree(
+        WordTree(("n02121620",), ("cat",), (-1,), rest="only_child", label_maps={"pets": {"cat": 0}}),
+        tmp_path / "t.json",
+    )
+    options = ["--coco", str(tmp_path / "instances.json"), "--tree", str(tmp_path / "t.json"), *SMALL]
+    assert train.main([*options, "--priors", "1", "--steps", "2", "--out", str(tmp_path / "run")]) == 0
+
+
+def test_predict_refuses_what_is_no_probability(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        predict.main([str(run), "a.jpg", "--tree-threshold", "7"])
+    assert "--tree-threshold 7.0: a probability from 0 to 1 is needed" in capsys.readouterr().err
+    assert "no images at a.jpg (no such file)" in errors(capsys, str(run), "a.jpg", command=predict)
+
+
+@pytest.mark.parametrize("command", [train, evaluate, predict])
+def test_help(command: Any) -> None:
+    text = command.build_parser().format_help()
+    assert "default: " in text
+    assert "None)" not in text
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_usable_checkpoint(data: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "yolo9000.train",
+        *joint(data, "--steps", "100000", "--workers", "1", "--out", str(out)),
+    ]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True) as process:
+        deadline = time.monotonic() + 60
+        while not (out / "last.pt").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers too
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said.decode()
+    assert "continue with --resume" in said.decode()
+    assert "Traceback" not in said.decode()
+    step = load_checkpoint(out / "last.pt")["position"]["step"]
+    rest = [sys.executable, "-m", "yolo9000.train", "--resume", str(out), "--steps", str(step)]
+    assert subprocess.run(rest, cwd=ROOT, capture_output=True, timeout=60, check=False).returncode == 0
+    assert load_checkpoint(out / "last.pt")["position"]["step"] == step + 2

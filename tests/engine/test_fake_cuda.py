@@ -1,0 +1,115 @@
+"""Net, loss and backward on fake GPU tensors: a tensor on the wrong device, or a value read by the host, fails here.
+
+No GPU is needed: FakeTensorMode follows shapes and devices only. What would make the host wait for a GPU (`.item()`,
+boolean indexing, `nonzero`) needs a value, and there is none.
+
+A torch that was built with CUDA refuses a backward pass of CUDA tensors on a machine without a GPU, fake or not
+(pytorch issue 92627). There the backward pass runs on "lazy:0" instead, a device type that needs no driver: tensors
+that belong together must still be on one device, and there are no values either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+from wordtree import WordTree
+from yolo9000.datasets.sample import Target
+from yolo9000.engine.objectives import classification_objective, detection_objective
+from yolo9000.engine.optimisation import OptimiserConfig, build_optimizer
+from yolo9000.engine.tally import LossTally
+from yolo9000.models import Classifier, Detector, DetectorConfig, RegionSpec
+
+TREE = WordTree(
+    ("a", "v", "d", "c", "k", "p"),
+    ("animal", "vehicle", "dog", "cat", "car", "poodle"),
+    (-1, -1, 0, 0, 1, 2),
+    rest="only_child",
+)
+REGION = RegionSpec(priors=((1.0, 1.5), (3.0, 2.0)), num_classes=6, tree=TREE)
+FORM = DetectorConfig(width=0.05, stride=32, passthrough=True)
+BACKWARD_ON_CUDA = torch.cuda.is_available() or not torch.backends.cuda.is_built()
+
+
+def targets() -> list[Target]:
+    """Two truths, none, one beside an ignored region; an image label, two labelled regions. As a loader gives them."""
+    return [
+        Target(torch.tensor([[0.5, 0.5, 0.2, 0.3], [0.2, 0.2, 0.1, 0.1]]), torch.tensor([5, 3])),
+        Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)),
+        Target(
+            torch.tensor([[0.7, 0.5, 0.2, 0.3]]),
+            torch.tensor([4]),
+            ignore_boxes_cxcywh=torch.tensor([[0.1, 0.1, 0.2, 0.2]]),
+        ),
+        Target.of_image(2),
+        Target(
+            torch.zeros(0, 4),
+            torch.zeros(0, dtype=torch.int64),
+            regions_cxcywh=torch.tensor([[0.25, 0.5, 0.5, 1.0], [0.75, 0.5, 0.5, 1.0]]),
+            region_labels=torch.tensor([3, 5]),
+        ),
+    ]
+
+
+def on(device: str, make: Callable[[], nn.Module]) -> nn.Module:
+    with torch.device(device):
+        return make()
+
+
+def backward(loss: torch.Tensor, model: nn.Module) -> None:
+    device = loss.device.type
+    if device == "cuda" and not BACKWARD_ON_CUDA:
+        return
+    loss.backward()
+    assert {parameter.grad.device.type for parameter in model.parameters() if parameter.grad is not None} == {device}
+
+
+@pytest.mark.parametrize("device", ["cuda", "lazy:0"])
+@pytest.mark.parametrize("recipe", ["paper", "darknet", "overlap"])
+def test_net_joint_loss_and_backward(recipe: str, device: str) -> None:
+    with FakeTensorMode():
+        model = on(device, lambda: Detector(FORM, REGION))
+        output = model(torch.empty(5, 3, 64, 64, device=device))
+        terms = detection_objective(REGION, recipe)(output, targets(), 64)
+        assert {term.device.type for term in terms.values()} == {torch.device(device).type}
+        backward(torch.stack(list(terms.values())).sum(), model)
+
+
+@pytest.mark.parametrize("device", ["cuda", "lazy:0"])
+def test_classifier_and_backward(device: str) -> None:
+    with FakeTensorMode():
+        model = on(device, lambda: Classifier(FORM, 6))
+        images = torch.empty(2, 3, 64, 64, device=device)
+        terms = classification_objective(REGION)(model(images), [Target.of_image(5)] * 2, 2)
+        backward(terms["label"], model)
+
+
+@pytest.mark.parametrize("device", ["cuda", "lazy:0"])
+def test_a_step_waits_for_nothing(device: str) -> None:
+    with FakeTensorMode():
+        model = on(device, lambda: Detector(FORM, REGION))
+        optimizer = build_optimizer(model, OptimiserConfig())
+        tally = LossTally()
+        terms = detection_objective(REGION)(model(torch.empty(5, 3, 64, 64, device=device)), targets(), 64)
+        backward(torch.stack(list(terms.values())).sum(), model)
+        if device != "cuda" or BACKWARD_ON_CUDA:
+            norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            terms = {**terms, "gradient": norm}
+        optimizer.step()
+        tally.add(1, terms, 5)
+        with pytest.raises(DataDependentOutputException):
+            tally.read()  # the one place that reads: every so many steps
+
+
+@pytest.mark.parametrize("device", ["cuda", "lazy:0"])
+def test_the_test_would_notice(device: str) -> None:
+    with FakeTensorMode():
+        scores = torch.empty(4, device=device)
+        with pytest.raises(DataDependentOutputException):
+            scores.max().item()
+        with pytest.raises(RuntimeError, match="devices"):
+            scores + torch.empty(4)

@@ -1,0 +1,116 @@
+"""Learning rates as darknet's, weight decay where it belongs, the averaged weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from yolo9000.engine.optimisation import ModelAverage, OptimiserConfig, build_optimizer, learning_rate
+from yolo9000.models import Detector, DetectorConfig, RegionSpec
+
+
+@pytest.mark.parametrize(
+    ("batch", "rate"),
+    # what darknet's get_current_rate answers for yolo9000.cfg (float32)
+    [
+        (1, 1.0000002153857305e-15),
+        (10, 9.999999960041972e-12),
+        (101, 1.0406041894839291e-07),
+        (500, 6.25000029685907e-05),
+        (999, 0.0009960060706362128),
+        (1000, 0.001),
+        (399_999, 0.001),
+        (400_000, 0.0001),
+        (449_999, 0.0001),
+        (450_000, 0.00001),
+    ],
+)
+def test_steps_after_burn_in_as_darknet(batch: int, rate: float) -> None:
+    config = OptimiserConfig(steps=(400_000, 450_000), scales=(0.1, 0.1))
+    assert learning_rate(config, batch, 500_200) == pytest.approx(rate, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    # darknet9000.cfg: lr .001, poly of power 4 over 100,000 batches, no burn-in
+    ("batch", "rate"),
+    [(1, 0.0009999600006267428), (1000, 0.000960596080403775), (40_000, 0.0001296000264119357)],
+)
+def test_poly_as_darknet(batch: int, rate: float) -> None:
+    config = OptimiserConfig(schedule="poly", power=4, burn_in=0)
+    assert learning_rate(config, batch, 100_000) == pytest.approx(rate, rel=1e-6)
+
+
+def test_cosine_starts_at_the_peak_and_ends_at_the_final_part() -> None:
+    config = OptimiserConfig(schedule="cosine", learning_rate=2.0, burn_in=10, burn_in_power=1, final=0.1)
+    assert [round(learning_rate(config, n, 110), 6) for n in (1, 5, 10, 60, 110)] == [0.2, 1.0, 2.0, 1.1, 0.2]
+
+
+def test_impossible_schedules() -> None:
+    with pytest.raises(ValueError, match="2 steps but 1 scales"):
+        OptimiserConfig(steps=(1, 2), scales=(0.1,))
+    with pytest.raises(ValueError, match="learning_rate"):
+        OptimiserConfig(learning_rate=0)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_only_convolution_weights_decay(optimizer: str) -> None:
+    net = Detector(DetectorConfig(width=0.05), RegionSpec(priors=((1.0, 1.0),), num_classes=3))
+    config = OptimiserConfig(optimizer=optimizer, weight_decay=0.25)  # type: ignore[arg-type]
+    decays = {id(p): g["weight_decay"] for g in build_optimizer(net, config).param_groups for p in g["params"]}
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            assert decays[id(module.weight)] == 0.25
+            assert module.bias is None or decays[id(module.bias)] == 0
+        if isinstance(module, nn.BatchNorm2d):
+            assert decays[id(module.weight)] == decays[id(module.bias)] == 0
+    assert len(decays) == len(list(net.parameters()))
+
+
+def test_one_sgd_step_is_darknets() -> None:
+    # U = .9 U - (gradient + decay w) lr: two steps by hand
+    net = nn.Linear(1, 1, bias=False)
+    optimizer = build_optimizer(net, OptimiserConfig(learning_rate=0.1, weight_decay=0.5))
+    with torch.no_grad():
+        net.weight.fill_(1.0)
+    for expected in (1 - 0.1 * (2 + 0.5), 0.75 - 0.1 * (0.9 * 2.5 + 2 + 0.5 * 0.75)):
+        net.weight.grad = torch.tensor([[2.0]])
+        optimizer.step()
+        assert net.weight.item() == pytest.approx(expected)
+
+
+def test_average_keeps_its_own_statistics_and_leaves_the_model_alone() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    average = ModelAverage(net, decay=0.75)
+    norm, averaged = net[1], average.model[1]
+    before = averaged.running_mean.clone()
+    net(torch.randn(4, 1, 3, 3) + 5)
+    assert torch.equal(averaged.running_mean, before)
+    for _ in range(50):
+        average.update(net)
+    torch.testing.assert_close(averaged.running_mean, norm.running_mean)
+    assert averaged.num_batches_tracked == 1
+    assert not average.model.training
+    assert not any(p.requires_grad for p in average.model.parameters())
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_average_by_hand() -> None:
+    net = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        net.weight.fill_(0.0)
+    average = ModelAverage(net, decay=0.25)  # (1 + n) / (10 + n) is 2/11, then 3/12: both at most .25
+    with torch.no_grad():
+        net.weight.fill_(1.0)
+    average.update(net)
+    assert average.model.weight.item() == pytest.approx(9 / 11)
+    average.update(net)
+    assert average.model.weight.item() == pytest.approx(9 / 11 + 0.75 * 2 / 11)
+    again = ModelAverage(net, decay=0.25)
+    again.load_state_dict(average.state_dict())
+    assert (again.updates, again.model.weight.item()) == (2, average.model.weight.item())
+
+
+def test_average_shares_the_tree_with_the_model() -> None:
+    net = Detector(DetectorConfig(width=0.05), RegionSpec(priors=((1.0, 1.0),), num_classes=3))
+    assert ModelAverage(net, 0.9).model.region is net.region

@@ -1,0 +1,117 @@
+"""A checkpoint is enough to rebuild the detector, and does not pass for what it is not."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from wordtree import TreeMismatch, WordTree, save_tree
+from yolo9000.engine.snapshot import check_same_tree, checkpoint_of, initialise_detector, load_detector
+from yolo9000.models import Detector, DetectorConfig, RegionSpec
+from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from yolo9000.runtime.run_folder import RunFolder
+
+PETS = WordTree(
+    ("n1", "n2", "n3"),
+    ("animal", "dog", "cat"),
+    (-1, 0, 0),
+    ("animal.n.01", None, "cat.n.01"),
+    (("beast",), (), ()),
+    rest="only_child",
+    label_maps={"pets": {"Cat": 2, "Dog": 1}},
+    root="entity.n.01",
+    notes={"made": ["by", "hand"]},
+)
+
+
+def change(run: RunFolder, **content: Any) -> None:
+    save_checkpoint(run.last, {**load_checkpoint(run.last), **content})
+
+
+def test_everything_comes_back(run: RunFolder) -> None:
+    trained = load_detector(run.path)
+    assert (trained.size, trained.boxed, trained.never_boxed, trained.step) == (64, (3,), (4,), 5)
+    assert trained.region.tree is not None
+    assert trained.region.tree.names[5] == "poodle"
+    assert trained.region.priors == ((1.0, 1.0), (2.0, 2.0))
+    assert not trained.detector.training
+    assert load_detector(run.last).step == 5  # the file itself
+
+
+def test_the_tree_keeps_everything(tmp_path: Path) -> None:
+    from yolo9000.engine.snapshot import describe_model, region_of
+
+    region = RegionSpec(priors=((1.0, 1.0),), num_classes=3, tree=PETS, thresh=0.25)
+    save_checkpoint(tmp_path / "a.pt", describe_model(DetectorConfig(), region, size=416))
+    back = region_of(load_checkpoint(tmp_path / "a.pt"))
+    assert back == region
+    assert back.tree is not None
+    assert list(back.tree.label_maps["pets"]) == ["Cat", "Dog"]
+
+
+def test_averaged_weights_are_preferred(run: RunFolder) -> None:
+    state = load_checkpoint(run.last)["model"]
+    change(run, average={"updates": 1, "model": {name: torch.zeros_like(value) for name, value in state.items()}})
+    assert load_detector(run.path).detector.head.conv.weight.abs().max() == 0
+    assert load_detector(run.path, averaged=False).detector.head.conv.weight.abs().max() > 0
+
+
+def test_an_exchanged_tree_file_is_noticed(run: RunFolder) -> None:
+    save_tree(PETS, run.tree)
+    with pytest.raises(TreeMismatch, match="trained on a tree of 6 nodes, this one has 3"):
+        load_detector(run.path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"wnids": ("n1", "n9", "n3")}, "node 1 has the id n2 there and n9 here"),
+        ({"parents": (-1, 0, 1)}, "node 2 has the parent 0 there and 1 here"),
+        ({"rest": "none"}, "trained with rest='only_child', this tree has 'none'"),
+    ],
+)
+def test_trees_of_one_size_that_differ(changes: dict[str, Any], message: str) -> None:
+    check_same_tree(dataclasses.replace(PETS, names=("a", "b", "c")), PETS, "last.pt")  # names are not logits
+    with pytest.raises(TreeMismatch, match=message):
+        check_same_tree(dataclasses.replace(PETS, **changes), PETS, "last.pt")
+
+
+def test_a_tree_and_none(run: RunFolder) -> None:
+    with pytest.raises(TreeMismatch, match=r"last\.pt has no tree, but a tree is used here"):
+        check_same_tree(PETS, None, "last.pt")
+    check_same_tree(None, None, "last.pt")
+
+
+def test_classification_phase_has_no_detector_yet(run: RunFolder) -> None:
+    change(run, trained="Classifier")
+    with pytest.raises(CheckpointError, match="still in its classification phase.*--resume"):
+        load_detector(run.path)
+
+
+def test_where_a_checkpoint_is_looked_for(run: RunFolder, tmp_path: Path) -> None:
+    assert checkpoint_of(run.path) == run.last
+    with pytest.raises(CheckpointError, match=r"looked for best\.pt, found last\.pt"):
+        checkpoint_of(run.path, best=True)
+    with pytest.raises(CheckpointError, match="no such run"):
+        checkpoint_of(tmp_path / "absent")
+    with pytest.raises(CheckpointError, match="did you mean .*run0"):
+        checkpoint_of(run.path.parent)  # one level too high
+
+
+def test_initialising_needs_the_same_net_and_tree(run: RunFolder) -> None:
+    trained = load_detector(run.path)
+    start = Detector(trained.detector.config, trained.region)
+    initialise_detector(start, run.path)
+    assert torch.equal(start.head.conv.weight, trained.detector.head.conv.weight)
+    with pytest.raises(CheckpointError, match="a net of the form"):
+        initialise_detector(Detector(DetectorConfig(width=0.1), trained.region), run.path)
+    other_priors = dataclasses.replace(trained.region, priors=((3.0, 3.0), (2.0, 2.0)))
+    with pytest.raises(CheckpointError, match="its priors are"):
+        initialise_detector(Detector(trained.detector.config, other_priors), run.path)
+    other_tree = RegionSpec(priors=trained.region.priors, num_classes=3, tree=PETS)
+    with pytest.raises(TreeMismatch, match="6 nodes, this one has 3"):
+        initialise_detector(Detector(trained.detector.config, other_tree), run.path)

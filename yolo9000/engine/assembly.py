@@ -1,0 +1,160 @@
+"""A run put together: its configuration -> tree, data, detector and phases."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wordtree import WordTree, save_tree
+from yolo9000.detection.anchors import cluster_priors
+from yolo9000.detection.recipes import find_recipe
+from yolo9000.engine.data import Data, box_shapes, load_data
+from yolo9000.engine.data_config import DataConfig
+from yolo9000.engine.phases import Phase, TrainConfig
+from yolo9000.engine.plan import PlanConfig, plan_phases
+from yolo9000.engine.snapshot import check_same_tree, describe_model, initialise_detector, region_of
+from yolo9000.models.region import RegionSpec
+from yolo9000.models.yolov2 import Detector, DetectorConfig
+from yolo9000.runtime.distributed import Processes
+from yolo9000.runtime.run_folder import RunFolder, environment
+
+Priors = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that defines a run.
+
+    Parameters
+    ----------
+    data, detector, plan, train
+        Which images; the net's form; the phases; what they have in common.
+    priors
+        Width and height of each in grid cells, or how many are clustered from the boxes.
+    size
+        Side of the network's input in evaluation and prediction; priors are clustered for it.
+    exhaustive
+        See `yolo9000.engine.data.load_data`.
+    seed
+        Of the first weights.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    priors: int | Priors = 3
+    size: int = 416
+    exhaustive: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Built objects of a run.
+
+    Parameters
+    ----------
+    data : Data
+    detector : Detector
+    phases : list of Phase
+    description : dict
+        What its checkpoints say about the model.
+    notes : list of str
+        What a person should know before it starts.
+    """
+
+    data: Data
+    detector: Detector
+    phases: list[Phase]
+    description: dict[str, Any]
+    notes: list[str]
+
+
+def assemble(
+    config: RunConfig,
+    *,
+    tree: WordTree | None = None,
+    initial: str | Path | None = None,
+    resumed: Mapping[str, Any] | None = None,
+    processes: Processes = Processes(),
+) -> Assembly:
+    """Build what `yolo9000.engine.training.train` takes.
+
+    Parameters
+    ----------
+    config : RunConfig
+    tree : WordTree, optional
+        Of all labels; see `yolo9000.engine.data.load_data`.
+    initial : str or Path, optional
+        A run whose weights the detector starts from; net, priors and tree must be the same.
+    resumed : mapping, optional
+        Content of the checkpoint that is continued: gives tree and priors.
+    processes : Processes
+
+    Raises
+    ------
+    ValueError
+        The parts do not fit together; the message says which. Most are of named kinds: `DatasetError`,
+        `TreeMismatch`, `CheckpointError`, `PlanError`.
+    """
+    torch.manual_seed(config.seed)
+    saved_region = None if resumed is None else region_of(resumed)
+    if saved_region is not None:
+        if tree is not None:
+            check_same_tree(tree, saved_region.tree, "the checkpoint")
+        tree = saved_region.tree
+    data = load_data(config.data, tree, exhaustive=config.exhaustive)
+    notes: list[str] = []
+    if saved_region is not None:
+        region = saved_region
+    else:
+        priors = config.priors
+        if isinstance(priors, int):
+            priors, mean_iou = _clustered_priors(config, data, priors)
+            notes.append(f"{len(priors)} priors from the boxes; mean IoU of a box with its best prior {mean_iou:.3f}")
+        region = RegionSpec(priors=priors, num_classes=len(data.tree), tree=data.tree)
+    detector = Detector(config.detector, region)
+    if initial is not None:
+        initialise_detector(detector, initial)
+    phases = plan_phases(detector, data, config.plan, config.train, processes=processes, evaluation_size=config.size)
+    description = describe_model(
+        config.detector, region, size=config.size, boxed=data.boxed, never_boxed=data.never_boxed
+    )
+    description["data"] = dataclasses.asdict(config.data)
+    description["recipe"] = dataclasses.asdict(find_recipe(config.plan.recipe))
+    parameters = sum(parameter.numel() for parameter in detector.parameters())
+    sources = [source for source in (data.detection, data.classification) if source is not None]
+    notes += [
+        ", ".join(f"{phase.name} {phase.steps} steps" for phase in phases),
+        ", ".join(f"{source.name} {len(source):,} images" for source in sources),
+        f"tree of {len(data.tree):,} nodes; {len(data.boxed)} classes with boxes, {len(data.never_boxed)} without",
+        f"{parameters / 1e6:.1f} M parameters, {config.train.precision}, batches of {config.train.batch_size}",
+    ]
+    return Assembly(data, detector, phases, description, notes)
+
+
+def write_run(run: RunFolder, config: RunConfig, assembly: Assembly, options: Mapping[str, Any]) -> None:
+    """Write ``tree.json`` and ``config.json``: options, all configurations, priors, versions, commit."""
+    save_tree(assembly.data.tree, run.tree, force=True)
+    run.write_config(
+        {
+            "options": dict(options),
+            **dataclasses.asdict(config),
+            "region": assembly.description["region"],
+            **environment(),
+        }
+    )
+
+
+def _clustered_priors(config: RunConfig, data: Data, number: int) -> tuple[Priors, float]:
+    if data.detection is None:
+        raise ValueError(f"{number} priors cannot be clustered without boxes; name them")
+    relative, mean_iou = cluster_priors(box_shapes(data.detection), number, seed=config.seed)
+    cells = relative * config.size / config.detector.stride
+    return tuple((round(float(w), 5), round(float(h), 5)) for w, h in cells), mean_iou

@@ -1,0 +1,273 @@
+"""Which images a run is about: sources for training, sources held out, and which labels had boxes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from wordtree import WordTree
+from yolo9000.datasets.box_index import BoxIndex, DatasetError
+from yolo9000.datasets.coco import CocoSource
+from yolo9000.datasets.imagenet import ImageNetSource
+from yolo9000.datasets.packed_imagenet import PackedImageNet
+from yolo9000.datasets.pictograms import pictogram_concepts, read_classes
+from yolo9000.datasets.sample import Kind, Record, Source
+from yolo9000.datasets.scenes import SCENE_AUGMENT, SCENE_IMAGE_AUGMENT, SceneConfig, SceneSource, Split
+from yolo9000.datasets.tiles import TileConfig, TileScenes, read_split
+from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION, AugmentConfig
+from yolo9000.datasets.voc import VocSource
+from yolo9000.engine.data_config import DataConfig
+from yolo9000.engine.label_maps import name_map, tree_advice, tree_of_labels, tree_of_wnids, wnid_map
+
+log = logging.getLogger(__name__)
+BoxSource: TypeAlias = CocoSource | VocSource
+LabelSource: TypeAlias = ImageNetSource | PackedImageNet
+
+PRIOR_SCENES = 500
+"""Scenes that are read to cluster priors, where the boxes are not in an index: about 1,500 boxes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The sources of a run, labelled with nodes of its tree.
+
+    Parameters
+    ----------
+    tree
+    detection, classification
+        For training; None where the data have none.
+    val_detection, val_classification
+        Held out.
+    boxed, never_boxed
+        Labels that have boxes in training, and those that only images are labelled with.
+    image_labels
+        All labels of the classification images: the choices of a top-1.
+    detection_augment, classification_augment
+        How images are augmented in training.
+    """
+
+    tree: WordTree
+    detection: Source | None
+    classification: Source | None
+    val_detection: Source | None
+    val_classification: Source | None
+    boxed: tuple[int, ...]
+    never_boxed: tuple[int, ...]
+    image_labels: tuple[int, ...]
+    detection_augment: AugmentConfig = DETECTION
+    classification_augment: AugmentConfig = CLASSIFICATION
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """`length` images of another source at equal distances, or all if it has fewer.
+
+    Classification images lie class by class, so the first few hundred would be of few classes.
+    """
+
+    source: Source
+    length: int
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def kind(self) -> Kind:
+        return self.source.kind
+
+    @property
+    def labelled_nodes(self) -> NDArray[np.int64] | None:
+        return self.source.labelled_nodes
+
+    def __len__(self) -> int:
+        return min(self.length, len(self.source))
+
+    def read(self, index: int) -> Record:
+        return self.source.read(index * len(self.source) // len(self))
+
+
+def load_data(config: DataConfig, tree: WordTree | None = None, *, exhaustive: bool = False) -> Data:
+    """Open the sources that a run trains on and those it is evaluated on.
+
+    Parameters
+    ----------
+    config : DataConfig
+    tree : WordTree, optional
+        Gives labels their nodes; built from the labels themselves if there is none.
+    exhaustive : bool
+        Detection images label everything that the tree knows, so that all the rest is background. Otherwise only the
+        source's own classes count as labelled, and a box that more probably shows something else is left alone.
+
+    Raises
+    ------
+    DatasetError
+        The data are not what was asked for, or a class has no node; the message says what to do.
+    wordtree.TreeError
+        No tree can be built from the labels: a name that WordNet does not have, or that has several meanings.
+    """
+    if config.is_embedded:
+        return _scenes(config, tree)
+    if config.tiles:
+        return _tiles(config, config.tiles, tree)
+    return _real(config, tree or tree_of_labels(config), exhaustive)
+
+
+def box_shapes(source: Source) -> NDArray[np.float64]:
+    """Width and height (N, 2) of a source's boxes, relative to the letterboxed input; for priors."""
+    index = getattr(source, "index", None)
+    if isinstance(index, BoxIndex):
+        return index.relative_sizes().astype(np.float64)
+    shapes = []
+    for number in range(min(PRIOR_SCENES, len(source))):
+        record = source.read(number)
+        sides = record.boxes_xyxy[:, 2:] - record.boxes_xyxy[:, :2]
+        shapes.append(sides / max(record.image.shape[:2]))
+    return np.concatenate(shapes).astype(np.float64)
+
+
+def _scenes(config: DataConfig, tree: WordTree | None) -> Data:
+    if tree is None:
+        concepts = pictogram_concepts()
+        tree = tree_of_wnids(concepts.values())
+        nodes = {name: tree.node(wnid) for name, wnid in concepts.items()}
+        tree = replace(tree, label_maps={**tree.label_maps, "scenes": nodes})
+    label_map = tree.label_maps.get("scenes")
+    if label_map is None:
+        raise DatasetError("the tree has no label map 'scenes'; leave --tree out, and it is built from the pictograms")
+    boxed = tuple(label_map[c.name] for c in read_classes() if c.boxed)
+    never_boxed = tuple(label_map[c.name] for c in read_classes() if not c.boxed)
+
+    def scenes(split: Split, kind: Kind, length: int) -> SceneSource:
+        scene = SceneConfig(size=config.size, split=split, seed=config.seed)
+        # held-out detection scenes show every class: the never-boxed ones are what the evaluation is about
+        classes: Literal["all"] | None = "all" if split != "train" else None
+        source = SceneSource(scene, kind=kind, length=length, classes=classes, label_map=label_map)
+        source.name = f"{kind} scenes ({split})"  # the mixed data set tells its two sources apart by name
+        return source
+
+    held_out = _scene_split(config.splits[1])
+    return Data(
+        tree=tree,
+        detection=scenes("train", "detection", config.scenes),
+        classification=scenes("train", "classification", config.scenes),
+        val_detection=scenes(held_out, "detection", config.val_images),
+        val_classification=scenes(held_out, "classification", config.val_images),
+        boxed=boxed,
+        never_boxed=never_boxed,
+        image_labels=tuple(label_map[c.name] for c in read_classes()),
+        detection_augment=SCENE_AUGMENT,
+        classification_augment=SCENE_IMAGE_AUGMENT,
+    )
+
+
+def _scene_split(name: str) -> Split:
+    match name:
+        case "train" | "val" | "test":
+            return name
+        case _:
+            raise DatasetError(f"scenes have the splits train, val and test, not {name!r}")
+
+
+def _tiles(config: DataConfig, root: str, tree: WordTree | None) -> Data:
+    split = read_split(root)
+    if tree is None:
+        tree = tree_of_wnids(split.wnids)
+    label_map = wnid_map(tree)
+    train, held_out = config.splits
+    if train not in ("train", "val") or held_out not in ("train", "val"):
+        raise DatasetError(f"tiles have the splits train and val, not {' and '.join(config.splits)}")
+    # TileScenes draws its scenes apart by split, so one seed serves both
+    tile = TileConfig(size=config.size, seed=config.seed)
+    with tree_advice(config):
+        return Data(
+            tree=tree,
+            detection=TileScenes(root, label_map, split="train", config=tile, length=config.scenes),
+            classification=ImageNetSource(root, label_map, split="train", name="tiles (train)"),
+            val_detection=TileScenes(root, label_map, split="val", config=tile, length=config.val_images),
+            val_classification=Excerpt(
+                ImageNetSource(root, label_map, split="val", name="tiles (val)"), config.val_images
+            ),
+            boxed=tuple(label_map[wnid] for wnid in split.boxed),
+            never_boxed=tuple(label_map[wnid] for wnid in split.image_only),
+            image_labels=tuple(label_map[wnid] for wnid in split.wnids),
+        )
+
+
+def _real(config: DataConfig, tree: WordTree, exhaustive: bool) -> Data:
+    train, held_out = config.splits
+    with tree_advice(config):
+        detection = _detection(config, tree, train, exhaustive)
+        classification = _classification(config, tree, train)
+        val_detection: BoxSource | None = None
+        val_classification: LabelSource | None = None
+        with _dispensable():
+            val_detection = _detection(config, tree, held_out, exhaustive, val=True)
+        with _dispensable():
+            val_classification = _classification(config, tree, held_out)
+    boxed = set(np.unique(detection.index.labels).tolist()) if detection is not None else set()
+    image_labels = set(np.unique(classification.labels).tolist()) if classification is not None else set()
+    if val_classification is not None:
+        image_labels |= set(np.unique(val_classification.labels).tolist())
+    others = set(image_labels)
+    if val_detection is not None:
+        others |= set(np.unique(val_detection.index.labels).tolist())
+    return Data(
+        tree=tree,
+        detection=detection,
+        classification=classification,
+        val_detection=val_detection and Excerpt(val_detection, config.val_images),
+        val_classification=val_classification and Excerpt(val_classification, config.val_images),
+        boxed=tuple(sorted(boxed)),
+        never_boxed=tuple(sorted(others - boxed)),
+        image_labels=tuple(sorted(image_labels)),
+    )
+
+
+def _detection(
+    config: DataConfig, tree: WordTree, split: str, exhaustive: bool, *, val: bool = False
+) -> BoxSource | None:
+    source = "coco" if config.coco else "voc"
+    root = config.coco or config.voc
+    if root is None:
+        return None
+    label_map = name_map(tree, source)
+    labelled = None if exhaustive else sorted(tree.label_maps.get(source, label_map).values())
+    name = f"{source} ({split})"
+    if config.voc:
+        return VocSource(root, label_map, split=split, name=name, labelled_nodes=labelled)
+    if val and config.val is not None:
+        return CocoSource(config.val, label_map, split=split, name=name, labelled_nodes=labelled)
+    if val and Path(root).is_file():
+        raise DatasetError(f"{root} is one annotation file; name another with --val to hold images out")
+    return CocoSource(root, label_map, split=split, name=name, labelled_nodes=labelled)
+
+
+def _classification(config: DataConfig, tree: WordTree, split: str) -> LabelSource | None:
+    label_map = wnid_map(tree)
+    if config.imagenet:
+        return ImageNetSource(config.imagenet, label_map, split=split, name=f"imagenet ({split})", progress=_shown)
+    if config.imagenet_pack and split == config.splits[0]:
+        return PackedImageNet(config.imagenet_pack, label_map, name=f"imagenet ({split})")
+    return None
+
+
+def _shown(tars: Sequence[Path]) -> Iterator[Path]:
+    return iter(tqdm(tars, desc="indexing tars", disable=None))
+
+
+@contextlib.contextmanager
+def _dispensable() -> Iterator[None]:
+    """A run can do without images held out, so what is wrong with them is said and not raised."""
+    try:
+        yield
+    except DatasetError as error:
+        log.warning("nothing held out: %s", error)

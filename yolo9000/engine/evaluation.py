@@ -1,0 +1,246 @@
+"""How good is a model: average precision, top-1, and the loss on images held out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wordtree import WordTree
+from wordtree.softmax import log_probs
+from yolo9000.datasets.sample import Batch, Target
+from yolo9000.detection.postprocess import score_nodes
+from yolo9000.detection.results import Detections
+from yolo9000.engine.average_precision import (
+    ClassScore,
+    average_precision,
+    classes_at_labels,
+    classes_at_parents,
+    constant_box,
+    mean_score,
+)
+from yolo9000.engine.phases import Loss
+from yolo9000.engine.tally import LossTally
+from yolo9000.models.region import RegionSpec
+from yolo9000.runtime.device import Precision, autocast
+
+SEEN_LONG_AGO = 1 << 40
+"""Images seen, for a loss that is only measured: past every rule for the beginning of training."""
+
+
+@torch.no_grad()
+def score_batches(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    region: RegionSpec,
+    node_sets: Sequence[Sequence[int]],
+    *,
+    device: torch.device,
+    precision: Precision = "float32",
+    threshold: float = 0.005,
+    max_detections: int = 100,
+) -> tuple[list[list[Detections]], list[Target]]:
+    """Run a detector over batches and score every box for every node of each set.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Detector in evaluation mode, on `device`.
+    batches : iterable of Batch
+    region : RegionSpec
+    node_sets : sequence of sequences of int
+        Sets are scored apart from each other: a parent, always at least as probable as its child, would take the
+        child's places among the `max_detections`.
+    threshold : float
+        Least objectness (darknet's ``valid``: .005).
+    max_detections : int
+        Of an image and set.
+
+    Returns
+    -------
+    detections : list of lists of Detections
+        For each set, for each image; on the CPU.
+    targets : list of Target
+        For each image; on the CPU.
+    """
+    detections: list[list[Detections]] = [[] for _ in node_sets]
+    targets: list[Target] = []
+    for batch in batches:
+        with autocast(device, precision):
+            output = model(batch.images.to(device, non_blocking=True))
+        for found, nodes in zip(detections, node_sets, strict=True):
+            scored = score_nodes(output, region, nodes, threshold=threshold, max_detections=max_detections)
+            found += [_on_cpu(each) for each in scored]
+        targets += [target.to("cpu") for target in batch.targets]
+    return detections, targets
+
+
+def _on_cpu(found: Detections) -> Detections:
+    return Detections(
+        boxes_cxcywh=found.boxes_cxcywh.float().cpu(),
+        scores=found.scores.float().cpu(),
+        nodes=found.nodes.cpu(),
+        objectness=found.objectness.float().cpu(),
+        probabilities=found.probabilities.float().cpu(),
+    )
+
+
+def evaluate_detector(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    region: RegionSpec,
+    *,
+    boxed: Collection[int],
+    never_boxed: Collection[int] = (),
+    device: torch.device,
+    precision: Precision = "float32",
+    parents: bool = True,
+    baseline: bool = False,
+    max_detections: int = 100,
+) -> dict[str, Any]:
+    """Average precision of the classes that had boxes in training and of those that had none.
+
+    At the parents each label is replaced by its parent, so that a poodle found as some kind of dog counts; boxes of
+    the other set's labels are then neither asked for nor wrong.
+
+    Parameters
+    ----------
+    model, batches, region, device, precision
+        As for `score_batches`.
+    boxed, never_boxed : collection of int
+        Labels, nodes of the tree. Those without a box in `batches` do not enter a mean.
+    parents : bool
+        Also evaluate at the parents, if there is a tree.
+    baseline : bool
+        Also score the constant box that is told the label.
+    max_detections : int
+        Of an image, over all classes.
+
+    Returns
+    -------
+    dict
+        ``{"images": n, "boxed": {"ap50", "ap", "classes"}, "never_boxed": {..}, "at_parents": {"boxed": {..},
+        "never_boxed": {..}}, "constant_box": {"boxed": {"ap50", "side"}, ..}, "classes": [{"node", "boxed", "ap50",
+        "ap", "boxes", "id", "name"}, ..]}``. A mean over no class is NaN.
+    """
+    tree = region.tree
+    sets = {"boxed": sorted(set(boxed)), "never_boxed": sorted(set(never_boxed) - set(boxed))}
+    labels = sorted(sets["boxed"] + sets["never_boxed"])
+    at_parents = {}
+    if tree is not None and parents:
+        at_parents = {
+            "boxed": classes_at_parents(tree, sets["boxed"], sets["never_boxed"]),
+            "never_boxed": classes_at_parents(tree, sets["never_boxed"], sets["boxed"]),
+        }
+    node_sets = [labels, *([evaluated.node for evaluated in group] for group in at_parents.values())]
+    (detections, *of_parents), targets = score_batches(
+        model, batches, region, node_sets, device=device, precision=precision, max_detections=max_detections
+    )
+    scores = average_precision(detections, targets, classes_at_labels(labels), max_detections=max_detections)
+    is_boxed = set(sets["boxed"])
+    report: dict[str, Any] = {
+        "images": len(targets),
+        "boxed": mean_score(score for score in scores if score.node in is_boxed),
+        "never_boxed": mean_score(score for score in scores if score.node not in is_boxed),
+    }
+    if at_parents:
+        report["at_parents"] = {
+            name: mean_score(average_precision(found, targets, group, max_detections=max_detections))
+            for (name, group), found in zip(at_parents.items(), of_parents, strict=True)
+        }
+    if baseline:
+        best = {name: constant_box(targets, group) for name, group in sets.items()}
+        report["constant_box"] = {name: {"ap50": ap50, "side": side} for name, (ap50, side) in best.items()}
+    report["classes"] = [_class_row(score, tree, score.node in is_boxed) for score in scores]
+    return report
+
+
+def _class_row(score: ClassScore, tree: WordTree | None, boxed: bool) -> dict[str, Any]:
+    row = {"node": score.node, "boxed": boxed, "ap50": score.ap50, "ap": score.ap, "boxes": score.boxes}
+    return row if tree is None else row | {"id": tree.wnids[score.node], "name": tree.names[score.node]}
+
+
+@torch.no_grad()
+def classification_top1(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    region: RegionSpec,
+    labels: Sequence[int],
+    *,
+    device: torch.device,
+    precision: Precision = "float32",
+) -> float:
+    """Share of labelled images whose label is the best of all labels.
+
+    A classifier scores P(label). A detector scores a label by its best box, objectness * P(label).
+
+    Parameters
+    ----------
+    model : nn.Module
+        Classifier (answers logits (B, K)) or detector, in evaluation mode, on `device`.
+    batches : iterable of Batch
+        Images with an ``image_label``; others are left out.
+    labels : sequence of int
+        The labels to choose from.
+
+    Returns
+    -------
+    float
+        NaN without a labelled image.
+    """
+    choices = torch.tensor(list(labels), device=device)
+    right = images = 0
+    for batch in batches:
+        with autocast(device, precision):
+            output = model(batch.images.to(device, non_blocking=True))
+        if isinstance(output, Tensor):
+            scores = log_probs(output, region.tree) if region.tree is not None else output.float()
+            best = choices[scores[:, choices].argmax(dim=1)].tolist()
+        else:
+            found = score_nodes(output, region, labels, threshold=-1.0, max_detections=1)
+            best = [int(each.nodes[0]) if len(each) else -1 for each in found]
+        for target, answer in zip(batch.targets, best, strict=True):
+            if target.image_label is not None:
+                images += 1
+                right += answer == target.image_label
+    return right / images if images else float("nan")
+
+
+@torch.no_grad()
+def held_out_loss(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    loss: Loss,
+    *,
+    device: torch.device,
+    precision: Precision = "float32",
+) -> dict[str, float]:
+    """Mean of each loss term per image, with ``"loss"`` for their sum. Give one source's images at a time.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In evaluation mode, on `device`.
+    batches : iterable of Batch
+    loss : callable
+        The loss that is trained with; see `yolo9000.engine.phases.Loss`.
+
+    Returns
+    -------
+    dict
+        Empty without an image.
+
+    Raises
+    ------
+    NonFiniteLoss
+        A term was infinite or NaN.
+    """
+    tally = LossTally()
+    for number, batch in enumerate(batches, 1):
+        with autocast(device, precision):
+            output = model(batch.images.to(device, non_blocking=True))
+        tally.add(number, loss(output, batch.targets, SEEN_LONG_AGO), len(batch.targets))
+    terms = tally.read()
+    return {"loss": sum(terms.values()), **terms} if terms else {}

@@ -1,0 +1,82 @@
+"""Labels of data sets -> nodes: the tree of a run's own labels, and each source's map in a tree."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from wordtree import WordTree
+from yolo9000.datasets.box_index import DatasetError
+from yolo9000.engine.data_config import DataConfig
+
+
+def tree_command(config: DataConfig, out: str = "wordtree.json") -> str:
+    """The command that builds a tree for these data."""
+    words = ["python tools/build_wordtree.py"]
+    if config.coco:
+        root = Path(config.coco)
+        annotations = sorted(root.glob(f"annotations/instances_{config.splits[0]}*.json"))
+        words.append(f"--categories {root if root.is_file() else annotations[0] if annotations else 'CATEGORIES'}")
+    if config.voc:
+        words.append("--voc")
+    if config.imagenet:
+        words.append(f"--imagenet {_class_folder(config)}")
+    if config.imagenet_pack:
+        words.append("--imagenet1k")
+    return " ".join([*words, f"--out {out}"])
+
+
+def _class_folder(config: DataConfig) -> Path:
+    """The folder that holds a folder or tar for each class."""
+    root = Path(config.imagenet or "")
+    return root / config.splits[0] if (root / config.splits[0]).is_dir() else root
+
+
+def tree_of_labels(config: DataConfig) -> WordTree:
+    """The tree of the data's own labels: COCO's, VOC's or a file's categories, and the wnids of the folders."""
+    from wordtree import sources  # opens WordNet: for those who bring no tree
+
+    found: list[sources.LabelSource] = []
+    if config.coco:
+        found.append(sources.categories(Path(config.coco)) if Path(config.coco).is_file() else sources.coco())
+    if config.voc:
+        found.append(sources.voc())
+    if config.imagenet:
+        found.append(sources.imagenet(_class_folder(config)))
+    if config.imagenet_pack:
+        found.append(sources.imagenet1k())
+    return sources.build_from_labels(sources.resolve_labels(found))
+
+
+def tree_of_wnids(wnids: Iterable[str]) -> WordTree:
+    from wordtree import build_wordtree  # opens WordNet: for those who bring no tree
+
+    return build_wordtree(list(wnids))
+
+
+def name_map(tree: WordTree, source: str) -> dict[str, int]:
+    """Class name -> node: the source's own map first, then the maps of other sources in the tree."""
+    names = dict(tree.label_maps.get(source, {}))
+    for other in tree.label_maps.values():
+        for name, node in other.items():
+            names.setdefault(name, node)
+    return names
+
+
+def wnid_map(tree: WordTree) -> dict[str, int]:
+    """Id of a node, or class name of a source in the tree -> node."""
+    return name_map(tree, "imagenet") | {wnid: node for node, wnid in enumerate(tree.wnids)}
+
+
+@contextlib.contextmanager
+def tree_advice(config: DataConfig) -> Iterator[None]:
+    """Add to an error about labels without a node how to get a tree that has them."""
+    try:
+        yield
+    except DatasetError as error:
+        if "have no node" in str(error) or "has no node" in str(error):
+            raise DatasetError(
+                f"{error}\nA tree of these labels, for --tree, is made by\n  {tree_command(config)}"
+            ) from error
+        raise

@@ -1,0 +1,59 @@
+"""The losses of the usual phases, as the training loop calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wordtree.softmax import path_nll
+from yolo9000.datasets.sample import Target
+from yolo9000.detection.loss import joint_loss
+from yolo9000.detection.recipes import Recipe
+from yolo9000.engine.phases import Loss
+from yolo9000.models.region import RegionSpec
+from yolo9000.models.tree_head import RegionOutput
+
+
+def detection_objective(region: RegionSpec, recipe: str | Recipe = "overlap") -> Loss:
+    """The joint loss; on batches of detection images alone it is YOLOv2's.
+
+    Parameters
+    ----------
+    region : RegionSpec
+    recipe : str or Recipe
+        What a classification image teaches.
+    """
+
+    def loss(output: RegionOutput, targets: Sequence[Target], images_seen: int) -> dict[str, Tensor]:
+        return joint_loss(output, targets, region, images_seen=images_seen, recipe=recipe)
+
+    return loss
+
+
+def classification_objective(region: RegionSpec) -> Loss:
+    """Negative log-probability of each image's label: down its path in the tree, or a plain softmax without one.
+
+    The model answers logits (B, K).
+
+    Raises
+    ------
+    ValueError
+        An image has no image label.
+    """
+
+    def loss(logits: Tensor, targets: Sequence[Target], images_seen: int) -> dict[str, Tensor]:
+        labels = [target.image_label for target in targets]
+        if any(label is None for label in labels):
+            raise ValueError("the classification phase needs images with an image label, and no mosaics of them")
+        nodes = torch.tensor(labels, dtype=torch.long)
+        if logits.is_cuda and torch.cuda.is_available():
+            nodes = nodes.pin_memory()  # a copy from pageable memory would wait for the GPU
+        nodes = nodes.to(logits.device, non_blocking=True)
+        if region.tree is None:
+            return {"label": F.cross_entropy(logits.float(), nodes, reduction="sum")}
+        return {"label": path_nll(logits, region.tree, nodes).sum()}
+
+    return loss

@@ -1,0 +1,173 @@
+"""How weights move: optimiser, learning rate of a step, and a running average of the weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserConfig:
+    """Optimiser and schedule of one phase; the defaults are yolo9000.cfg's.
+
+    Parameters
+    ----------
+    optimizer
+        SGD with momentum (darknet) or AdamW (for runs of a few hundred steps).
+    learning_rate
+        Peak rate, for the whole batch's mean loss (darknet: .001).
+    momentum
+        Of SGD; first beta of AdamW (darknet: .9).
+    weight_decay
+        On convolution weights only, never on biases or batch norm (darknet: .0005).
+    schedule
+        After the burn-in: "constant"; "steps" multiplies the rate by each of `scales` from the batch in `steps` on;
+        "poly" is ``(1 - batch / total) ** power``; "cosine" falls to `final` of the peak (DARKNET.md, section 8).
+    burn_in
+        Batches of rising rate: ``(batch / burn_in) ** burn_in_power`` (darknet: 1000, power 4).
+    gradient_clip
+        Largest norm of the whole gradient; None never clips (darknet).
+
+    Raises
+    ------
+    ValueError
+        A value that makes no schedule.
+    """
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Literal["constant", "steps", "poly", "cosine"] = "steps"
+    steps: tuple[int, ...] = ()
+    scales: tuple[float, ...] = ()
+    power: float = 4.0
+    final: float = 0.01
+    burn_in: int = 1000
+    burn_in_power: float = 4.0
+    gradient_clip: float | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.steps) != len(self.scales):
+            raise ValueError(f"schedule: {len(self.steps)} steps but {len(self.scales)} scales; each step has one")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate: a positive number is needed, got {self.learning_rate}")
+        if self.gradient_clip is not None and not self.gradient_clip > 0:
+            raise ValueError(f"gradient_clip: a positive number or None is needed, got {self.gradient_clip}")
+
+
+def learning_rate(config: OptimiserConfig, batch: int, total: int) -> float:
+    """Rate of one update.
+
+    Parameters
+    ----------
+    config : OptimiserConfig
+    batch : int
+        Number of the update; the first is 1, as in darknet.
+    total : int
+        Updates of the phase.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> config = OptimiserConfig(steps=(400_000, 450_000), scales=(0.1, 0.1))
+    >>> [f"{learning_rate(config, n, 500_200):.3g}" for n in (100, 500, 1000, 400_000, 450_000)]
+    ['1e-07', '6.25e-05', '0.001', '0.0001', '1e-05']
+    """
+    if batch < config.burn_in:
+        return config.learning_rate * math.pow(batch / config.burn_in, config.burn_in_power)
+    match config.schedule:
+        case "constant":
+            factor = 1.0
+        case "steps":
+            reached = [scale for step, scale in zip(config.steps, config.scales, strict=True) if step <= batch]
+            factor = math.prod(reached, start=1.0)
+        case "poly":
+            factor = math.pow(max(0.0, 1 - batch / total), config.power)
+        case "cosine":
+            done = min(1.0, (batch - config.burn_in) / max(1, total - config.burn_in))
+            factor = config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * done))
+    return config.learning_rate * factor
+
+
+def build_optimizer(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
+    """The optimiser of a model's parameters: weight decay on weights of convolutions and linear layers only.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    >>> [(len(g["params"]), g["weight_decay"]) for g in build_optimizer(net, OptimiserConfig()).param_groups]
+    [(1, 0.0005), (3, 0.0)]
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # a batch norm's scale and every bias have one axis; a weight that multiplies features has more
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
+
+
+class ModelAverage:
+    """Exponential moving average of a model's weights, with an average of its batch-norm statistics of its own.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Copied; the copy stays in evaluation mode and takes no gradients.
+    decay : float
+        Share of the old average that an update keeps. The first updates keep less, ``(1 + n) / (10 + n)``, so that
+        a short run is not an average of the random start.
+
+    Examples
+    --------
+    >>> net = nn.Linear(1, 1, bias=False)
+    >>> average = ModelAverage(net, decay=0.5)
+    >>> before = net.weight.item()
+    >>> with torch.no_grad(): _ = net.weight.add_(1.0)
+    >>> average.update(net)
+    >>> round(average.model.weight.item() - before, 4)
+    0.8182
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay of the weight average: 0 <= decay < 1 is needed, got {decay}")
+        # what a head's numbers mean (region, tree) is shared, not copied: it is constant, and large
+        constants = [value for value in vars(model).values() if not isinstance(value, Tensor | nn.Module | dict)]
+        shared = {id(value): value for value in constants}
+        self.model = copy.deepcopy(model, shared).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move the average towards the model."""
+        self.updates += 1
+        weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
+        ours, theirs = self.model.state_dict(), model.state_dict()
+        floating = [name for name, value in ours.items() if value.is_floating_point()]
+        torch._foreach_lerp_([ours[n] for n in floating], [theirs[n] for n in floating], weight)
+        for name, value in ours.items():
+            if not value.is_floating_point():
+                value.copy_(theirs[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and number of updates."""
+        return {"updates": self.updates, "model": self.model.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a saved average."""
+        self.updates = int(state["updates"])
+        self.model.load_state_dict(state["model"])

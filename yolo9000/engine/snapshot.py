@@ -1,0 +1,235 @@
+"""What a checkpoint says about its model, so that evaluation and prediction need nothing but the run.
+
+A snapshot is plain values: the net's form, what the head's numbers mean, the tree as columns, and which labels had
+boxes in training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wordtree import TreeMismatch, WordTree, load_tree
+from yolo9000.models.region import RegionSpec
+from yolo9000.models.yolov2 import Detector, DetectorConfig
+from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
+from yolo9000.runtime.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A detector out of a checkpoint.
+
+    Parameters
+    ----------
+    detector : Detector
+        In evaluation mode; ``detector.region.tree`` is its tree.
+    size : int
+        Side of the network's input that it was trained for.
+    boxed, never_boxed : tuple of int
+        Labels that had boxes in training, and those that only images were labelled with.
+    step : int
+        Steps of training.
+    content : mapping
+        The whole checkpoint.
+    """
+
+    detector: Detector
+    size: int
+    boxed: tuple[int, ...]
+    never_boxed: tuple[int, ...]
+    step: int
+    content: Mapping[str, Any]
+
+    @property
+    def region(self) -> RegionSpec:
+        """Priors, classes and tree."""
+        return self.detector.region
+
+
+def describe_model(
+    config: DetectorConfig,
+    region: RegionSpec,
+    *,
+    size: int,
+    boxed: tuple[int, ...] = (),
+    never_boxed: tuple[int, ...] = (),
+) -> dict[str, Any]:
+    """The plain values that a checkpoint carries besides weights; `load_detector` reads them."""
+    constants = {field.name: getattr(region, field.name) for field in dataclasses.fields(region)}
+    tree = constants.pop("tree")
+    return {
+        "detector": dataclasses.asdict(config),
+        "region": constants,
+        "tree": None if tree is None else _tree_columns(tree),
+        "size": size,
+        "boxed": list(boxed),
+        "never_boxed": list(never_boxed),
+    }
+
+
+def _tree_columns(tree: WordTree) -> dict[str, Any]:
+    columns = {field.name: getattr(tree, field.name) for field in dataclasses.fields(tree)}
+    columns["label_maps"] = {source: dict(classes) for source, classes in tree.label_maps.items()}
+    return columns
+
+
+def check_same_tree(given: WordTree | None, expected: WordTree | None, where: str) -> None:
+    """Refuse weights whose class rows are not the nodes of the tree in use.
+
+    Parameters
+    ----------
+    given, expected : WordTree or None
+        The tree in use, and the one that the weights were trained with.
+    where : str
+        The file of the weights, for the message.
+
+    Raises
+    ------
+    wordtree.TreeMismatch
+        They differ; the message says whether in size, ids, parents or rest, and where first.
+    """
+    if given is None and expected is None:
+        return
+    if given is None or expected is None:
+        have, lack = ("has a tree", "no tree is used") if given is None else ("has no tree", "a tree is used")
+        raise TreeMismatch(f"{where} {have}, but {lack} here")
+    if given.digest == expected.digest:
+        return
+    advice = "give the tree.json beside the checkpoint, or train again with this tree"
+    if len(given) != len(expected):
+        raise TreeMismatch(
+            f"{where} was trained on a tree of {len(expected)} nodes, this one has {len(given)}; {advice}"
+        )
+    for node in range(len(given)):
+        for what, ours, theirs in (
+            ("id", given.wnids[node], expected.wnids[node]),
+            ("parent", given.parents[node], expected.parents[node]),
+        ):
+            if ours != theirs:
+                raise TreeMismatch(
+                    f"{where} was trained on another tree of {len(expected)} nodes: node {node} has the {what} "
+                    f"{theirs} there and {ours} here; {advice}"
+                )
+    raise TreeMismatch(f"{where} was trained with rest={expected.rest!r}, this tree has {given.rest!r}; {advice}")
+
+
+def checkpoint_of(run: str | Path, *, best: bool = False) -> Path:
+    """The checkpoint that a command means: a file itself, or ``last.pt`` (``best.pt``) of a run's folder.
+
+    Raises
+    ------
+    CheckpointError
+        There is none; the message lists what is there.
+    """
+    path = Path(run)
+    if path.is_file():
+        return path
+    file = RunFolder(path).best if best else RunFolder(path).last
+    if file.is_file():
+        return file
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such run or checkpoint")
+    found = sorted(item.name for item in path.iterdir())
+    nested = sorted(str(item.parent) for item in path.glob(f"*/{file.name}"))
+    hint = f"; did you mean {', '.join(nested[:5])}?" if nested else ""
+    raise CheckpointError(f"{path}: looked for {file.name}, found {', '.join(found[:10]) or 'an empty folder'}{hint}")
+
+
+def load_detector(
+    run: str | Path, *, best: bool = False, averaged: bool = True, device: torch.device | None = None
+) -> TrainedModel:
+    """Rebuild the detector of a run.
+
+    Parameters
+    ----------
+    run : str or Path
+        The folder of a run, or a checkpoint.
+    best : bool
+        ``best.pt`` instead of ``last.pt``.
+    averaged : bool
+        The averaged weights, if the run kept them.
+    device : torch.device, optional
+        The CPU by default.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint cannot be used, or is from the classification phase, when there is no detector yet.
+    wordtree.TreeMismatch
+        ``tree.json`` beside it was exchanged for another tree.
+    """
+    path = checkpoint_of(run, best=best)
+    content = load_checkpoint(path)
+    missing = [key for key in ("detector", "region", "model") if key not in content]
+    if missing:
+        raise CheckpointError(f"{path}: it describes no detector (no {', '.join(missing)})")
+    if content["trained"] != Detector.__name__:
+        raise CheckpointError(
+            f"{path}: the run is still in its classification phase (step {content['position']['step']}); "
+            f"go on with --resume until the detector is trained"
+        )
+    region = region_of(content)
+    tree_file = RunFolder(path.parent).tree
+    if tree_file.is_file() and region.tree is not None:
+        check_same_tree(load_tree(tree_file), region.tree, str(path))
+    detector = Detector(DetectorConfig(**content["detector"]), region)
+    state = content["average"]["model"] if averaged and content["average"] is not None else content["model"]
+    load_weights(detector, state, path)
+    return TrainedModel(
+        detector=detector.to(device or torch.device("cpu")).eval(),
+        size=int(content["size"]),
+        boxed=tuple(content["boxed"]),
+        never_boxed=tuple(content["never_boxed"]),
+        step=int(content["position"]["step"]),
+        content=content,
+    )
+
+
+def region_of(content: Mapping[str, Any]) -> RegionSpec:
+    """The region of a checkpoint's content."""
+    constants = dict(content["region"])
+    constants["priors"] = tuple(tuple(prior) for prior in constants["priors"])
+    constants["map"] = None if constants["map"] is None else tuple(constants["map"])
+    tree = None if content["tree"] is None else WordTree(**content["tree"])
+    return RegionSpec(tree=tree, **constants)
+
+
+def initialise_detector(detector: Detector, run: str | Path) -> None:
+    """Start a detector from another run's (averaged) weights; net and tree must be the same.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint cannot be used, or is of a net of another form.
+    wordtree.TreeMismatch
+        Its tree differs in size or ids.
+    """
+    other = load_detector(run)
+    path = checkpoint_of(run)
+    check_same_tree(detector.region.tree, other.region.tree, str(path))
+    if other.detector.config != detector.config:
+        raise CheckpointError(f"{path}: a net of the form {other.detector.config}, this run has {detector.config}")
+    if other.region.priors != detector.region.priors:
+        raise CheckpointError(f"{path}: its priors are {other.region.priors}, this run has {detector.region.priors}")
+    load_weights(detector, other.detector.state_dict(), path)
+
+
+def load_weights(model: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Load weights; a mismatch names the file.
+
+    Raises
+    ------
+    CheckpointError
+        Names or shapes do not fit.
+    """
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        lines = " ".join(line.strip() for line in str(error).splitlines()[1:4])
+        raise CheckpointError(f"{path}: its weights are of another net: {lines}") from error

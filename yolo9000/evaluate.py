@@ -1,0 +1,194 @@
+"""``python -m yolo9000.evaluate RUN``: average precision of boxed and never-boxed classes, top-1, held-out loss."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wordtree import TreeMismatch, load_tree
+from yolo9000.datasets.box_index import DatasetError
+from yolo9000.datasets.loader import make_evaluation_loader
+from yolo9000.datasets.pictograms import PictogramError
+from yolo9000.detection.recipes import Recipe
+from yolo9000.engine.data import Data, load_data
+from yolo9000.engine.data_config import DataConfig
+from yolo9000.engine.evaluation import classification_top1, evaluate_detector, held_out_loss
+from yolo9000.engine.objectives import detection_objective
+from yolo9000.engine.snapshot import TrainedModel, check_same_tree, checkpoint_of, load_detector
+from yolo9000.runtime.checkpoint import CheckpointError, write_atomically
+from yolo9000.runtime.device import DeviceError, Precision, pick_device, pick_precision
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All options of an evaluation."""
+    parser = argparse.ArgumentParser(
+        prog="python -m yolo9000.evaluate",
+        description="Evaluate a run on images it has not seen: average precision (pycocotools) of the classes that had "
+        "boxes in training and of those that had none, at the label and at its parent in the tree; top-1 on labelled "
+        "images; mean loss of each source. Without options the held-out part of the run's own data is used.",
+    )
+    parser.add_argument("run", metavar="RUN", help="the folder of a run, or a checkpoint")
+    parser.add_argument("--coco", metavar="PATH", help="images with boxes: COCO's layout, or an annotation file")
+    parser.add_argument("--voc", metavar="DIR", help="images with boxes in VOC's layout")
+    parser.add_argument("--imagenet", metavar="DIR", help="labelled images: folders or tars named by wnid")
+    parser.add_argument("--tiles", metavar="DIR", help="scenes of real tiles")
+    parser.add_argument(
+        "--split", metavar="NAME", help="which part (default: test of the embedded scenes, else the held-out part)"
+    )
+    parser.add_argument(
+        "--images", type=int, default=1000, metavar="N", help="images of each kind, at most (default: 1000)"
+    )
+    parser.add_argument("--tree", metavar="FILE", help="check that the run was trained with this tree")
+    parser.add_argument("--best", action="store_true", help="best.pt instead of last.pt")
+    parser.add_argument("--raw-weights", action="store_true", help="the last weights instead of the averaged ones")
+    parser.add_argument("--size", type=int, help="side of the network's input (default: as in training)")
+    parser.add_argument("--batch", type=int, default=32, help="images at once (default: 32)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that read images (default: 0)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: the GPU if there is one)")
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16", "float16"), help="(default: bfloat16 where it pays)"
+    )
+    parser.add_argument("--out", metavar="FILE", help="where the figures go (default: evaluation.json in the run)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run an evaluation; return the exit status: 0, or 2 for a mistake in options or data."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    options = build_parser().parse_args(argv)
+    try:
+        device = pick_device(options.device)
+        precision: Precision = options.precision or pick_precision(device)
+        checkpoint = checkpoint_of(options.run, best=options.best)
+        trained = load_detector(checkpoint, averaged=not options.raw_weights, device=device)
+        if options.tree:
+            check_same_tree(load_tree(options.tree), trained.region.tree, str(checkpoint))
+        data = load_data(_data_config(options, trained), trained.region.tree)
+        report = _evaluate(trained, data, options, device, precision)
+        report |= {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
+        out = Path(options.out) if options.out else checkpoint.parent / "evaluation.json"
+        write_atomically(out, (json.dumps(_without_nan(report), indent=1) + "\n").encode())
+    except (DatasetError, TreeMismatch, CheckpointError, DeviceError, PictogramError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(format_report(report))
+    print(f"written to {out}", file=sys.stderr)
+    return 0
+
+
+def _data_config(options: argparse.Namespace, trained: TrainedModel) -> DataConfig:
+    """The run's own data, or those that the options name; the held-out split is the one evaluated."""
+    saved = trained.content.get("data", {})
+    known = {field.name for field in dataclasses.fields(DataConfig)}
+    config = DataConfig(**{name: _tupled(value) for name, value in saved.items() if name in known})
+    named = {name: getattr(options, name) for name in ("coco", "voc", "imagenet", "tiles") if getattr(options, name)}
+    if named:
+        nothing = dict.fromkeys(("coco", "voc", "imagenet", "imagenet_pack", "tiles", "val"))
+        config = dataclasses.replace(config, **{**nothing, **named})
+    split = options.split or ("test" if config.is_embedded else config.splits[1])
+    return dataclasses.replace(config, splits=(config.splits[0], split), val_images=options.images)
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _evaluate(
+    trained: TrainedModel, data: Data, options: argparse.Namespace, device: torch.device, precision: Precision
+) -> dict[str, Any]:
+    # what had boxes is a fact of the training, not of the data looked at now
+    boxed = set(trained.boxed)
+    never_boxed = {*trained.never_boxed, *data.boxed, *data.never_boxed} - boxed
+    size = options.size or trained.size
+    loss = detection_objective(trained.region, Recipe(**trained.content["recipe"]))
+    report: dict[str, Any] = {"held_out_loss": {}}
+    loaders = {
+        name: make_evaluation_loader(source, size, batch_size=options.batch, workers=options.workers)
+        for name, source in (("detection", data.val_detection), ("classification", data.val_classification))
+        if source is not None
+    }
+    if not loaders:
+        raise DatasetError("there are no images to evaluate on; name some with --coco, --voc, --tiles or --imagenet")
+    model = trained.detector
+    if "detection" in loaders:
+        report |= evaluate_detector(
+            model,
+            loaders["detection"],
+            trained.region,
+            boxed=boxed,
+            never_boxed=never_boxed,
+            device=device,
+            precision=precision,
+            baseline=True,
+        )
+    if "classification" in loaders:
+        report["top1"] = classification_top1(
+            model, loaders["classification"], trained.region, data.image_labels, device=device, precision=precision
+        )
+    for name, loader in loaders.items():
+        report["held_out_loss"][name] = held_out_loss(model, loader, loss, device=device, precision=precision)
+    return report
+
+
+def format_report(report: dict[str, Any], *, worst: int = 5) -> str:
+    """The figures as a table for people.
+
+    Examples
+    --------
+    >>> print(format_report({"images": 2, "top1": 0.25, "boxed": {"ap50": 0.5, "ap": 0.25, "classes": 3},
+    ...     "never_boxed": {"ap50": float("nan"), "ap": float("nan"), "classes": 0}}))
+                                 classes    AP50   AP50:95
+    with boxes                         3   0.500     0.250
+    never boxed                        0       -         -
+    top-1 on labelled images               0.250
+    """
+    lines: list[str] = []
+
+    def row(name: str, classes: Any, ap50: Any, ap: Any) -> None:
+        cells = [f"{v:.3f}" if isinstance(v, float) and not math.isnan(v) else "-" for v in (ap50, ap)]
+        lines.append(f"{name:<27}{classes:>9}{cells[0]:>8}{cells[1]:>10}")
+
+    names = {"boxed": "with boxes", "never_boxed": "never boxed"}
+    if "boxed" in report:
+        lines.append(f"{'':<27}{'classes':>9}{'AP50':>8}{'AP50:95':>10}")
+        for key, name in names.items():
+            row(name, report[key]["classes"], report[key]["ap50"], report[key]["ap"])
+        for key, scores in report.get("at_parents", {}).items():
+            row(f"{names[key]}, at parents", scores["classes"], scores["ap50"], scores["ap"])
+        for key, scores in report.get("constant_box", {}).items():
+            row(f"constant box, {names[key]}"[:27], "", scores["ap50"], None)
+        classes = [c for c in report.get("classes", []) if c["boxes"]]
+        for what, some in (
+            ("best", sorted(classes, key=lambda c: -c["ap50"])[:worst]),
+            ("worst", sorted(classes, key=lambda c: c["ap50"])[:worst]),
+        ):
+            if some:
+                lines.append(f"{what}: " + ", ".join(f"{c.get('name', c['node'])} {c['ap50']:.2f}" for c in some))
+    if "top1" in report:
+        lines.append(f"{'top-1 on labelled images':<27}{'':>9}{report['top1']:>8.3f}")
+    for name, terms in report.get("held_out_loss", {}).items():
+        if terms:
+            lines.append(f"{'loss of ' + name:<27}{'':>9}{terms['loss']:>8.3f}")
+    return "\n".join(lines)
+
+
+def _without_nan(value: Any) -> Any:
+    """The same values with None for NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""``python -m yolo9000.predict RUN IMAGES...``: pictures with boxes and back-off labels, and JSON with the path."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from wordtree import TreeMismatch
+from yolo9000.datasets.sample import Unreadable
+from yolo9000.detection.postprocess import DecodeConfig
+from yolo9000.engine.prediction import NoImages, find_images, predict_images, read_images, write_predictions
+from yolo9000.engine.snapshot import load_detector
+from yolo9000.runtime.checkpoint import CheckpointError
+from yolo9000.runtime.device import DeviceError, pick_device, pick_precision
+
+THRESHOLDS = """two thresholds, two questions:
+  --threshold       Is there a thing at all? A box is shown if its objectness is above this. Lower it to see more boxes,
+                    also wrong ones; raise it to see only the surest.
+  --tree-threshold  What is it, and how precisely do we say so? A label starts at the top of the tree and goes to the
+                    best child as long as that child is more probable than this. At 0.5 a dog of which the net cannot
+                    tell the breed is shown as "dog". Higher: safer, more general labels. Lower: bolder, more specific
+                    ones. It never removes a box.
+The number beside a label is the probability of that label, given that there is a thing. The score in the JSON, by which
+boxes are ordered, is objectness times that probability."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All options of a prediction."""
+    decode = DecodeConfig()
+    parser = argparse.ArgumentParser(
+        prog="python -m yolo9000.predict",
+        description="Detect things in images and say what they are as precisely as the net is sure.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=THRESHOLDS,
+    )
+    parser.add_argument("run", metavar="RUN", help="the folder of a run, or a checkpoint")
+    parser.add_argument("images", metavar="IMAGES", nargs="+", help="image files, or folders of them")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        default="predictions",
+        help="where pictures and predictions.json go (default: predictions)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=decode.threshold,
+        metavar="P",
+        help=f"least objectness of a box, see below (default: {decode.threshold})",
+    )
+    parser.add_argument(
+        "--tree-threshold",
+        type=float,
+        default=decode.tree_threshold,
+        metavar="P",
+        help=f"how sure before a label goes deeper, see below (default: {decode.tree_threshold})",
+    )
+    parser.add_argument(
+        "--nms",
+        choices=("tree", "class", "all"),
+        default=decode.nms,
+        help=f"which overlapping boxes (IoU > {decode.nms_iou}) are one object, of which the best is kept: those whose "
+        "labels are the same, one above the other or siblings in the tree; those of one label; all (default: tree)",
+    )
+    parser.add_argument(
+        "--max-detections",
+        type=int,
+        default=decode.max_detections,
+        help=f"boxes of an image, at most (default: {decode.max_detections})",
+    )
+    parser.add_argument("--best", action="store_true", help="best.pt instead of last.pt")
+    parser.add_argument(
+        "--size", type=int, help="side of the network's input, a multiple of 32 (default: as in training)"
+    )
+    parser.add_argument("--batch", type=int, default=16, help="images at once (default: 16)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: the GPU if there is one)")
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16", "float16"), help="(default: bfloat16 where it pays)"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Predict; return the exit status: 0, 1 if an image could not be read, 2 for a mistake in options."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    for name in ("threshold", "tree_threshold"):
+        if not 0 <= getattr(options, name) <= 1:
+            parser.error(f"--{name.replace('_', '-')} {getattr(options, name)}: a probability from 0 to 1 is needed")
+    if options.size is not None and (options.size < 32 or options.size % 32):
+        parser.error(f"--size {options.size}: a multiple of 32 is needed")
+    config = DecodeConfig(
+        threshold=options.threshold,
+        tree_threshold=options.tree_threshold,
+        nms=options.nms,
+        max_detections=options.max_detections,
+    )
+    unreadable: list[Unreadable] = []
+    try:
+        device = pick_device(options.device)
+        images = find_images(options.images)
+        trained = load_detector(options.run, best=options.best, device=device)
+        shown = tqdm(images, unit="image", disable=None)
+        predictions = predict_images(
+            trained,
+            read_images(shown, unreadable),
+            config,
+            device=device,
+            precision=options.precision or pick_precision(device),
+            size=options.size,
+            batch_size=options.batch,
+        )
+        entries = write_predictions(predictions, trained, Path(options.out))
+    except (NoImages, TreeMismatch, CheckpointError, DeviceError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for entry in entries:
+        found = ", ".join(f"{each.get('name', each['node'])} {each['probability']:.2f}" for each in entry["detections"])
+        print(f"{entry['image']}: {found or 'nothing'}")
+    for image in unreadable:
+        print(f"skipped: {image}", file=sys.stderr)
+    print(f"written to {options.out}/predictions.json and pictures beside it", file=sys.stderr)
+    return 1 if unreadable else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Where the numbers are computed, and in which precision."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Literal
+
+import torch
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+class DeviceError(ValueError):
+    """A device or precision that this machine does not have."""
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The named device, or the GPU if there is one, else the CPU.
+
+    Parameters
+    ----------
+    name : str, optional
+        As torch writes it: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+
+    Raises
+    ------
+    DeviceError
+        No such device here.
+
+    Examples
+    --------
+    >>> pick_device("cpu")
+    device(type='cpu')
+    """
+    if name is None:
+        return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"--device {name}: not a device ({str(error).splitlines()[0]})") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(
+            f"--device {name}: torch {torch.__version__} sees no GPU here; leave --device out, or use cpu"
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"--device {name}: there are {torch.cuda.device_count()} GPUs here")
+    return device
+
+
+def pick_precision(device: torch.device) -> Precision:
+    """The precision that pays on this device: bfloat16 where the hardware multiplies it, else float32.
+
+    Examples
+    --------
+    >>> pick_precision(torch.device("cpu")) in ("float32", "bfloat16")
+    True
+    """
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    # oneDNN emulates bfloat16 elsewhere, more slowly than float32; torch tells only by private functions
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return "bfloat16" if supported is not None and supported() else "float32"
+
+
+def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
+    """Mixed precision for the forward pass; nothing for float32.
+
+    Raises
+    ------
+    DeviceError
+        float16 on a CPU: its range needs loss scaling, which pays only on a GPU.
+    """
+    if precision == "float32":
+        return contextlib.nullcontext()
+    if precision == "float16" and device.type == "cpu":
+        raise DeviceError("--precision float16 is for GPUs; on a CPU use bfloat16 or float32")
+    return torch.autocast(device.type, dtype=getattr(torch, precision))

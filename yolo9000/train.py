@@ -1,0 +1,338 @@
+"""``python -m yolo9000.train``: options -> tree, data, net -> the training loop."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wordtree import TreeMismatch, load_tree
+from yolo9000.datasets.box_index import DatasetError
+from yolo9000.datasets.pictograms import PictogramError
+from yolo9000.detection.recipes import RECIPES
+from yolo9000.engine.assembly import Priors, RunConfig, assemble, write_run
+from yolo9000.engine.data_config import DataConfig
+from yolo9000.engine.optimisation import OptimiserConfig
+from yolo9000.engine.phases import TrainConfig
+from yolo9000.engine.plan import PlanConfig
+from yolo9000.engine.tally import NonFiniteLoss
+from yolo9000.engine.training import train
+from yolo9000.models.region import YOLO9000_PRIORS, YOLOV2_PRIORS
+from yolo9000.models.yolov2 import DetectorConfig
+from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
+from yolo9000.runtime.device import DeviceError, pick_device, pick_precision
+from yolo9000.runtime.distributed import local_device_name, start_processes, stop_processes
+from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
+from yolo9000.runtime.run_folder import RunFolder, create_run_folder
+
+# option: (default for small drawn scenes, default for photographs, which are the paper's or darknet's)
+DEFAULTS: dict[str, tuple[Any, Any]] = {
+    "size": (96, 416),
+    "width": (0.25, 1.0),
+    "stride": (16, 32),
+    "classification_size": (96, 224),
+    "batch": (32, 64),
+    "optimizer": ("adamw", "sgd"),
+    "lr": (2e-3, 1e-3),
+    "classification_lr": (2e-3, 0.1),
+    "weight_decay": (0.02, 5e-4),
+    "burn_in": (50, 1000),
+    "schedule": ("cosine", "steps"),
+    "ema": (0.99, 0.9998),
+    "batch_norm_momentum": (0.1, 0.01),
+    "classification_steps": (300, 0),
+    "detection_steps": (300, 0),
+    "steps": (500, 100_000),
+    "mosaic": (0.5, 0.0),
+    "evaluate_every": (0, 5000),
+    "val_images": (300, 2000),
+}
+MAY_CHANGE = {"steps", "workers", "device", "threads", "val_images"}
+MAY_CHANGE |= {"evaluate_every", "evaluate_at", "save_every", "log_every"}
+"""Options that ``--resume`` accepts: none of them changes what has been trained so far."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All options of training. Those that depend on the data are None until `_fill_defaults`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m yolo9000.train",
+        description="Train a detector, on boxes alone or jointly on boxes and image labels over one tree of concepts. "
+        "With no data named it trains on scenes of pictograms that are drawn on the fly.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  python -m yolo9000.train --joint\n"
+        "  python -m yolo9000.train --joint --coco COCO_DIR --imagenet IMAGENET_DIR --tree wordtree.json\n"
+        "  python -m yolo9000.train --resume runs/joint",
+    )
+
+    def add(group: argparse._ArgumentGroup, name: str, text: str, **settings: Any) -> None:
+        key = name.removeprefix("--").replace("-", "_")
+        default = settings.get("default")
+        if key in DEFAULTS:
+            small, photos = DEFAULTS[key]
+            text += f" (default: {small} on scenes and tiles, {photos} on photographs)"
+        elif default is not None and settings.get("action") is None:
+            text += f" (default: {default})"
+        group.add_argument(name, help=text, **settings)
+
+    data = parser.add_argument_group("data")
+    add(data, "--joint", "train on boxes and on image labels together", action="store_true")
+    add(data, "--coco", "images with boxes: a folder in COCO's layout, or an annotation file", metavar="DIR")
+    add(data, "--voc", "images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007", metavar="DIR")
+    add(data, "--imagenet", "images with a label: folders or tars named by wnid", metavar="DIR")
+    add(data, "--imagenet-pack", "the same, from a pack made by tools/pack_imagenet.py", metavar="H5")
+    add(data, "--tiles", "scenes of real tiles, and the tiles as labelled images", metavar="DIR")
+    add(data, "--tree", "the tree of all labels (tools/build_wordtree.py); a bundled name or a file", metavar="FILE")
+    add(data, "--splits", "trained on and held out, as the data sets name them", default="train:val", metavar="A:B")
+    add(data, "--val", "held-out images with boxes, if they are no split of --coco", metavar="PATH")
+    add(data, "--val-images", "images held out for evaluations during training, at most", type=int)
+    add(data, "--scenes", "drawn scenes of each kind before they come again", type=int, default=20_000)
+    add(
+        data,
+        "--exhaustive",
+        "the boxes' source labels everything that the tree knows: punish boxes on anything else as background",
+        action="store_true",
+    )
+
+    joint = parser.add_argument_group("phases and joint training")
+    add(joint, "--classification-steps", "steps of the backbone as a classifier of the labelled images", type=int)
+    add(joint, "--detection-steps", "steps on boxes alone, before joint training", type=int)
+    add(joint, "--steps", "steps of the last phase: joint, or on boxes alone", type=int)
+    add(joint, "--recipe", "what a labelled image teaches", choices=list(RECIPES), default="overlap")
+    add(joint, "--ratio", "labelled images : images with boxes", default="4:1", metavar="M:N")
+    add(joint, "--mosaic", "probability that a labelled image is a mosaic of four", type=float, metavar="P")
+    add(joint, "--batch-by-batch", "one kind of image in a batch, instead of both in each", action="store_true")
+
+    net = parser.add_argument_group("net")
+    add(net, "--size", "side of the network's input in pixels, a multiple of 32", type=int)
+    add(net, "--multi-scale", "another size every 10 batches, from 3/4 to 3/2 of --size", action="store_true")
+    add(net, "--classification-size", "side of the input during the classification start", type=int)
+    add(net, "--width", "relative number of channels; 1 is Darknet-19", type=float)
+    add(net, "--stride", "pixels of a grid cell", type=int, choices=(16, 32))
+    add(net, "--extra-convs", "3x3 convolutions after the backbone (YOLOv2: 2)", type=int, default=0)
+    add(net, "--passthrough", "bring finer features to the head (YOLOv2)", action="store_true")
+    add(net, "--batch-norm-momentum", "of the running statistics", type=float)
+    add(net, "--priors", "K, to cluster K priors from the boxes; or yolo9000, yolov2", default="3", metavar="K")
+    add(net, "--init", "start from the weights of another run: same net, same tree", metavar="RUN")
+
+    step = parser.add_argument_group("optimisation")
+    add(step, "--batch", "images of a step", type=int)
+    add(step, "--accumulate", "parts that a step is computed in, to save memory", type=int, default=1)
+    add(step, "--optimizer", "sgd or adamw", choices=("sgd", "adamw"))
+    add(step, "--lr", "peak learning rate", type=float)
+    add(step, "--classification-lr", "peak learning rate of the classification start", type=float)
+    add(
+        step,
+        "--schedule",
+        "after the burn-in; steps: /10 at 80 and 90 %%",
+        choices=("constant", "steps", "poly", "cosine"),
+    )
+    add(step, "--burn-in", "steps of rising learning rate", type=int)
+    add(step, "--weight-decay", "on convolution weights", type=float)
+    add(step, "--clip", "largest norm of the gradient; 0 never clips", type=float, default=0.0)
+    add(step, "--ema", "decay of the averaged weights; 0 keeps none", type=float)
+    add(step, "--seed", "of weights, order and augmentation", type=int, default=0)
+
+    run = parser.add_argument_group("run")
+    add(run, "--out", "the run's folder (default: runs/joint or runs/boxes)", metavar="RUN")
+    add(run, "--resume", "continue a run at the exact position, with its own options", metavar="RUN")
+    add(run, "--device", "cpu, cuda, cuda:1 (default: the GPU if there is one)")
+    add(
+        run,
+        "--precision",
+        "of the forward pass (default: bfloat16 where the hardware has it)",
+        choices=("float32", "bfloat16", "float16"),
+    )
+    add(run, "--workers", "processes that read and augment images; 0: none of their own", type=int, default=0)
+    add(run, "--threads", "threads of torch on the CPU", type=int)
+    add(run, "--log-every", "steps between rows of results.csv", type=int, default=10)
+    add(run, "--evaluate-every", "steps between evaluations, besides those at the end of each phase", type=int)
+    add(run, "--evaluate-at", "steps of a phase after which it is evaluated besides", type=int, nargs="+", metavar="N")
+    add(run, "--save-every", "steps between checkpoints", type=int, default=500)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a training; return the exit status: 0, 2 for a mistake in options or data, 130 if it was interrupted."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    given = list(sys.argv[1:] if argv is None else argv)
+    options = build_parser().parse_args(given)
+    try:
+        return _run(options, given)
+    except (DatasetError, TreeMismatch, CheckpointError, DeviceError, NonFiniteLoss, PictogramError, OSError) as error:
+        return _fail(error)
+    except _Wrong as wrong:
+        return _fail(wrong.error)
+
+
+class _Wrong(Exception):
+    """A value that an option must not have; the text of the ValueError says why."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _fail(error: Exception) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+
+
+def _run(options: argparse.Namespace, given: list[str]) -> int:
+    run, saved = RunFolder(Path()), None
+    if options.resume:
+        run = create_run_folder(options.resume, resume=True)
+        saved = load_checkpoint(run.last)
+        options = _options_of_run(run, given)
+    _fill_defaults(options)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = pick_device(options.device or local_device_name())
+    options.precision = options.precision or pick_precision(device)
+    processes = start_processes(device)
+    try:
+        try:
+            config = _run_config(options)
+            if saved is None:
+                run = RunFolder(Path(options.out or ("runs/joint" if options.joint else "runs/boxes")))
+                if processes.is_first:
+                    create_run_folder(run.path)
+            tree = load_tree(options.tree) if options.tree else None
+            initial = options.init if saved is None else None
+            assembly = assemble(config, tree=tree, initial=initial, resumed=saved, processes=processes)
+        except ValueError as error:
+            raise _Wrong(error) from error
+        if processes.is_first:
+            if saved is None:
+                write_run(run, config, assembly, vars(options))
+            print("\n  ".join([f"{run.path}, on {device}", *assembly.notes]), file=sys.stderr)
+        result = train(
+            assembly.phases,
+            config.train,
+            run,
+            device=device,
+            description=assembly.description,
+            processes=processes,
+            resume=saved is not None,
+        )
+    finally:
+        stop_processes(processes)
+    if result.interrupted:
+        print(f"stopped at step {result.step}; continue with --resume {run.path}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    if processes.is_first:
+        print(f"{run.path}: done. Next: python -m yolo9000.evaluate {run.path}", file=sys.stderr)
+    return 0
+
+
+def _options_of_run(run: RunFolder, given: list[str]) -> argparse.Namespace:
+    """The options that a run was started with, and those of the present command that may change."""
+    parser = build_parser()
+    before = argparse.Namespace(**{**vars(parser.parse_args([])), **run.read_config()["options"]})
+    before.tree = None  # the checkpoint has it
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    now = vars(parser.parse_args(given))
+    wrong = [
+        f"--{name.replace('_', '-')} {value} (the run has {getattr(before, name)})"
+        for name, value in now.items()
+        if name not in MAY_CHANGE | {"resume", "tree"} and getattr(before, name) != value
+    ]
+    if wrong:
+        raise CheckpointError(f"{run.path}: a run is resumed with its own options; leave out {', '.join(wrong)}")
+    return argparse.Namespace(**{**vars(before), **now})
+
+
+def _fill_defaults(options: argparse.Namespace) -> None:
+    photographs = bool(options.coco or options.voc or options.imagenet or options.imagenet_pack)
+    for name, values in DEFAULTS.items():
+        if getattr(options, name) is None:
+            setattr(options, name, values[photographs])
+
+
+def _run_config(options: argparse.Namespace) -> RunConfig:
+    names = ("coco", "voc", "tiles", "imagenet", "imagenet_pack", "val", "scenes", "val_images", "size")
+    data = DataConfig(splits=_pair(options.splits, "--splits"), **{name: getattr(options, name) for name in names})
+    for name in ("size", "classification_size"):
+        if getattr(options, name) < 32 or getattr(options, name) % 32:
+            raise ValueError(f"--{name.replace('_', '-')} {getattr(options, name)}: a multiple of 32 is needed")
+    sizes: tuple[int, ...] = (options.size,)
+    if options.multi_scale:
+        sizes = tuple(side for side in range(32, 2 * options.size, 32) if 0.75 <= side / options.size <= 1.5)
+    form = ("width", "stride", "extra_convs", "passthrough", "batch_norm_momentum")
+    detector = DetectorConfig(**{name: getattr(options, name) for name in form})
+    optimiser = OptimiserConfig(
+        optimizer=options.optimizer,
+        learning_rate=options.lr,
+        weight_decay=options.weight_decay,
+        schedule=options.schedule,
+        steps=(round(0.8 * options.steps), round(0.9 * options.steps)),
+        scales=(0.1, 0.1),
+        burn_in=options.burn_in,
+        burn_in_power=4.0 if options.optimizer == "sgd" else 1.0,
+        gradient_clip=options.clip or None,
+    )
+    # darknet trains its classifiers with poly, power 4, whatever the detector's schedule
+    classification = dataclasses.replace(
+        optimiser,
+        learning_rate=options.classification_lr,
+        schedule="poly" if options.schedule == "steps" else options.schedule,
+    )
+    first, second = _pair(options.ratio, "--ratio")
+    if not (first.isdigit() and second.isdigit()):
+        raise ValueError(f"--ratio {options.ratio}: two whole numbers are needed, such as 4:1")
+    phases = ("classification_steps", "detection_steps", "steps", "joint", "recipe", "mosaic", "classification_size")
+    plan = PlanConfig(
+        **{name: getattr(options, name) for name in (*phases, "seed", "workers")},
+        ratio=(int(first), int(second)),
+        interleave="batch_by_batch" if options.batch_by_batch else "in_batch",
+        sizes=sizes,
+        optimiser=optimiser,
+        classification_optimiser=classification,
+    )
+    whole = ("accumulate", "precision", "log_every", "evaluate_every", "save_every")
+    train_config = TrainConfig(
+        **{name: getattr(options, name) for name in whole},
+        batch_size=options.batch,
+        ema_decay=options.ema or None,
+        evaluate_at=tuple(options.evaluate_at or ()),
+    )
+    return RunConfig(
+        data=data,
+        detector=detector,
+        plan=plan,
+        train=train_config,
+        priors=_priors(options.priors),
+        size=options.size,
+        exhaustive=options.exhaustive,
+        seed=options.seed,
+    )
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    first, colon, second = text.partition(":")
+    if not (first and colon and second):
+        raise ValueError(f"{option} {text}: two parts with a colon between are needed")
+    return first, second
+
+
+def _priors(text: str) -> int | Priors:
+    match text:
+        case "yolo9000":
+            return YOLO9000_PRIORS
+        case "yolov2":
+            return YOLOV2_PRIORS
+        case number if number.isdigit() and int(number) > 0:
+            return int(number)
+        case other:
+            raise ValueError(f"--priors {other}: a number, yolo9000 or yolov2 is needed")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
