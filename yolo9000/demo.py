@@ -25,7 +25,7 @@ from yolo9000.datasets.pictograms import read_classes
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
 
 BASE = ["--classification-steps", "1200", "--classification-size", "64", "--detection-steps", "0", "--steps", "900"]
-FURTHER = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "900"]
+FURTHER = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "700"]
 # The joint variant sees the same 32 images with boxes in a step as the other, and 16 labelled images besides.
 VARIANTS = {
     "detection_only": ["--batch", "32"],
