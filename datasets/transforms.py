@@ -102,7 +102,9 @@ def augment(record: Record, size: int, rng: np.random.Generator, config: Augment
     height, width = record.image.shape[:2]
     placement = _draw_placement(width, height, (size, size), rng, config)
     image = _distort(_warp(record.image, placement, (size, size)), rng, config)
-    return Sample(_tensor(image), _target(record, placement, config.min_visible, _THINNEST), record.key, placement)
+    return Sample(
+        _tensor(image), target_in_input(record, placement, config.min_visible, _THINNEST), record.key, placement
+    )
 
 
 def mosaic(records: Sequence[Record], size: int, rng: np.random.Generator, config: AugmentConfig) -> Sample:
@@ -183,7 +185,7 @@ def letterbox(record: Record, size: int) -> Sample:
     image = np.full((size, size, 3), GREY, np.uint8)
     image[y : y + h, x : x + w] = _resize(record.image, w, h)
     placement = Placement(width, height, w / width, h / height, float(x), float(y), size)
-    return Sample(_tensor(image), _target(record, placement, 0.0), record.key, placement)
+    return Sample(_tensor(image), target_in_input(record, placement), record.key, placement)
 
 
 def _draw_placement(
@@ -254,7 +256,17 @@ def _tensor(image: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(image).permute(2, 0, 1).contiguous().float().div_(255)
 
 
-def _target(record: Record, placement: Placement, min_visible: float, thinnest: float = 0.0) -> Target:
+def target_in_input(record: Record, placement: Placement, min_visible: float = 0.0, thinnest: float = 0.0) -> Target:
+    """Return what a record says about the input that its image was placed in.
+
+    Parameters
+    ----------
+    record, placement
+        The labels in pixels of the image, and where it lies now.
+    min_visible, thinnest
+        A box of which a smaller fraction is left becomes an ignore box; one thinner than this fraction of the input is
+        left out.
+    """
     if record.image_label is not None:
         return Target.of_image(record.image_label)
     boxes, visible = _place(record.boxes_xyxy, placement, thinnest)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -59,3 +61,8 @@ def test_shape_iou_by_hand() -> None:
 def test_priors_refuse_what_has_no_answer(bad: list[list[float]]) -> None:
     with pytest.raises(ValueError, match=r"sizes are needed|different shape"):
         cluster_priors(np.array(bad), 2)
+
+
+def test_iou_as_darknet() -> None:
+    z = np.load(Path(__file__).parents[1] / "golden" / "imageops.npz")
+    np.testing.assert_allclose(iou(torch.tensor(z["iou_a"]), torch.tensor(z["iou_b"])).numpy(), z["iou"], atol=1e-6)

@@ -17,11 +17,13 @@ from torch import Tensor
 from wordtree import TreeDistribution, WordTree
 from wordtree.softmax import log_probs, tree_tables
 from yolo9000.detection.boxes import iou, predicted_boxes
+from yolo9000.detection.darknet_decoding import detect_as_darknet
 from yolo9000.detection.results import Detections
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.tree_head import RegionOutput
 
 Nms = Literal["tree", "class", "all"]
+Decoding = Literal["probability", "darknet"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,9 @@ class DecodeConfig:
         Darknet's 0.45.
     max_detections
         Of one image.
+    decoding
+        "probability": the tree is descended by P(node), which also enters the score. "darknet": darknet's own
+        arithmetic, for comparing numbers (`yolo9000.detection.darknet_decoding`); `nms` is then not looked at.
     """
 
     threshold: float = 0.24
@@ -50,6 +55,7 @@ class DecodeConfig:
     nms: Nms = "tree"
     nms_iou: float = 0.45
     max_detections: int = 100
+    decoding: Decoding = "probability"
 
 
 def related(nodes: Tensor, tree: WordTree | None, nms: Nms) -> Tensor:
@@ -130,6 +136,15 @@ def detect(output: RegionOutput, region: RegionSpec, config: DecodeConfig | None
         One for each image.
     """
     config = config or DecodeConfig()
+    if config.decoding == "darknet":
+        return detect_as_darknet(
+            output,
+            region,
+            threshold=config.threshold,
+            tree_threshold=config.tree_threshold,
+            nms_iou=config.nms_iou,
+            max_detections=config.max_detections,
+        )
     results = []
     for flat, boxes, objectness in _survivors(output, region, config.threshold):
         logits = output.class_logits_rows(flat).float()

@@ -91,7 +91,8 @@ def learning_rate(config: OptimiserConfig, batch: int, total: int) -> float:
             reached = [scale for step, scale in zip(config.steps, config.scales, strict=True) if step <= batch]
             factor = math.prod(reached, start=1.0)
         case "poly":
-            factor = math.pow(max(0.0, 1 - batch / total), config.power)
+            # no run goes beyond its end, but darknet's formula (and its table of rates) does
+            factor = math.pow(abs(1 - batch / total), config.power)
         case "cosine":
             done = min(1.0, (batch - config.burn_in) / max(1, total - config.burn_in))
             factor = config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * done))

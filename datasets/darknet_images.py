@@ -1,0 +1,118 @@
+"""Resizing and letterboxing exactly as darknet does them, for nets whose numbers are compared with darknet's.
+
+Our own `yolo9000.datasets.transforms` shrinks by area and works on bytes. Darknet works on floats, lets the corner
+pixels of both images coincide, and skips pixels when it shrinks; a net that darknet trained saw such images.
+Letters: ``C`` channels, ``H W`` height and width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from yolo9000.datasets.sample import Placement, Record, Sample
+from yolo9000.datasets.transforms import target_in_input
+
+GREY = 0.5
+"""Darknet's canvas."""
+
+
+def fitted_size(width: int, height: int, net_width: int, net_height: int) -> tuple[int, int]:
+    """Return width and height of an image that is made as large as fits, rounded down as in darknet.
+
+    Examples
+    --------
+    >>> fitted_size(640, 480, 416, 416), fitted_size(333, 500, 416, 416)
+    ((416, 312), (277, 416))
+    """
+    # darknet compares two float32 quotients and divides integers
+    if np.float32(net_width) / np.float32(width) < np.float32(net_height) / np.float32(height):
+        return net_width, max(1, height * net_width // width)
+    return max(1, width * net_height // height), net_height
+
+
+def resize(image: NDArray[Any], width: int, height: int) -> NDArray[np.float32]:
+    """Return an image, bilinearly resized with the corner pixels kept (darknet's ``resize_image``).
+
+    Parameters
+    ----------
+    image
+        ``(C, H, W)`` of floats.
+    width, height
+        Of the result.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> resize(np.array([[[0.0, 1.0, 4.0]]]), 5, 1).tolist()
+    [[[0.0, 0.5, 1.0, 2.5, 4.0]]]
+    """
+    wide = _along_last_axis(np.asarray(image, np.float32), width)
+    return _along_last_axis(wide.swapaxes(1, 2), height).swapaxes(1, 2)
+
+
+def _along_last_axis(image: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    before = image.shape[-1]
+    # A single column is the last one, which darknet copies without interpolating.
+    step = np.float32(before - 1) / np.float32(length - 1) if length > 1 else np.float32(0)
+    place = np.arange(length, dtype=np.float32) * step
+    left = np.minimum(place.astype(np.int64), before - 1)
+    left[-1] = before - 1
+    share = place - left.astype(np.float32)
+    share[-1] = 0
+    right = np.minimum(left + 1, before - 1)
+    mixed: NDArray[np.float32] = (1 - share) * image[..., left] + share * image[..., right]
+    return mixed
+
+
+def letterbox_image(image: NDArray[Any], width: int, height: int) -> NDArray[np.float32]:
+    """Return an image as large as fits, in the middle of a grey canvas (darknet's ``letterbox_image``).
+
+    Parameters
+    ----------
+    image
+        ``(C, H, W)`` of floats, 0 to 1.
+    width, height
+        Of the canvas.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> letterbox_image(np.ones((1, 1, 3)), 3, 3)[0].tolist()
+    [[0.5, 0.5, 0.5], [1.0, 1.0, 1.0], [0.5, 0.5, 0.5]]
+    """
+    w, h = fitted_size(image.shape[2], image.shape[1], width, height)
+    left, top = (width - w) // 2, (height - h) // 2
+    canvas = np.full((image.shape[0], height, width), GREY, np.float32)
+    canvas[:, top : top + h, left : left + w] = resize(image, w, h)
+    return canvas
+
+
+def letterbox_as_darknet(record: Record, size: int) -> Sample:
+    """Return the record as an input of a darknet net; stands in for `transforms.letterbox`.
+
+    Boxes go through darknet's formula, which places the image at half pixels where the letterbox rounds down; so they
+    equal darknet's, half a pixel of the input beside the image.
+
+    Parameters
+    ----------
+    record
+        An image and its labels.
+    size
+        Side of the network's input in pixels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> letterbox_as_darknet(Record(np.zeros((100, 333, 3), np.uint8), "a.jpg"), 64).placement.offset_y
+    22.5
+    """
+    height, width = record.image.shape[:2]
+    pixels = record.image.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+    w, h = fitted_size(width, height, size, size)
+    placement = Placement(width, height, w / width, h / height, (size - w) / 2, (size - h) / 2, size)
+    image = torch.from_numpy(letterbox_image(pixels, size, size))
+    return Sample(image, target_in_input(record, placement), record.key, placement)

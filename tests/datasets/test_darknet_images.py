@@ -1,0 +1,105 @@
+"""Image operations against darknet's own: resize and letterbox to the last digit, our augmentation as far as it goes.
+
+Not compared: ``rotcrop_*``, as nothing here rotates images.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from yolo9000.datasets.darknet_images import fitted_size, letterbox_as_darknet, letterbox_image, resize
+from yolo9000.datasets.sample import Placement, Record
+from yolo9000.datasets.transforms import AugmentConfig, _distort, _warp, letterbox
+
+Z = np.load(Path(__file__).parents[1] / "golden" / "imageops.npz")
+IMAGES = {"wide": Z["image"], "tall": Z["image"].transpose(0, 2, 1)}
+
+
+def pixels(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.rint(image.transpose(1, 2, 0) * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("side", IMAGES)
+@pytest.mark.parametrize(("width", "height"), [(32, 32), (64, 48)])
+def test_resize_and_letterbox(side: str, width: int, height: int) -> None:
+    of_size = f"{side}_{width}x{height}"
+    np.testing.assert_allclose(resize(IMAGES[side], width, height), Z[f"resize_{of_size}"], atol=1e-6)
+    np.testing.assert_allclose(letterbox_image(IMAGES[side], width, height), Z[f"letterbox_{of_size}"], atol=1e-6)
+
+
+def test_single_rows_and_columns() -> None:
+    image = np.array([[[0.0, 0.25, 1.0]]])
+    assert resize(image, 1, 1).tolist() == [[[1.0]]]  # the last one is copied
+    assert resize(image, 3, 2).tolist() == [[[0, 0.25, 1], [0, 0.25, 1]]]
+    assert resize(image[..., :1], 2, 1).tolist() == [[[0, 0]]]
+    assert fitted_size(1000, 1, 32, 32) == (32, 1)  # darknet: no row at all
+
+
+def test_a_record_comes_back_to_its_pixels() -> None:
+    record = Record(pixels(IMAGES["wide"]), "a", np.float32([[3, 4, 20, 18]]), np.array([2]))
+    sample = letterbox_as_darknet(record, 64)
+    np.testing.assert_allclose(sample.image.numpy(), letterbox_image(record.image.transpose(2, 0, 1) / 255, 64, 64))
+    back = sample.placement.to_image(sample.target.boxes_cxcywh)
+    torch.testing.assert_close(back, torch.tensor([[3.0, 4, 20, 18]]))
+    assert (sample.key, sample.target.labels.tolist()) == ("a", [2])
+    # ours is the same picture, but for the half pixel by which darknet's corners are moved
+    assert (letterbox(record, 64).image - sample.image)[:, 12:52].abs().mean() < 0.1
+
+
+class Draws:
+    """Stands in for a random generator: answers what the test wants drawn."""
+
+    def __init__(self, *values: float) -> None:
+        self.values = np.array(values)
+
+    def random(self, count: int) -> NDArray[np.float64]:
+        assert count == len(self.values)
+        return self.values
+
+
+@pytest.mark.parametrize(("hue", "saturation", "exposure"), [(0.07, 1.4, 0.8), (-0.1, 0.7, 1.3)])
+def test_our_colours_are_darknets_within_eight_bits(hue: float, saturation: float, exposure: float) -> None:
+    factors = [max(f, 1 / f) for f in (saturation, exposure)]
+    config = AugmentConfig(hue=0.1, saturation=factors[0], exposure=factors[1])
+    draws = Draws((hue / 0.1 + 1) / 2, 1, float(saturation < 1), 1, float(exposure < 1))
+    ours = _distort(pixels(Z["image"]), draws, config)  # type: ignore[arg-type]
+    darknets = Z[f"distort_hue{hue}_sat{saturation}_exp{exposure}"]
+    # darknet clips red, green and blue at the end, ours saturation and value: the same where nothing is too large
+    value, darkest = Z["image"].max(axis=0), Z["image"].min(axis=0)
+    fits = (value * exposure <= 1) & ((1 - darkest / np.maximum(value, 1e-6)) * saturation <= 1)
+    assert fits.mean() > 0.3
+    difference = np.abs(ours.transpose(2, 0, 1) / 255 - darknets)[:, fits]
+    assert difference.max() < 0.03
+    assert difference.mean() < 0.005
+
+
+@pytest.mark.parametrize(("nw", "nh", "dx", "dy"), [(30, 21, 2, 7), (40, 32, -5, 0)])
+def test_our_placing_is_darknets_inside_the_image(nw: int, nh: int, dx: int, dy: int) -> None:
+    # darknet's canvas pixel x shows the image at x * ow / nw, without the half pixels of ours
+    sx, sy = nw / 39, nh / 27
+    placement = Placement(39, 27, sx, sy, dx - 0.5 * sx + 0.5, dy - 0.5 * sy + 0.5, 32)
+    ours = _warp(pixels(Z["image"]), placement, (32, 32)).transpose(2, 0, 1) / 255
+    # darknet darkens the last row and column: beyond the image it sees 0
+    inside = (slice(None), slice(max(dy, 0), min(dy + nh - 1, 31)), slice(max(dx, 0), min(dx + nw - 1, 31)))
+    np.testing.assert_allclose(ours[inside], Z[f"place_nw{nw}_nh{nh}_dx{dx}_dy{dy}"][inside], atol=0.02)
+
+
+@pytest.mark.parametrize("case", [0, 1, 2])
+def test_boxes_move_as_darknets(case: int) -> None:
+    dx, dy, sx, sy, flip = Z[f"boxes_args{case}"].tolist()
+    placement = Placement(1, 1, sx, sy, -dx, -dy, 1, bool(flip))
+    boxes = Z["boxes_in"]
+    marked = (boxes[:, :2] == 0).all(axis=1)  # darknet's way to write that only the image has a label
+    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
+    moved = placement.to_input(torch.tensor(corners)).numpy()
+    low, high = (moved[:, :2] - moved[:, 2:] / 2).clip(0, 1), (moved[:, :2] + moved[:, 2:] / 2).clip(0, 1)
+    expected = Z[f"boxes_out{case}"]
+    assert (expected[marked] == 999_999).all()
+    assert marked.sum() == 1
+    ours = np.concatenate([(low + high) / 2, high - low], axis=1)
+    np.testing.assert_allclose(ours[~marked], expected[~marked], atol=1e-6)
