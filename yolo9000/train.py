@@ -119,7 +119,13 @@ def build_parser() -> argparse.ArgumentParser:
     add(net, "--passthrough", "bring finer features to the head (YOLOv2)", action="store_true")
     add(net, "--batch-norm-momentum", "of the running statistics", type=float)
     add(net, "--priors", "K, to cluster K priors from the boxes; or yolo9000, yolov2", default="3", metavar="K")
-    add(net, "--init", "start from the weights of another run: same net, same tree", metavar="RUN")
+    add(
+        net,
+        "--init",
+        "start from the weights of another run of the same net, with its priors; over another tree the nodes of both "
+        "are carried over, and new ones start as their ancestors",
+        metavar="RUN",
+    )
 
     step = parser.add_argument_group("optimisation")
     add(step, "--batch", "images of a step", type=int)

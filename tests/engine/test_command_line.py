@@ -151,6 +151,19 @@ def test_starting_from_the_weights_of_another_run(run: Path, data: dict[str, str
     assert train.main(joint(data, *options, "--out", str(tmp_path / "a"))) == 0
 
 
+def test_fine_tuning_on_a_pruned_tree(
+    run: Path, data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_tree(TREE.prune(["cat", "car", "dog"]).tree.prune(["cat", "car"]).tree, tmp_path / "mine.json")
+    command = ["--coco", data["coco"], "--tree", str(tmp_path / "mine.json"), "--init", str(run), *SMALL]
+    out = str(tmp_path / "b")
+    assert train.main([*command, "--steps", "1", "--priors", "5", "--out", out]) == 0
+    said = capsys.readouterr().err
+    assert "2 priors of" in said
+    assert "4 of its 5 nodes are carried over" in said
+    assert "1 nodes are dropped: dog" in said
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

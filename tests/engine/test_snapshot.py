@@ -102,16 +102,21 @@ def test_where_a_checkpoint_is_looked_for(run: RunFolder, tmp_path: Path) -> Non
         checkpoint_of(run.path.parent)  # one level too high
 
 
-def test_initialising_needs_the_same_net_and_tree(run: RunFolder) -> None:
+def test_initialising_needs_the_same_net(run: RunFolder) -> None:
     trained = load_detector(run.path)
-    start = Detector(trained.detector.config, trained.region)
-    initialise_detector(start, run.path)
-    assert torch.equal(start.head.conv.weight, trained.detector.head.conv.weight)
+    new = Detector(trained.detector.config, trained.region)
+    assert initialise_detector(new, trained) == []
+    assert torch.equal(new.head.conv.weight, trained.detector.head.conv.weight)
     with pytest.raises(CheckpointError, match="a net of the form"):
-        initialise_detector(Detector(DetectorConfig(width=0.1), trained.region), run.path)
+        initialise_detector(Detector(DetectorConfig(width=0.1), trained.region), trained)
     other_priors = dataclasses.replace(trained.region, priors=((3.0, 3.0), (2.0, 2.0)))
     with pytest.raises(CheckpointError, match="its priors are"):
-        initialise_detector(Detector(trained.detector.config, other_priors), run.path)
+        initialise_detector(Detector(trained.detector.config, other_priors), trained)
+
+
+def test_initialising_over_another_tree_says_what_was_carried_over(run: RunFolder) -> None:
+    trained = load_detector(run.path)
     other_tree = RegionSpec(priors=trained.region.priors, num_classes=3, tree=PETS)
-    with pytest.raises(TreeMismatch, match="6 nodes, this one has 3"):
-        initialise_detector(Detector(trained.detector.config, other_tree), run.path)
+    notes = initialise_detector(Detector(trained.detector.config, other_tree), trained)
+    assert notes[0] == f"{run.last}: another tree; 3 of its 6 nodes are carried over"
+    assert "3 nodes are dropped: cat, car, poodle" in notes

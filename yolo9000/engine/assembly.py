@@ -17,7 +17,7 @@ from yolo9000.engine.data import Data, box_shapes, load_data
 from yolo9000.engine.data_config import DataConfig
 from yolo9000.engine.phases import Phase, TrainConfig
 from yolo9000.engine.plan import PlanConfig, plan_phases
-from yolo9000.engine.snapshot import check_same_tree, describe_model, initialise_detector, region_of
+from yolo9000.engine.snapshot import check_same_tree, describe_model, initialise_detector, load_detector, region_of
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.yolov2 import Detector, DetectorConfig
 from yolo9000.runtime.distributed import Processes
@@ -35,7 +35,8 @@ class RunConfig:
     data, detector, plan, train
         Which images; the net's form; the phases; what they have in common.
     priors
-        Width and height of each in grid cells, or how many are clustered from the boxes.
+        Width and height of each in grid cells, or how many are clustered from the boxes (of a run that starts from
+        another one's weights: those of that one).
     size
         Side of the network's input in evaluation and prediction; priors are clustered for it.
     exhaustive
@@ -92,7 +93,9 @@ def assemble(
     tree : WordTree, optional
         Of all labels; see `yolo9000.engine.data.load_data`.
     initial : str or Path, optional
-        A run whose weights the detector starts from; net, priors and tree must be the same.
+        A run whose weights the detector starts from; the net must have the same form. It also gives the priors if
+        `config` names none. If its tree differs, the rows of the nodes in both are carried over, and the notes say
+        which.
     resumed : mapping, optional
         Content of the checkpoint that is continued: gives tree and priors.
     processes : Processes
@@ -109,19 +112,23 @@ def assemble(
         if tree is not None:
             check_same_tree(tree, saved_region.tree, "the checkpoint")
         tree = saved_region.tree
+    start = None if initial is None else load_detector(initial)
     data = load_data(config.data, tree, exhaustive=config.exhaustive)
     notes: list[str] = []
     if saved_region is not None:
         region = saved_region
     else:
         priors = config.priors
-        if isinstance(priors, int):
+        if isinstance(priors, int) and start is not None:
+            priors = start.region.priors
+            notes.append(f"{len(priors)} priors of {start.path}")
+        elif isinstance(priors, int):
             priors, mean_iou = _clustered_priors(config, data, priors)
             notes.append(f"{len(priors)} priors from the boxes; mean IoU of a box with its best prior {mean_iou:.3f}")
         region = RegionSpec(priors=priors, num_classes=len(data.tree), tree=data.tree)
     detector = Detector(config.detector, region)
-    if initial is not None:
-        initialise_detector(detector, initial)
+    if start is not None:
+        notes += initialise_detector(detector, start)
     phases = plan_phases(detector, data, config.plan, config.train, processes=processes, evaluation_size=config.size)
     description = describe_model(
         config.detector, region, size=config.size, boxed=data.boxed, never_boxed=data.never_boxed

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from wordtree import TreeMismatch, WordTree, load_tree
+from yolo9000.engine.transfer import transfer_detector
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.yolov2 import Detector, DetectorConfig
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
@@ -37,6 +38,8 @@ class TrainedModel:
         Steps of training.
     content : mapping
         The whole checkpoint.
+    path : Path
+        Its file.
     """
 
     detector: Detector
@@ -45,6 +48,7 @@ class TrainedModel:
     never_boxed: tuple[int, ...]
     step: int
     content: Mapping[str, Any]
+    path: Path
 
     @property
     def region(self) -> RegionSpec:
@@ -188,6 +192,7 @@ def load_detector(
         never_boxed=tuple(content["never_boxed"]),
         step=int(content["position"]["step"]),
         content=content,
+        path=path,
     )
 
 
@@ -200,24 +205,32 @@ def region_of(content: Mapping[str, Any]) -> RegionSpec:
     return RegionSpec(tree=tree, **constants)
 
 
-def initialise_detector(detector: Detector, run: str | Path) -> None:
-    """Start a detector from another run's (averaged) weights; net and tree must be the same.
+def initialise_detector(detector: Detector, start: TrainedModel) -> list[str]:
+    """Start a detector from the weights of another; net and priors must be the same.
+
+    Returns
+    -------
+    list of str
+        What was carried over if the trees differ, see `yolo9000.engine.transfer`; nothing if they are the same.
 
     Raises
     ------
     CheckpointError
-        The checkpoint cannot be used, or is of a net of another form.
+        The other net has another form or other priors.
     wordtree.TreeMismatch
-        Its tree differs in size or ids.
+        Only one of them has a tree, or the trees have no node in common.
     """
-    other = load_detector(run)
-    path = checkpoint_of(run)
-    check_same_tree(detector.region.tree, other.region.tree, str(path))
-    if other.detector.config != detector.config:
-        raise CheckpointError(f"{path}: a net of the form {other.detector.config}, this run has {detector.config}")
-    if other.region.priors != detector.region.priors:
-        raise CheckpointError(f"{path}: its priors are {other.region.priors}, this run has {detector.region.priors}")
-    load_weights(detector, other.detector.state_dict(), path)
+    if start.detector.config != detector.config:
+        raise CheckpointError(
+            f"{start.path}: a net of the form {start.detector.config}, this run has {detector.config}"
+        )
+    if start.region.priors != detector.region.priors:
+        raise CheckpointError(f"{start.path}: its priors are {start.region.priors}, not {detector.region.priors}")
+    old, new = start.region.tree, detector.region.tree
+    if old is new is None or (old is not None and new is not None and old.digest == new.digest):
+        load_weights(detector, start.detector.state_dict(), start.path)
+        return []
+    return transfer_detector(detector, start.detector, str(start.path))
 
 
 def load_weights(model: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:

@@ -1,0 +1,162 @@
+"""Start a detector from one over another tree: a part of it, one that grew, or one with other branches.
+
+K_old and K_new nodes; A priors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wordtree import TreeMismatch, WordTree
+from yolo9000.models.yolov2 import Detector
+
+
+@dataclass(frozen=True)
+class NodeTransfer:
+    """Which class row of the old net each node of the new tree starts from.
+
+    Parameters
+    ----------
+    source : tuple of int
+        (K_new,) old node, -1 for none.
+    kept : tuple of int
+        New nodes that the old tree has too.
+    inherited : tuple of int
+        New nodes that start as a copy of their nearest ancestor among `kept`.
+    fresh : tuple of int
+        New nodes without such an ancestor; their rows stay as they are.
+    dropped : tuple of int
+        Old nodes that the new tree does not have.
+    """
+
+    source: tuple[int, ...]
+    kept: tuple[int, ...]
+    inherited: tuple[int, ...]
+    fresh: tuple[int, ...]
+    dropped: tuple[int, ...]
+
+
+def match_nodes(old: WordTree, new: WordTree) -> NodeTransfer:
+    """Match the nodes of two trees by their ids.
+
+    Examples
+    --------
+    >>> old = WordTree(("a", "b", "c"), ("animal", "dog", "cat"), (-1, 0, 0))
+    >>> new = WordTree(("a", "b", "d", "p"), ("animal", "dog", "horse", "poodle"), (-1, 0, 0, 1))
+    >>> match_nodes(old, new)
+    NodeTransfer(source=(0, 1, 0, 1), kept=(0, 1), inherited=(2, 3), fresh=(), dropped=(2,))
+    """
+    number = {wnid: node for node, wnid in enumerate(old.wnids)}
+    source: list[int] = []
+    for node, wnid in enumerate(new.wnids):  # a parent comes before its children
+        parent = new.parents[node]
+        source.append(number.get(wnid, source[parent] if parent >= 0 else -1))
+    kept = [node for node, wnid in enumerate(new.wnids) if wnid in number]
+    there = set(new.wnids)
+    others = sorted(set(range(len(new))) - set(kept))
+    return NodeTransfer(
+        source=tuple(source),
+        kept=tuple(kept),
+        inherited=tuple(node for node in others if source[node] >= 0),
+        fresh=tuple(node for node in others if source[node] < 0),
+        dropped=tuple(node for node, wnid in enumerate(old.wnids) if wnid not in there),
+    )
+
+
+def transfer_class_rows(old: Tensor, new: Tensor, transfer: NodeTransfer, priors: int) -> Tensor:
+    """Rows of the new head: box and objectness as in the old one, classes as the transfer says.
+
+    Parameters
+    ----------
+    old, new : Tensor
+        (A * (5 + K_old), ...) and (A * (5 + K_new), ...): weights or biases of both heads; not changed.
+    transfer : NodeTransfer
+    priors : int
+        A.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of `new`.
+
+    Examples
+    --------
+    >>> grown = NodeTransfer(source=(1, -1), kept=(0,), inherited=(), fresh=(1,), dropped=(0,))
+    >>> transfer_class_rows(torch.arange(7.0), torch.full((7,), 9.0), grown, priors=1).tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 9.0]
+    """
+    before, after = old.unflatten(0, (priors, -1)), new.clone().unflatten(0, (priors, -1))
+    after[:, :5] = before[:, :5]
+    source = torch.tensor(transfer.source, device=old.device)
+    found = source >= 0
+    after[:, 5:][:, found] = before[:, 5:][:, source[found]]
+    return after.flatten(0, 1)
+
+
+@torch.no_grad()
+def transfer_detector(detector: Detector, other: Detector, where: str) -> list[str]:
+    """Start a detector from one of the same form over another tree.
+
+    A sibling group whose members are the same in both trees keeps its conditional probabilities. In a group that lost
+    members the others share what those had; a new member is at first as probable as its logit, the parent's, makes it.
+
+    Parameters
+    ----------
+    detector, other : Detector
+        The new one, which is changed, and the one that was trained.
+    where : str
+        The file of the old weights, for messages.
+
+    Returns
+    -------
+    list of str
+        What a person should know: how many nodes were kept, are new, were dropped, and the first names of each.
+
+    Raises
+    ------
+    wordtree.TreeMismatch
+        One of them has no tree, or the trees have no node in common.
+    """
+    old, new = other.region.tree, detector.region.tree
+    if old is None or new is None:
+        have, lack = ("has a tree", "no tree is used") if new is None else ("has no tree", "a tree is used")
+        raise TreeMismatch(f"{where} {have}, but {lack} here")
+    transfer = match_nodes(old, new)
+    if not transfer.kept:
+        raise TreeMismatch(
+            f"{where} was trained on a tree of {len(old)} nodes, and none of its ids ({old.wnids[0]}, ..) is among the "
+            f"{len(new)} nodes of this one ({new.wnids[0]}, ..); nothing could be carried over"
+        )
+    state, mine = other.state_dict(), detector.state_dict()
+    for name in ("head.conv.weight", "head.conv.bias"):
+        state[name] = transfer_class_rows(state[name], mine[name], transfer, detector.region.num_priors)
+    detector.load_state_dict(state)
+    return _report(transfer, old, new, where)
+
+
+def _report(transfer: NodeTransfer, old: WordTree, new: WordTree, where: str) -> list[str]:
+    moved = sum(_parent_id(new, node) != _parent_id(old, transfer.source[node]) for node in transfer.kept)
+    notes = [f"{where}: another tree; {len(transfer.kept):,} of its {len(old):,} nodes are carried over"]
+    if moved:
+        notes.append(f"{moved:,} of them stand under another parent, and have other siblings to compete with")
+    if transfer.inherited:
+        notes.append(f"{len(transfer.inherited):,} new nodes start from an ancestor: {_some(transfer.inherited, new)}")
+    if transfer.fresh:
+        notes.append(f"{len(transfer.fresh):,} new nodes start from nothing: {_some(transfer.fresh, new)}")
+    if transfer.dropped:
+        notes.append(f"{len(transfer.dropped):,} nodes are dropped: {_some(transfer.dropped, old)}")
+    if old.rest != new.rest:
+        notes.append(f"it was trained with rest={old.rest!r}, this tree has {new.rest!r}: probabilities will move")
+    return notes
+
+
+def _parent_id(tree: WordTree, node: int) -> str | None:
+    return tree.wnids[tree.parents[node]] if tree.parents[node] >= 0 else None
+
+
+def _some(nodes: tuple[int, ...], tree: WordTree, count: int = 5) -> str:
+    names = ", ".join(tree.names[node] for node in nodes[:count])
+    return names if len(nodes) <= count else f"{names}, .."
