@@ -85,6 +85,18 @@ class CocoSource:
         return self.index.read(index)
 
 
+def category_names(root: str | Path, split: str) -> list[str]:
+    """Return the names of a data set's categories in the order of their ids.
+
+    Parameters
+    ----------
+    root, split
+        As for :class:`CocoSource`, with its errors.
+    """
+    data = _load(_locate(Path(root), split, None)[0])
+    return [str(category["name"]) for category in sorted(data["categories"], key=lambda category: int(category["id"]))]
+
+
 def _locate(root: Path, split: str, images: Path | None) -> tuple[Path, Path]:
     """Return the annotation file and the folder of images."""
     if root.is_file():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Literal
 
@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from yolo9000.datasets.mixed import MixedDataset
-from yolo9000.datasets.sample import Batch, Sample, Source, collate
+from yolo9000.datasets.sample import Batch, Record, Sample, Source, collate
 from yolo9000.datasets.transforms import letterbox
 from yolo9000.datasets.unreadable import UnreadableCounter
 
@@ -149,10 +149,12 @@ class LetterboxedDataset(Dataset[Sample]):
         What to read.
     size
         Side of the network's input in pixels.
+    letterbox
+        Record, size -> sample; `darknet_images.letterbox_as_darknet` for a net that darknet trained.
     """
 
-    def __init__(self, source: Source, size: int) -> None:
-        self.source, self.size = source, size
+    def __init__(self, source: Source, size: int, letterbox: Callable[[Record, int], Sample] = letterbox) -> None:
+        self.source, self.size, self.letterbox = source, size, letterbox
 
     def __len__(self) -> int:
         return len(self.source)
@@ -161,7 +163,7 @@ class LetterboxedDataset(Dataset[Sample]):
         """Return sample ``index``; raises ``Unreadable``: an evaluation leaves nothing out in silence."""
         if not 0 <= index < len(self):  # or iterating over the data set would never end
             raise IndexError(f"image {index} of {len(self)}")
-        return letterbox(self.source.read(index), self.size)
+        return self.letterbox(self.source.read(index), self.size)
 
 
 def make_evaluation_loader(
@@ -172,12 +174,14 @@ def make_evaluation_loader(
     workers: int = 0,
     start_method: StartMethod | None = None,
     pin_memory: bool | None = None,
+    letterbox: Callable[[Record, int], Sample] = letterbox,
 ) -> DataLoader[Sample]:
     """Return batches of a source's images in their order, letterboxed; the last batch may be smaller.
 
-    Iterating gives :class:`Batch` objects; parameters are those of :func:`make_loader`.
+    Iterating gives :class:`Batch` objects; parameters are those of :func:`make_loader` and
+    :class:`LetterboxedDataset`.
     """
-    dataset = LetterboxedDataset(source, size)
+    dataset = LetterboxedDataset(source, size, letterbox)
     batches = [list(range(i, min(i + batch_size, len(dataset)))) for i in range(0, len(dataset), batch_size)]
     return _data_loader(dataset, batches, workers, 2, start_method, pin_memory)
 

@@ -8,17 +8,21 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from wordtree import TreeMismatch, load_tree
+from wordtree import TreeError, TreeMismatch, load_tree
 from yolo9000.datasets.box_index import DatasetError
+from yolo9000.datasets.coco import category_names
+from yolo9000.datasets.darknet_images import letterbox_as_darknet
 from yolo9000.datasets.loader import make_evaluation_loader
 from yolo9000.datasets.pictograms import PictogramError
+from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.recipes import Recipe
+from yolo9000.engine.class_maps import find_class_map, with_class_map
 from yolo9000.engine.data import Data, load_data
 from yolo9000.engine.data_config import DataConfig
 from yolo9000.engine.evaluation import classification_top1, evaluate_detector, held_out_loss
@@ -48,6 +52,18 @@ def build_parser() -> argparse.ArgumentParser:
         "--images", type=int, default=1000, metavar="N", help="images of each kind, at most (default: 1000)"
     )
     parser.add_argument("--tree", metavar="FILE", help="check that the run was trained with this tree")
+    parser.add_argument(
+        "--map",
+        metavar="NAME",
+        help="evaluate the classes of this map: a file of darknet's (the node of each class in a line), a label map of "
+        "the tree, or coco9k.map or inet9k.map, which are known (COCO and ImageNet-DET for a model of 9,418 nodes)",
+    )
+    parser.add_argument(
+        "--letterbox",
+        choices=("area", "darknet"),
+        default="area",
+        help="how images are fitted into the input: shrunk by area, or with darknet's arithmetic (default: area)",
+    )
     parser.add_argument("--best", action="store_true", help="best.pt instead of last.pt")
     parser.add_argument("--raw-weights", action="store_true", help="the last weights instead of the averaged ones")
     parser.add_argument("--size", type=int, help="side of the network's input (default: as in training)")
@@ -72,12 +88,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         trained = load_detector(checkpoint, averaged=not options.raw_weights, device=device)
         if options.tree:
             check_same_tree(load_tree(options.tree), trained.region.tree, str(checkpoint))
-        data = load_data(_data_config(options, trained), trained.region.tree)
-        report = _evaluate(trained, data, options, device, precision)
+        config, tree, nodes = _data_config(options, trained), trained.region.tree, None
+        if options.map:
+            if tree is None:
+                raise DatasetError(f"--map {options.map}: {checkpoint} has no tree, so no nodes for a map to name")
+            categories = category_names(config.coco, config.splits[1]) if config.coco else []
+            nodes = find_class_map(options.map, tree, categories)
+            tree = with_class_map(tree, nodes)
+        data = load_data(config, tree)
+        report = _evaluate(trained, data, options, device, precision, nodes)
         report |= {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
         out = Path(options.out) if options.out else checkpoint.parent / "evaluation.json"
         write_atomically(out, (json.dumps(_without_nan(report), indent=1) + "\n").encode())
-    except (DatasetError, TreeMismatch, CheckpointError, DeviceError, PictogramError, OSError) as error:
+    except (DatasetError, TreeError, TreeMismatch, CheckpointError, DeviceError, PictogramError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(format_report(report))
@@ -94,8 +117,12 @@ def _data_config(options: argparse.Namespace, trained: TrainedModel) -> DataConf
     if named:
         nothing = dict.fromkeys(("coco", "voc", "imagenet", "imagenet_pack", "tiles", "val"))
         config = dataclasses.replace(config, **{**nothing, **named})
+        if options.coco and Path(options.coco).is_file():
+            config = dataclasses.replace(config, val=options.coco)
     split = options.split or ("test" if config.is_embedded else config.splits[1])
-    return dataclasses.replace(config, splits=(config.splits[0], split), val_images=options.images)
+    # what was trained on is not asked for where other data are named
+    first = split if named and not (options.imagenet or options.tiles) else config.splits[0]
+    return dataclasses.replace(config, splits=(first, split), val_images=options.images)
 
 
 def _tupled(value: Any) -> Any:
@@ -103,16 +130,30 @@ def _tupled(value: Any) -> Any:
 
 
 def _evaluate(
-    trained: TrainedModel, data: Data, options: argparse.Namespace, device: torch.device, precision: Precision
+    trained: TrainedModel,
+    data: Data,
+    options: argparse.Namespace,
+    device: torch.device,
+    precision: Precision,
+    nodes: Mapping[str, int] | None,
 ) -> dict[str, Any]:
     # what had boxes is a fact of the training, not of the data looked at now
     boxed = set(trained.boxed)
     never_boxed = {*trained.never_boxed, *data.boxed, *data.never_boxed} - boxed
+    if nodes is not None:
+        never_boxed = set(nodes.values()) - boxed
+        boxed &= set(nodes.values())
     size = options.size or trained.size
     loss = detection_objective(trained.region, Recipe(**trained.content["recipe"]))
     report: dict[str, Any] = {"held_out_loss": {}}
     loaders = {
-        name: make_evaluation_loader(source, size, batch_size=options.batch, workers=options.workers)
+        name: make_evaluation_loader(
+            source,
+            size,
+            batch_size=options.batch,
+            workers=options.workers,
+            letterbox=letterbox_as_darknet if options.letterbox == "darknet" else letterbox,
+        )
         for name, source in (("detection", data.val_detection), ("classification", data.val_classification))
         if source is not None
     }
@@ -130,6 +171,14 @@ def _evaluate(
             precision=precision,
             baseline=True,
         )
+        if nodes is not None:
+            found = [report[name] for name in ("boxed", "never_boxed") if report[name]["classes"]]
+            classes = sum(each["classes"] for each in found)
+            means = {
+                key: sum(each[key] * each["classes"] for each in found) / classes if classes else math.nan
+                for key in ("ap50", "ap")
+            }
+            report["map"] = {"name": options.map, **means, "classes": classes}
     if "classification" in loaders:
         report["top1"] = classification_top1(
             model, loaders["classification"], trained.region, data.image_labels, device=device, precision=precision
@@ -160,6 +209,9 @@ def format_report(report: dict[str, Any], *, worst: int = 5) -> str:
     names = {"boxed": "with boxes", "never_boxed": "never boxed"}
     if "boxed" in report:
         lines.append(f"{'':<27}{'classes':>9}{'AP50':>8}{'AP50:95':>10}")
+        if "map" in report:
+            scores = report["map"]
+            row(f"all of {Path(scores['name']).name}"[:27], scores["classes"], scores["ap50"], scores["ap"])
         for key, name in names.items():
             row(name, report[key]["classes"], report[key]["ap50"], report[key]["ap"])
         for key, scores in report.get("at_parents", {}).items():

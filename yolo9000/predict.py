@@ -11,7 +11,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from wordtree import TreeMismatch
+from yolo9000.datasets.darknet_images import letterbox_as_darknet
 from yolo9000.datasets.sample import Unreadable
+from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.postprocess import DecodeConfig
 from yolo9000.engine.prediction import NoImages, find_images, predict_images, read_images, write_predictions
 from yolo9000.engine.snapshot import load_detector
@@ -73,6 +75,19 @@ def build_parser() -> argparse.ArgumentParser:
         default=decode.max_detections,
         help=f"boxes of an image, at most (default: {decode.max_detections})",
     )
+    parser.add_argument(
+        "--decoding",
+        choices=("probability", "darknet"),
+        default=decode.decoding,
+        help="probability: labels and scores by P(label); darknet: by darknet's arithmetic, to compare its numbers "
+        "(default: probability)",
+    )
+    parser.add_argument(
+        "--letterbox",
+        choices=("area", "darknet"),
+        default="area",
+        help="how images are fitted into the input: shrunk by area, or with darknet's arithmetic (default: area)",
+    )
     parser.add_argument("--best", action="store_true", help="best.pt instead of last.pt")
     parser.add_argument(
         "--size", type=int, help="side of the network's input, a multiple of 32 (default: as in training)"
@@ -100,6 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tree_threshold=options.tree_threshold,
         nms=options.nms,
         max_detections=options.max_detections,
+        decoding=options.decoding,
     )
     unreadable: list[Unreadable] = []
     try:
@@ -115,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             precision=options.precision or pick_precision(device),
             size=options.size,
             batch_size=options.batch,
+            letterbox=letterbox_as_darknet if options.letterbox == "darknet" else letterbox,
         )
         entries = write_predictions(predictions, trained, Path(options.out))
     except (NoImages, TreeMismatch, CheckpointError, DeviceError, OSError) as error:

@@ -122,6 +122,38 @@ def test_evaluate_and_predict_need_the_run_alone(
     assert entries[0]["detections"][0]["path"][0]["name"] in ("animal", "vehicle")
 
 
+def test_darknets_numbers_on_request(run: Path, data: dict[str, str], tmp_path: Path) -> None:
+    images = str(Path(data["coco"]) / "val2017")
+    options = ["--decoding", "darknet", "--letterbox", "darknet", "--threshold", "0", "--device", "cpu"]
+    assert predict.main([str(run), images, "--out", str(tmp_path), *options]) == 0
+    for entry in json.loads((tmp_path / "predictions.json").read_text()):
+        assert entry["detections"]
+        assert all(each["score"] == each["objectness"] for each in entry["detections"])
+
+
+def test_evaluating_the_classes_of_a_map(
+    run: Path, data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "two.map").write_text("1\n4\n")  # cat is evaluated as a vehicle
+    out = tmp_path / "evaluation.json"
+    options = ["--coco", data["coco"], "--device", "cpu", "--out", str(out), "--letterbox", "darknet", "--map"]
+    assert evaluate.main([str(run), *options, str(tmp_path / "two.map")]) == 0
+    assert "all of two.map" in capsys.readouterr().out
+    report = json.loads(out.read_text())
+    assert report["map"]["classes"] == 2
+    assert sorted((c["node"], c["boxed"]) for c in report["classes"] if c["boxes"]) == [(1, False), (4, True)]
+    assert evaluate.main([str(run), *options, "coco"]) == 0
+    assert {c["node"] for c in json.loads(out.read_text())["classes"]} == {3, 4}
+    annotations = str(Path(data["coco"]) / "annotations" / "instances_val2017.json")
+    assert evaluate.main([str(run), "--coco", annotations, *options[2:], "coco"]) == 0
+    (tmp_path / "bad.map").write_text("1\n9\n")
+    said = errors(capsys, str(run), *options, str(tmp_path / "bad.map"), command=evaluate)
+    assert "bad.map:2: '9' is no node of the tree" in said
+    assert "the tree of the model lacks 77 of its 80 nodes" in errors(
+        capsys, str(run), *options, "coco9k.map", command=evaluate
+    )
+
+
 def test_resuming_the_command_is_exact(data: dict[str, str], run: Path, tmp_path: Path) -> None:
     parts = tmp_path / "parts"
     assert train.main(joint(data, "--steps", "1", "--schedule", "constant", "--out", str(parts))) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from yolo9000.datasets.decode import decode
-from yolo9000.datasets.sample import Record, Unreadable, collate
+from yolo9000.datasets.sample import Record, Sample, Unreadable, collate
 from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.postprocess import DecodeConfig, detect
 from yolo9000.detection.results import Detections
@@ -88,6 +88,7 @@ def predict_images(
     precision: Precision = "float32",
     size: int | None = None,
     batch_size: int = 16,
+    letterbox: Callable[[Record, int], Sample] = letterbox,
 ) -> Iterator[Prediction]:
     """Detect things in images, one after the other.
 
@@ -100,6 +101,9 @@ def predict_images(
     config : DecodeConfig, optional
     size : int, optional
         Side of the network's input, a multiple of 32; the one trained with by default.
+    letterbox : callable
+        How a record is fitted into the input; `yolo9000.datasets.darknet_images.letterbox_as_darknet` for the numbers
+        of darknet.
     """
     waiting: list[Record] = []
 

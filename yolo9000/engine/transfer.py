@@ -93,7 +93,8 @@ def transfer_class_rows(old: Tensor, new: Tensor, transfer: NodeTransfer, priors
     source = torch.tensor(transfer.source, device=old.device)
     found = source >= 0
     after[:, 5:][:, found] = before[:, 5:][:, source[found]]
-    return after.flatten(0, 1)
+    rows: Tensor = after.flatten(0, 1)
+    return rows
 
 
 @torch.no_grad()
