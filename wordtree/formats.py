@@ -135,8 +135,14 @@ def write_labels(tree: WordTree, path: str | Path, *, force: bool = False) -> No
     write_new_files({Path(path): _text(tree.wnids)}, force=force)
 
 
-def read_map(path: str | Path, tree: WordTree) -> tuple[int, ...]:
+def read_map(path: str | Path, tree: WordTree | int) -> tuple[int, ...]:
     """Read the node of each class of a data set, in the order of its classes (darknet's ``.map``).
+
+    Parameters
+    ----------
+    path : str or Path
+    tree : WordTree or int
+        The tree of the nodes, or how many nodes there are.
 
     Raises
     ------
@@ -153,10 +159,11 @@ def read_map(path: str | Path, tree: WordTree) -> tuple[int, ...]:
     (1, 0)
     """
     nodes = []
+    count = tree if isinstance(tree, int) else len(tree)
     for number, line in _lines(Path(path)):
         node = _integer(line)
-        if node is None or not 0 <= node < len(tree):
-            raise TreeFormatError(f"{path}:{number}: {line!r} is no node of the tree: nodes are 0 to {len(tree) - 1}")
+        if node is None or not 0 <= node < count:
+            raise TreeFormatError(f"{path}:{number}: {line!r} is no node of the tree: nodes are 0 to {count - 1}")
         nodes.append(node)
     return tuple(nodes)
 

@@ -1,20 +1,50 @@
 """Nets: images -> raw numbers. They know neither targets nor losses."""
 
+from yolo9000.models.activations import class_probabilities, region_activations
+from yolo9000.models.builtin_cfg import BUILTIN_NETS, builtin_cfg
 from yolo9000.models.darknet19 import Darknet19
+from yolo9000.models.darknet_cfg import CfgError, DarknetCfg, parse_cfg, read_cfg
+from yolo9000.models.darknet_net import DarknetNet, NetOutput, from_cfg
+from yolo9000.models.darknet_weights import (
+    DarknetHeader,
+    WeightsError,
+    load_darknet_weights,
+    read_darknet_header,
+    save_darknet_weights,
+)
+from yolo9000.models.net_options import NetOptions, net_options
 from yolo9000.models.region import YOLO9000_PRIORS, YOLOV2_PRIORS, RegionSpec
 from yolo9000.models.tree_head import DenseRegionOutput, RegionOutput, TreeHead
 from yolo9000.models.yolov2 import Classifier, Detector, DetectorConfig, reorg
 
 __all__ = [
+    "BUILTIN_NETS",
     "YOLO9000_PRIORS",
     "YOLOV2_PRIORS",
+    "CfgError",
     "Classifier",
     "Darknet19",
+    "DarknetCfg",
+    "DarknetHeader",
+    "DarknetNet",
     "DenseRegionOutput",
     "Detector",
     "DetectorConfig",
+    "NetOptions",
+    "NetOutput",
     "RegionOutput",
     "RegionSpec",
     "TreeHead",
+    "WeightsError",
+    "builtin_cfg",
+    "class_probabilities",
+    "from_cfg",
+    "load_darknet_weights",
+    "net_options",
+    "parse_cfg",
+    "read_cfg",
+    "read_darknet_header",
+    "region_activations",
     "reorg",
+    "save_darknet_weights",
 ]

@@ -30,15 +30,38 @@ def scaled(channels: int, width: float) -> int:
 
 
 class ConvBlock(nn.Sequential):
-    """Convolution without bias, batch norm, leaky ReLU of slope 0.1: (B, C_in, H, W) -> (B, C_out, H, W).
+    """Convolution, batch norm, leaky ReLU of slope 0.1: (B, C_in, H, W) -> (B, C_out, H', W').
 
-    Batch norm uses eps 1e-5 and, unless told otherwise, darknet's momentum 0.01 (new = .99 old + .01 batch).
+    Batch norm uses eps 1e-5 and, unless told otherwise, darknet's momentum 0.01 (new = .99 old + .01 batch). Without
+    batch norm the convolution has a bias. Padding is half the kernel, so that a stride of 1 keeps H and W.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ConvBlock(3, 8, 3, stride=2)(torch.zeros(1, 3, 9, 6)).shape
+    torch.Size([1, 8, 5, 3])
     """
 
-    def __init__(self, in_channels: int, out_channels: int, size: int, momentum: float = 0.01) -> None:
-        conv = nn.Conv2d(in_channels, out_channels, size, padding=size // 2, bias=False)
-        nn.init.normal_(conv.weight, std=math.sqrt(2 / (size * size * in_channels)))  # He et al., as darknet
-        super().__init__(conv, nn.BatchNorm2d(out_channels, eps=1e-5, momentum=momentum), nn.LeakyReLU(0.1))
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: int,
+        momentum: float = 0.01,
+        *,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
+        batch_norm: bool = True,
+        activation: nn.Module | None = None,
+    ) -> None:
+        padding = size // 2 if padding is None else padding
+        conv = nn.Conv2d(in_channels, out_channels, size, stride, padding, groups=groups, bias=not batch_norm)
+        nn.init.normal_(conv.weight, std=math.sqrt(2 * groups / (size * size * in_channels)))  # He et al., as darknet
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
+        norm = [nn.BatchNorm2d(out_channels, eps=1e-5, momentum=momentum)] if batch_norm else []
+        super().__init__(conv, *norm, nn.LeakyReLU(0.1) if activation is None else activation)
 
 
 class Darknet19(nn.Module):

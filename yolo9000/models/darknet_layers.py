@@ -1,0 +1,100 @@
+"""Darknet's layers that torch has no exact counterpart of, and the sizes of what they answer.
+
+B images, C channels, H x W grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from yolo9000.models.yolov2 import reorg
+
+Shape = tuple[int, int, int]
+"""Channels, height and width of a layer's output."""
+
+
+class DarknetMaxPool(nn.Module):
+    """Max pooling with darknet's padding: (B, C, H, W) -> (B, C, H', W'), H' = (H + padding - size) // stride + 1.
+
+    `padding` is the total of both sides, by default size - 1; windows begin at ``i * stride - padding // 2``, and what
+    lies outside never wins. So size 2 and stride 2 round an odd H up, and size 2 and stride 1 keep H.
+
+    Examples
+    --------
+    >>> DarknetMaxPool(2, 1)(torch.tensor([[[[1.0, 5.0], [2.0, 3.0]]]]))
+    tensor([[[[5., 5.],
+              [3., 3.]]]])
+    """
+
+    def __init__(self, size: int, stride: int, padding: int | None = None) -> None:
+        super().__init__()
+        self.size = size
+        self.stride = stride
+        self.padding = size - 1 if padding is None else padding
+        if (self.padding + 1) // 2 >= self.size and self.padding:
+            raise ValueError(f"padding {self.padding} is too much for windows of {size}: some would be empty")
+
+    def length(self, length: int) -> int:
+        """Height (or width) of the output for a height of the input."""
+        return (length + self.padding - self.size) // self.stride + 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H', W')."""
+        before = self.padding // 2
+        h, w = x.shape[-2:]
+        # what the last window needs; may be negative: the rest of the input is not read
+        bottom, right = ((self.length(n) - 1) * self.stride + self.size - before - n for n in (h, w))
+        if before or bottom > 0 or right > 0:
+            x = F.pad(x, (before, right, before, bottom), value=-torch.inf)
+        return F.max_pool2d(x, self.size, self.stride)
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, stride={self.stride}, padding={self.padding}"
+
+
+class Reorg(nn.Module):
+    """Darknet's reorganisation as a layer, see `yolo9000.models.reorg`: (B, C, H, W) -> (B, C*s*s, H/s, W/s)."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C*s*s, H/s, W/s)."""
+        return reorg(x, self.stride)
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}"
+
+
+class Route(nn.Module):
+    """The outputs of earlier layers, their channels behind one another in the order listed.
+
+    Parameters
+    ----------
+    layers
+        Numbers of the layers, from 0.
+    """
+
+    def __init__(self, layers: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = tuple(layers)
+
+    def forward(self, outputs: Sequence[Tensor]) -> Tensor:
+        """(B, C_i, H, W) of each -> (B, sum of C_i, H, W)."""
+        return torch.cat(list(outputs), dim=1) if len(outputs) > 1 else outputs[0]
+
+    def extra_repr(self) -> str:
+        return ", ".join(map(str, self.layers))
+
+
+class GlobalMean(nn.Module):
+    """Darknet's avgpool: (B, C, H, W) -> (B, C, 1, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, 1, 1)."""
+        return x.mean(dim=(2, 3), keepdim=True)
