@@ -17,19 +17,31 @@ import torch
 from wordtree import TreeError, TreeMismatch, load_tree
 from yolo9000.datasets.box_index import DatasetError
 from yolo9000.datasets.coco import category_names
-from yolo9000.datasets.darknet_images import letterbox_as_darknet
 from yolo9000.datasets.loader import make_evaluation_loader
 from yolo9000.datasets.pictograms import PictogramError
-from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.recipes import Recipe
 from yolo9000.engine.class_maps import find_class_map, with_class_map
+from yolo9000.engine.darknet_files import letterbox_of, open_detector
 from yolo9000.engine.data import Data, load_data
 from yolo9000.engine.data_config import DataConfig
 from yolo9000.engine.evaluation import classification_top1, evaluate_detector, held_out_loss
 from yolo9000.engine.objectives import detection_objective
-from yolo9000.engine.snapshot import TrainedModel, check_same_tree, checkpoint_of, load_detector
+from yolo9000.engine.snapshot import TrainedModel, checkpoint_of
+from yolo9000.models.darknet_cfg import CfgError
+from yolo9000.models.darknet_weights import WeightsError
 from yolo9000.runtime.checkpoint import CheckpointError, write_atomically
 from yolo9000.runtime.device import DeviceError, Precision, pick_device, pick_precision
+
+MISTAKES = (
+    DatasetError,
+    TreeError,
+    TreeMismatch,
+    CheckpointError,
+    CfgError,
+    WeightsError,
+    DeviceError,
+    PictogramError,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -40,7 +52,10 @@ def build_parser() -> argparse.ArgumentParser:
         "boxes in training and of those that had none, at the label and at its parent in the tree; top-1 on labelled "
         "images; mean loss of each source. Without options the held-out part of the run's own data is used.",
     )
-    parser.add_argument("run", metavar="RUN", help="the folder of a run, or a checkpoint")
+    parser.add_argument("run", metavar="RUN", help="the folder of a run, a checkpoint, or weights of darknet's")
+    parser.add_argument(
+        "--cfg", metavar="FILE", help="the net of darknet's weights: its cfg, or a built-in one (default: by the name)"
+    )
     parser.add_argument("--coco", metavar="PATH", help="images with boxes: COCO's layout, or an annotation file")
     parser.add_argument("--voc", metavar="DIR", help="images with boxes in VOC's layout")
     parser.add_argument("--imagenet", metavar="DIR", help="labelled images: folders or tars named by wnid")
@@ -51,7 +66,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--images", type=int, default=1000, metavar="N", help="images of each kind, at most (default: 1000)"
     )
-    parser.add_argument("--tree", metavar="FILE", help="check that the run was trained with this tree")
+    parser.add_argument(
+        "--tree",
+        metavar="FILE",
+        help="check that the run was trained with this tree; for darknet's weights without one: names of the classes",
+    )
     parser.add_argument(
         "--map",
         metavar="NAME",
@@ -61,8 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--letterbox",
         choices=("area", "darknet"),
-        default="area",
-        help="how images are fitted into the input: shrunk by area, or with darknet's arithmetic (default: area)",
+        help="how images are fitted into the input: shrunk by area, or with darknet's arithmetic (default: darknet "
+        "for a net that darknet trained, otherwise area)",
     )
     parser.add_argument("--best", action="store_true", help="best.pt instead of last.pt")
     parser.add_argument("--raw-weights", action="store_true", help="the last weights instead of the averaged ones")
@@ -85,9 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         device = pick_device(options.device)
         precision: Precision = options.precision or pick_precision(device)
         checkpoint = checkpoint_of(options.run, best=options.best)
-        trained = load_detector(checkpoint, averaged=not options.raw_weights, device=device)
-        if options.tree:
-            check_same_tree(load_tree(options.tree), trained.region.tree, str(checkpoint))
+        given = load_tree(options.tree) if options.tree else None
+        trained = open_detector(checkpoint, options.cfg, tree=given, averaged=not options.raw_weights, device=device)
         config, tree, nodes = _data_config(options, trained), trained.region.tree, None
         if options.map:
             if tree is None:
@@ -100,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report |= {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
         out = Path(options.out) if options.out else checkpoint.parent / "evaluation.json"
         write_atomically(out, (json.dumps(_without_nan(report), indent=1) + "\n").encode())
-    except (DatasetError, TreeError, TreeMismatch, CheckpointError, DeviceError, PictogramError, OSError) as error:
+    except (*MISTAKES, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(format_report(report))
@@ -152,7 +170,7 @@ def _evaluate(
             size,
             batch_size=options.batch,
             workers=options.workers,
-            letterbox=letterbox_as_darknet if options.letterbox == "darknet" else letterbox,
+            letterbox=letterbox_of(trained, options.letterbox),
         )
         for name, source in (("detection", data.val_detection), ("classification", data.val_classification))
         if source is not None

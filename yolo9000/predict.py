@@ -10,16 +10,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from wordtree import TreeMismatch
-from yolo9000.datasets.darknet_images import letterbox_as_darknet
+from wordtree import TreeError, TreeMismatch, load_tree
 from yolo9000.datasets.sample import Unreadable
-from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.postprocess import DecodeConfig
+from yolo9000.engine.darknet_files import letterbox_of, open_detector
 from yolo9000.engine.prediction import NoImages, find_images, predict_images, read_images, write_predictions
-from yolo9000.engine.snapshot import load_detector
+from yolo9000.models.darknet_cfg import CfgError
+from yolo9000.models.darknet_weights import WeightsError
 from yolo9000.runtime.checkpoint import CheckpointError
 from yolo9000.runtime.device import DeviceError, pick_device, pick_precision
 
+MISTAKES = (NoImages, TreeError, TreeMismatch, CheckpointError, CfgError, WeightsError, DeviceError)
 THRESHOLDS = """two thresholds, two questions:
   --threshold       Is there a thing at all? A box is shown if its objectness is above this. Lower it to see more boxes,
                     also wrong ones; raise it to see only the surest.
@@ -36,12 +37,22 @@ def build_parser() -> argparse.ArgumentParser:
     decode = DecodeConfig()
     parser = argparse.ArgumentParser(
         prog="python -m yolo9000.predict",
+        usage="%(prog)s [options] RUN IMAGES...\n       %(prog)s [options] --weights FILE [--cfg FILE] IMAGES...",
         description="Detect things in images and say what they are as precisely as the net is sure.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=THRESHOLDS,
     )
-    parser.add_argument("run", metavar="RUN", help="the folder of a run, or a checkpoint")
-    parser.add_argument("images", metavar="IMAGES", nargs="+", help="image files, or folders of them")
+    parser.add_argument(
+        "paths",
+        metavar="RUN IMAGES",
+        nargs="+",
+        help="the folder of a run or a checkpoint (none with --weights); then image files, or folders of them",
+    )
+    parser.add_argument("--weights", metavar="FILE", help="in place of RUN: weights of a net that darknet trained")
+    parser.add_argument(
+        "--cfg", metavar="FILE", help="the net of --weights: its cfg, or a built-in one (default: by the file's name)"
+    )
+    parser.add_argument("--tree", metavar="FILE", help="names of the classes, for --weights of a net without a tree")
     parser.add_argument(
         "--out",
         metavar="DIR",
@@ -85,8 +96,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--letterbox",
         choices=("area", "darknet"),
-        default="area",
-        help="how images are fitted into the input: shrunk by area, or with darknet's arithmetic (default: area)",
+        help="how images are fitted into the input: shrunk by area, or with darknet's arithmetic (default: darknet "
+        "for a net that darknet trained, otherwise area)",
     )
     parser.add_argument("--best", action="store_true", help="best.pt instead of last.pt")
     parser.add_argument(
@@ -117,11 +128,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         max_detections=options.max_detections,
         decoding=options.decoding,
     )
+    run, paths = options.weights, options.paths
+    if run is None:
+        run, paths = paths[0], paths[1:]
+        if not paths:
+            parser.error(f"which images? {run} is taken for the run; or name --weights")
     unreadable: list[Unreadable] = []
     try:
         device = pick_device(options.device)
-        images = find_images(options.images)
-        trained = load_detector(options.run, best=options.best, device=device)
+        images = find_images(paths)
+        tree = load_tree(options.tree) if options.tree else None
+        trained = open_detector(run, options.cfg, tree=tree, best=options.best, device=device)
         shown = tqdm(images, unit="image", disable=None)
         predictions = predict_images(
             trained,
@@ -131,10 +148,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             precision=options.precision or pick_precision(device),
             size=options.size,
             batch_size=options.batch,
-            letterbox=letterbox_as_darknet if options.letterbox == "darknet" else letterbox,
+            letterbox=letterbox_of(trained, options.letterbox),
         )
         entries = write_predictions(predictions, trained, Path(options.out))
-    except (NoImages, TreeMismatch, CheckpointError, DeviceError, OSError) as error:
+    except (*MISTAKES, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for entry in entries:

@@ -123,8 +123,15 @@ def build_parser() -> argparse.ArgumentParser:
         net,
         "--init",
         "start from the weights of another run of the same net, with its priors; over another tree the nodes of both "
-        "are carried over, and new ones start as their ancestors",
+        "are carried over, and new ones start as their ancestors. Or from darknet's: yolo9000.weights, "
+        "darknet19_448.conv.23",
         metavar="RUN",
+    )
+    add(
+        net,
+        "--cfg",
+        "a net of darknet's with its priors: a file, or a built-in one such as yolov2-tiny",
+        metavar="FILE",
     )
 
     step = parser.add_argument_group("optimisation")
@@ -256,6 +263,8 @@ def _options_of_run(run: RunFolder, given: list[str]) -> argparse.Namespace:
 
 
 def _fill_defaults(options: argparse.Namespace) -> None:
+    if options.cfg and options.classification_steps is None:
+        options.classification_steps = 0  # the classifier of the start has another form
     photographs = bool(options.coco or options.voc or options.imagenet or options.imagenet_pack)
     for name, values in DEFAULTS.items():
         if getattr(options, name) is None:
@@ -312,6 +321,7 @@ def _run_config(options: argparse.Namespace) -> RunConfig:
     return RunConfig(
         data=data,
         detector=detector,
+        cfg=options.cfg,
         plan=plan,
         train=train_config,
         priors=_priors(options.priors),

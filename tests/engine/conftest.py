@@ -75,7 +75,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = RunFolder(tmp_path_factory.mktemp("run"))
     detector = Detector(FORM, REGION)
     content = {
-        **describe_model(FORM, REGION, size=64, boxed=(3,), never_boxed=(4,)),
+        **describe_model(detector, size=64, boxed=(3,), never_boxed=(4,)),
         "position": {"step": 5},
         "trained": "Detector",
         "average": None,

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from wordtree import WordTree, save_tree
+from wordtree.labels import voc_classes
 from yolo9000 import evaluate, predict, train
 from yolo9000.runtime.checkpoint import load_checkpoint
 from yolo9000.runtime.logs import ResultsFile
@@ -152,6 +153,48 @@ def test_evaluating_the_classes_of_a_map(
     assert "the tree of the model lacks 77 of its 80 nodes" in errors(
         capsys, str(run), *options, "coco9k.map", command=evaluate
     )
+
+
+GOLDEN = ROOT / "tests" / "golden"
+TINY = [str(GOLDEN / "net_yolov2tiny_voc20.weights"), "--cfg", str(GOLDEN / "net_yolov2tiny_voc20.cfg")]
+
+
+def test_darknets_weights_are_used_directly(
+    data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = str(Path(data["coco"]) / "val2017")
+    options = ["--out", str(tmp_path), "--threshold", "0.1", "--device", "cpu"]
+    assert predict.main(["--weights", *TINY, images, *options]) == 0
+    entries = json.loads((tmp_path / "predictions.json").read_text())
+    assert {each["name"] for entry in entries for each in entry["detections"]} <= set(voc_classes())
+    assert any(entry["detections"] for entry in entries)
+    (tmp_path / "two.map").write_text("7\n6\n")  # VOC's cat and car; COCO's names come from the data
+    out = str(tmp_path / "e.json")
+    command = [*TINY, "--coco", data["coco"], "--map", str(tmp_path / "two.map"), "--device", "cpu", "--out", out]
+    assert evaluate.main(command) == 0
+    assert json.loads(Path(out).read_text())["map"]["classes"] == 2
+    said = errors(capsys, "--weights", TINY[0], images, *options, command=predict)
+    assert "which net is it of? Name its cfg with --cfg" in said
+    swapped = ["--weights", TINY[2], "--cfg", TINY[0], images]
+    assert "are cfg and weights in the wrong order?" in errors(capsys, *swapped, command=predict)
+
+
+def test_fine_tuning_darknets_weights(data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # cat and car of VOC, over a small tree with two top nodes of its own
+    command = ["--coco", data["coco"], "--tree", data["tree.json"], "--init", *TINY, *SMALL, "--steps", "1"]
+    assert train.main([*command, "--out", str(tmp_path / "a")]) == 0
+    said = capsys.readouterr().err
+    assert "3 of its 20 nodes are carried over" in said  # dog, cat, car
+    assert "2 new nodes start from nothing: animal, vehicle" in said
+    assert evaluate.main([str(tmp_path / "a"), "--device", "cpu"]) == 0
+    assert train.main(["--resume", str(tmp_path / "a"), "--steps", "2"]) == 0
+    # a copy of the file that ends after its first three convolutions (16 bytes of batch norm a filter, 3x3 kernels)
+    floats = sum(filters * (4 + 9 * channels) for channels, filters in ((3, 4), (4, 4), (4, 4)))
+    part = tmp_path / "tiny.conv.3"
+    part.write_bytes(Path(TINY[0]).read_bytes()[: 20 + 4 * floats])
+    command[command.index(TINY[0])] = str(part)
+    assert train.main([*command, "--out", str(tmp_path / "b")]) == 0
+    assert "the first convolutions are those of" in capsys.readouterr().err
 
 
 def test_resuming_the_command_is_exact(data: dict[str, str], run: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_the_tree_keeps_everything(tmp_path: Path) -> None:
     from yolo9000.engine.snapshot import describe_model, region_of
 
     region = RegionSpec(priors=((1.0, 1.0),), num_classes=3, tree=PETS, thresh=0.25)
-    save_checkpoint(tmp_path / "a.pt", describe_model(DetectorConfig(), region, size=416))
+    save_checkpoint(tmp_path / "a.pt", describe_model(Detector(DetectorConfig(width=0.05), region), size=416))
     back = region_of(load_checkpoint(tmp_path / "a.pt"))
     assert back == region
     assert back.tree is not None

@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from wordtree import WordTree
-from wordtree.softmax import log_conditionals, tree_tables
+from wordtree.softmax import tree_tables
 from yolo9000.datasets.darknet_images import fitted_size
 from yolo9000.detection.boxes import iou, predicted_boxes
 from yolo9000.detection.results import Detections
+from yolo9000.models.activations import class_probabilities
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.tree_head import RegionOutput
 
@@ -47,19 +48,11 @@ class DarknetScores:
     scores: Tensor
 
 
-def class_probabilities(logits: Tensor, region: RegionSpec) -> Tensor:
-    """Class channels of darknet's region output: (..., K) -> (..., K).
-
-    With a tree Pr(node | parent), otherwise the probability of each class.
-
-    Examples
-    --------
-    >>> class_probabilities(torch.zeros(2), RegionSpec(priors=((1.0, 1.0),), num_classes=2)).tolist()
-    [0.5, 0.5]
-    """
-    if region.tree is not None:
-        return log_conditionals(logits, region.tree).exp()
-    return logits.softmax(-1) if region.softmax else logits.sigmoid()
+def _probabilities(logits: Tensor, region: RegionSpec) -> Tensor:
+    """Class channels of darknet's region output: (N, K) -> (N, K), with a tree Pr(node | parent)."""
+    if region.tree is None and not region.softmax:
+        return logits.sigmoid()
+    return class_probabilities(logits, region.tree)
 
 
 def absolute_probabilities(conditional: Tensor, tree: WordTree, *, only_leaves: bool = False) -> Tensor:
@@ -171,7 +164,7 @@ def darknet_scores(
     for image, of_image in enumerate(objectness):
         rows = (of_image > threshold).nonzero().squeeze(1)
         scale = of_image[rows][:, None]
-        probabilities = class_probabilities(output.class_logits_rows(rows + image * len(of_image)).float(), region)
+        probabilities = _probabilities(output.class_logits_rows(rows + image * len(of_image)).float(), region)
         scores = of_image.new_zeros(len(of_image), region.num_classes if class_map is None else len(class_map))
         if region.tree is None:
             product = scale * probabilities
@@ -257,7 +250,7 @@ def detect_as_darknet(
         box, label = kept.nonzero(as_tuple=True)
         order = torch.sort(kept[box, label], descending=True, stable=True).indices[:max_detections]
         box, label = box[order], label[order]
-        probabilities = class_probabilities(output.class_logits_rows(box + image * entries).float(), region)
+        probabilities = _probabilities(output.class_logits_rows(box + image * entries).float(), region)
         paths = None
         if region.tree is not None:
             probabilities = absolute_probabilities(probabilities, region.tree)

@@ -13,11 +13,20 @@ import torch
 from wordtree import WordTree, save_tree
 from yolo9000.detection.anchors import cluster_priors
 from yolo9000.detection.recipes import find_recipe
+from yolo9000.engine.darknet_files import is_partial_file, open_detector, start_from_convolutions
 from yolo9000.engine.data import Data, box_shapes, load_data
 from yolo9000.engine.data_config import DataConfig
 from yolo9000.engine.phases import Phase, TrainConfig
 from yolo9000.engine.plan import PlanConfig, plan_phases
-from yolo9000.engine.snapshot import check_same_tree, describe_model, initialise_detector, load_detector, region_of
+from yolo9000.engine.snapshot import (
+    TrainedModel,
+    check_same_tree,
+    describe_model,
+    initialise_detector,
+    region_of,
+)
+from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector
+from yolo9000.models.darknet_net import from_cfg
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.yolov2 import Detector, DetectorConfig
 from yolo9000.runtime.distributed import Processes
@@ -34,6 +43,8 @@ class RunConfig:
     ----------
     data, detector, plan, train
         Which images; the net's form; the phases; what they have in common.
+    cfg
+        A cfg of darknet's, or a built-in net, in place of `detector` and `priors`.
     priors
         Width and height of each in grid cells, or how many are clustered from the boxes (of a run that starts from
         another one's weights: those of that one).
@@ -47,6 +58,7 @@ class RunConfig:
 
     data: DataConfig = field(default_factory=DataConfig)
     detector: DetectorConfig = field(default_factory=DetectorConfig)
+    cfg: str | None = None
     plan: PlanConfig = field(default_factory=PlanConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     priors: int | Priors = 3
@@ -62,7 +74,7 @@ class Assembly:
     Parameters
     ----------
     data : Data
-    detector : Detector
+    detector : Detector or DarknetDetector
     phases : list of Phase
     description : dict
         What its checkpoints say about the model.
@@ -71,7 +83,7 @@ class Assembly:
     """
 
     data: Data
-    detector: Detector
+    detector: AnyDetector
     phases: list[Phase]
     description: dict[str, Any]
     notes: list[str]
@@ -93,9 +105,9 @@ def assemble(
     tree : WordTree, optional
         Of all labels; see `yolo9000.engine.data.load_data`.
     initial : str or Path, optional
-        A run whose weights the detector starts from; the net must have the same form. It also gives the priors if
-        `config` names none. If its tree differs, the rows of the nodes in both are carried over, and the notes say
-        which.
+        A run whose weights the detector starts from, or a weights file of darknet's; the net must have the same form.
+        A run also gives the priors if `config` names none. If its tree differs, the rows of the nodes in both are
+        carried over, and the notes say which.
     resumed : mapping, optional
         Content of the checkpoint that is continued: gives tree and priors.
     processes : Processes
@@ -112,27 +124,29 @@ def assemble(
         if tree is not None:
             check_same_tree(tree, saved_region.tree, "the checkpoint")
         tree = saved_region.tree
-    start = None if initial is None else load_detector(initial)
+    partial = initial is not None and is_partial_file(initial)
+    start = None if initial is None or partial else open_detector(initial, config.cfg)
+    if config.cfg is not None and tree is None:
+        with torch.device("meta"):  # only its classes are looked at
+            tree = DarknetDetector(from_cfg(config.cfg)).region.tree
     data = load_data(config.data, tree, exhaustive=config.exhaustive)
     notes: list[str] = []
-    if saved_region is not None:
-        region = saved_region
+    detector: AnyDetector
+    if config.cfg is not None:
+        detector = DarknetDetector(from_cfg(config.cfg, tree=data.tree))
     else:
-        priors = config.priors
-        if isinstance(priors, int) and start is not None:
-            priors = start.region.priors
-            notes.append(f"{len(priors)} priors of {start.path}")
-        elif isinstance(priors, int):
-            priors, mean_iou = _clustered_priors(config, data, priors)
-            notes.append(f"{len(priors)} priors from the boxes; mean IoU of a box with its best prior {mean_iou:.3f}")
-        region = RegionSpec(priors=priors, num_classes=len(data.tree), tree=data.tree)
-    detector = Detector(config.detector, region)
+        region = saved_region
+        if region is None:
+            priors, note = _priors_of(config, data, start)
+            notes += note
+            region = RegionSpec(priors=priors, num_classes=len(data.tree), tree=data.tree)
+        detector = Detector(config.detector, region)
     if start is not None:
         notes += initialise_detector(detector, start)
+    elif initial is not None:
+        notes += start_from_convolutions(detector, initial)
     phases = plan_phases(detector, data, config.plan, config.train, processes=processes, evaluation_size=config.size)
-    description = describe_model(
-        config.detector, region, size=config.size, boxed=data.boxed, never_boxed=data.never_boxed
-    )
+    description = describe_model(detector, size=config.size, boxed=data.boxed, never_boxed=data.never_boxed)
     description["data"] = dataclasses.asdict(config.data)
     description["recipe"] = dataclasses.asdict(find_recipe(config.plan.recipe))
     parameters = sum(parameter.numel() for parameter in detector.parameters())
@@ -157,6 +171,15 @@ def write_run(run: RunFolder, config: RunConfig, assembly: Assembly, options: Ma
             **environment(),
         }
     )
+
+
+def _priors_of(config: RunConfig, data: Data, start: TrainedModel | None) -> tuple[Priors, list[str]]:
+    if not isinstance(config.priors, int):
+        return config.priors, []
+    if start is not None:
+        return start.region.priors, [f"{len(start.region.priors)} priors of {start.path}"]
+    priors, mean_iou = _clustered_priors(config, data, config.priors)
+    return priors, [f"{len(priors)} priors from the boxes; mean IoU of a box with its best prior {mean_iou:.3f}"]
 
 
 def _clustered_priors(config: RunConfig, data: Data, number: int) -> tuple[Priors, float]:

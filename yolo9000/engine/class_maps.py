@@ -9,9 +9,7 @@ from pathlib import Path
 from wordtree import TreeError, WordTree, load_tree
 from wordtree.formats import read_map
 from yolo9000.datasets.box_index import DatasetError
-
-DARKNETS = {"coco9k.map": "coco", "inet9k.map": "imagenet_det"}
-"""Darknet's maps and the label maps of the bundled tree ``yolo9000`` that hold them, with the names of the classes."""
+from yolo9000.models.cfg_files import BUNDLED_MAPS
 
 
 def find_class_map(name: str, tree: WordTree, categories: Sequence[str] = ()) -> dict[str, int]:
@@ -48,10 +46,10 @@ def find_class_map(name: str, tree: WordTree, categories: Sequence[str] = ()) ->
         found = _of_file(Path(name), tree, categories)
     elif name in tree.label_maps:
         found = dict(tree.label_maps[name])
-    elif name in DARKNETS or name in DARKNETS.values():
-        found = _bundled(DARKNETS.get(name, name), tree)
+    elif name in BUNDLED_MAPS or name in BUNDLED_MAPS.values():
+        found = _bundled(BUNDLED_MAPS.get(name, name), tree)
     else:
-        known = ", ".join(dict.fromkeys([*tree.label_maps, *DARKNETS]))
+        known = ", ".join(dict.fromkeys([*tree.label_maps, *BUNDLED_MAPS]))
         raise DatasetError(f"--map {name}: no such file, and no label map of the tree; there are {known}")
     if len(found) == len(categories) and not set(categories) <= set(found):
         found = dict(zip(categories, found.values(), strict=True))  # the same classes under other names
@@ -90,7 +88,7 @@ def _of_file(path: Path, tree: WordTree, categories: Sequence[str]) -> dict[str,
         nodes = read_map(path, tree)
     except TreeError as error:
         raise DatasetError(str(error)) from error
-    for source in DARKNETS.values():
+    for source in BUNDLED_MAPS.values():
         bundled = load_tree("yolo9000").label_maps[source]
         if tuple(bundled.values()) == nodes:
             return dict(bundled)

@@ -17,6 +17,7 @@ from yolo9000.engine.evaluation import classification_top1, evaluate_detector, h
 from yolo9000.engine.objectives import classification_objective, detection_objective
 from yolo9000.engine.optimisation import OptimiserConfig
 from yolo9000.engine.phases import Loss, Phase, TrainConfig
+from yolo9000.models.darknet_detector import AnyDetector
 from yolo9000.models.yolov2 import Classifier, Detector
 from yolo9000.runtime.distributed import Processes
 
@@ -82,7 +83,7 @@ class PlanConfig:
 
 
 def plan_phases(
-    detector: Detector,
+    detector: AnyDetector,
     data: Data,
     plan: PlanConfig,
     config: TrainConfig,
@@ -94,7 +95,7 @@ def plan_phases(
 
     Parameters
     ----------
-    detector : Detector
+    detector : Detector or DarknetDetector
         Trained in place.
     data : Data
     plan : PlanConfig
@@ -149,7 +150,10 @@ def plan_phases(
         return from_batch
 
     if plan.classification_steps:
-        classifier = Classifier(detector.config, detector.region.num_classes)
+        if not isinstance(detector, Detector):
+            raise PlanError("a net of --cfg has no classification start; leave --classification-steps at 0")
+        own = detector
+        classifier = Classifier(own.config, own.region.num_classes)
         phases.append(
             Phase(
                 name="classification",
@@ -163,7 +167,7 @@ def plan_phases(
         )
 
         def takes_over() -> None:
-            detector.initialise_from(classifier)
+            own.initialise_from(classifier)
 
     loss = detection_objective(detector.region, plan.recipe)
     evaluate = _detector_scores(data, detector, config, evaluation_size or max(plan.sizes), loss)
@@ -188,7 +192,7 @@ def plan_phases(
     return phases
 
 
-def _classifier_scores(data: Data, detector: Detector, config: TrainConfig, size: int) -> Evaluate | None:
+def _classifier_scores(data: Data, detector: AnyDetector, config: TrainConfig, size: int) -> Evaluate | None:
     source = data.val_classification
     if source is None:
         return None
@@ -204,7 +208,7 @@ def _classifier_scores(data: Data, detector: Detector, config: TrainConfig, size
     return evaluate
 
 
-def _detector_scores(data: Data, detector: Detector, config: TrainConfig, size: int, loss: Loss) -> Evaluate | None:
+def _detector_scores(data: Data, detector: AnyDetector, config: TrainConfig, size: int, loss: Loss) -> Evaluate | None:
     boxes, images = (
         None if source is None else make_evaluation_loader(source, size, batch_size=EVALUATION_BATCH)
         for source in (data.val_detection, data.val_classification)

@@ -16,6 +16,7 @@ import torch
 
 from wordtree import TreeMismatch, WordTree, load_tree
 from yolo9000.engine.transfer import transfer_detector
+from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.yolov2 import Detector, DetectorConfig
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
@@ -28,7 +29,7 @@ class TrainedModel:
 
     Parameters
     ----------
-    detector : Detector
+    detector : Detector or DarknetDetector
         In evaluation mode; ``detector.region.tree`` is its tree.
     size : int
         Side of the network's input that it was trained for.
@@ -42,7 +43,7 @@ class TrainedModel:
         Its file.
     """
 
-    detector: Detector
+    detector: AnyDetector
     size: int
     boxed: tuple[int, ...]
     never_boxed: tuple[int, ...]
@@ -57,18 +58,19 @@ class TrainedModel:
 
 
 def describe_model(
-    config: DetectorConfig,
-    region: RegionSpec,
+    detector: AnyDetector,
     *,
     size: int,
     boxed: tuple[int, ...] = (),
     never_boxed: tuple[int, ...] = (),
 ) -> dict[str, Any]:
     """The plain values that a checkpoint carries besides weights; `load_detector` reads them."""
+    region = detector.region
     constants = {field.name: getattr(region, field.name) for field in dataclasses.fields(region)}
     tree = constants.pop("tree")
     return {
-        "detector": dataclasses.asdict(config),
+        "detector": dataclasses.asdict(detector.config) if isinstance(detector, Detector) else {},
+        "cfg": detector.cfg_text if isinstance(detector, DarknetDetector) else None,
         "region": constants,
         "tree": None if tree is None else _tree_columns(tree),
         "size": size,
@@ -173,7 +175,7 @@ def load_detector(
     missing = [key for key in ("detector", "region", "model") if key not in content]
     if missing:
         raise CheckpointError(f"{path}: it describes no detector (no {', '.join(missing)})")
-    if content["trained"] != Detector.__name__:
+    if content["trained"] not in (Detector.__name__, DarknetDetector.__name__):
         raise CheckpointError(
             f"{path}: the run is still in its classification phase (step {content['position']['step']}); "
             f"go on with --resume until the detector is trained"
@@ -182,7 +184,11 @@ def load_detector(
     tree_file = RunFolder(path.parent).tree
     if tree_file.is_file() and region.tree is not None:
         check_same_tree(load_tree(tree_file), region.tree, str(path))
-    detector = Detector(DetectorConfig(**content["detector"]), region)
+    detector: AnyDetector
+    if content.get("cfg"):
+        detector = DarknetDetector.from_text(content["cfg"], region, str(path))
+    else:
+        detector = Detector(DetectorConfig(**content["detector"]), region)
     state = content["average"]["model"] if averaged and content["average"] is not None else content["model"]
     load_weights(detector, state, path)
     return TrainedModel(
@@ -205,7 +211,7 @@ def region_of(content: Mapping[str, Any]) -> RegionSpec:
     return RegionSpec(tree=tree, **constants)
 
 
-def initialise_detector(detector: Detector, start: TrainedModel) -> list[str]:
+def initialise_detector(detector: AnyDetector, start: TrainedModel) -> list[str]:
     """Start a detector from the weights of another; net and priors must be the same.
 
     Returns
@@ -220,16 +226,13 @@ def initialise_detector(detector: Detector, start: TrainedModel) -> list[str]:
     wordtree.TreeMismatch
         Only one of them has a tree, or the trees have no node in common.
     """
-    if start.detector.config != detector.config:
-        raise CheckpointError(
-            f"{start.path}: a net of the form {start.detector.config}, this run has {detector.config}"
-        )
+    ours, theirs = (getattr(each, "config", None) for each in (detector, start.detector))
+    if ours != theirs and ours is not None and theirs is not None:
+        raise CheckpointError(f"{start.path}: a net of the form {theirs}, this run has {ours}")
+    if start.detector.stride != detector.stride:
+        raise CheckpointError(f"{start.path}: cells of {start.detector.stride} pixels, this net has {detector.stride}")
     if start.region.priors != detector.region.priors:
         raise CheckpointError(f"{start.path}: its priors are {start.region.priors}, not {detector.region.priors}")
-    old, new = start.region.tree, detector.region.tree
-    if old is new is None or (old is not None and new is not None and old.digest == new.digest):
-        load_weights(detector, start.detector.state_dict(), start.path)
-        return []
     return transfer_detector(detector, start.detector, str(start.path))
 
 

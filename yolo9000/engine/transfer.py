@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from wordtree import TreeMismatch, WordTree
-from yolo9000.models.yolov2 import Detector
+from yolo9000.models.darknet_detector import AnyDetector
+from yolo9000.runtime.checkpoint import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -98,16 +99,17 @@ def transfer_class_rows(old: Tensor, new: Tensor, transfer: NodeTransfer, priors
 
 
 @torch.no_grad()
-def transfer_detector(detector: Detector, other: Detector, where: str) -> list[str]:
-    """Start a detector from one of the same form over another tree.
+def transfer_detector(detector: AnyDetector, other: AnyDetector, where: str) -> list[str]:
+    """Start a detector from one of the same form, over the same tree or another.
 
     A sibling group whose members are the same in both trees keeps its conditional probabilities. In a group that lost
     members the others share what those had; a new member is at first as probable as its logit, the parent's, makes it.
 
     Parameters
     ----------
-    detector, other : Detector
-        The new one, which is changed, and the one that was trained.
+    detector, other : Detector or DarknetDetector
+        The new one, which is changed, and the one that was trained. One may be ours and the other darknet's: weights
+        are matched in the order of the convolutions.
     where : str
         The file of the old weights, for messages.
 
@@ -115,26 +117,42 @@ def transfer_detector(detector: Detector, other: Detector, where: str) -> list[s
     -------
     list of str
         What a person should know: how many nodes were kept, are new, were dropped, and the first names of each.
+        Nothing if the trees are the same.
 
     Raises
     ------
     wordtree.TreeMismatch
-        One of them has no tree, or the trees have no node in common.
+        Only one of them has a tree, or the trees have no node in common.
+    CheckpointError
+        The nets differ in more than their classes.
     """
     old, new = other.region.tree, detector.region.tree
-    if old is None or new is None:
+    if (old is None) != (new is None):
         have, lack = ("has a tree", "no tree is used") if new is None else ("has no tree", "a tree is used")
         raise TreeMismatch(f"{where} {have}, but {lack} here")
-    transfer = match_nodes(old, new)
-    if not transfer.kept:
-        raise TreeMismatch(
-            f"{where} was trained on a tree of {len(old)} nodes, and none of its ids ({old.wnids[0]}, ..) is among the "
-            f"{len(new)} nodes of this one ({new.wnids[0]}, ..); nothing could be carried over"
-        )
-    state, mine = other.state_dict(), detector.state_dict()
-    for name in ("head.conv.weight", "head.conv.bias"):
-        state[name] = transfer_class_rows(state[name], mine[name], transfer, detector.region.num_priors)
+    transfer = None
+    if old is not None and new is not None and old.digest != new.digest:
+        transfer = match_nodes(old, new)
+        if not transfer.kept:
+            raise TreeMismatch(
+                f"{where} was trained on a tree of {len(old)} nodes, and none of its ids ({old.wnids[0]}, ..) is among "
+                f"the {len(new)} nodes of this one ({new.wnids[0]}, ..); nothing could be carried over"
+            )
+    theirs, ours = list(other.state_dict().values()), detector.state_dict()
+    if len(theirs) != len(ours):
+        raise CheckpointError(f"{where}: a net of {len(theirs)} arrays, this one has {len(ours)}")
+    head = len(ours) - 2  # weight and bias of the last convolution
+    state = {}
+    for number, ((name, mine), their) in enumerate(zip(ours.items(), theirs, strict=True)):
+        if number >= head and transfer is not None:
+            state[name] = transfer_class_rows(their, mine, transfer, detector.region.num_priors)
+        elif mine.shape != their.shape:
+            raise CheckpointError(f"{where}: its {name} is {tuple(their.shape)}, this net has {tuple(mine.shape)}")
+        else:
+            state[name] = their
     detector.load_state_dict(state)
+    if transfer is None or old is None or new is None:
+        return []
     return _report(transfer, old, new, where)
 
 

@@ -4,6 +4,7 @@ from yolo9000.models.activations import class_probabilities, region_activations
 from yolo9000.models.builtin_cfg import BUILTIN_NETS, builtin_cfg
 from yolo9000.models.darknet19 import Darknet19
 from yolo9000.models.darknet_cfg import CfgError, DarknetCfg, parse_cfg, read_cfg
+from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector
 from yolo9000.models.darknet_net import DarknetNet, NetOutput, from_cfg
 from yolo9000.models.darknet_weights import (
     DarknetHeader,
@@ -21,10 +22,12 @@ __all__ = [
     "BUILTIN_NETS",
     "YOLO9000_PRIORS",
     "YOLOV2_PRIORS",
+    "AnyDetector",
     "CfgError",
     "Classifier",
     "Darknet19",
     "DarknetCfg",
+    "DarknetDetector",
     "DarknetHeader",
     "DarknetNet",
     "DenseRegionOutput",

@@ -1,0 +1,81 @@
+"""Our detector as a cfg that darknet reads."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from yolo9000.models.darknet19 import ConvBlock
+from yolo9000.models.yolov2 import Detector
+
+
+def cfg_of_detector(detector: Detector, size: int) -> str:
+    """The cfg of a detector, ending in its region section; without the tree.
+
+    Parameters
+    ----------
+    detector : Detector
+    size : int
+        Side of the network's input.
+
+    Examples
+    --------
+    >>> from yolo9000.models import DetectorConfig, RegionSpec
+    >>> net = Detector(DetectorConfig(width=0.1), RegionSpec(priors=((1.0, 2.0),), num_classes=3))
+    >>> text = cfg_of_detector(net, 64)
+    >>> text.count("[convolutional]"), text.count("[maxpool]"), text.splitlines()[-14:-12]
+    (19, 5, ['[region]', 'anchors=1.0,2.0'])
+    """
+    sections = [_section("net", batch=1, subdivisions=1, width=size, height=size, channels=3)]
+    layers = _layers(detector.backbone.fine)
+    fine = len(layers) - 1  # darknet's number of the layer that the passthrough taps
+    layers += _layers(detector.backbone.coarse) + _layers(detector.extra)
+    if detector.passthrough is not None and detector.merge is not None:
+        deep = len(layers) - 1
+        layers += [_section("route", layers=fine), *_layers(nn.Sequential(detector.passthrough))]
+        if detector.stride == 32:
+            layers.append(_section("reorg", stride=2))
+        layers += [_section("route", layers=f"-1,{deep}"), *_layers(nn.Sequential(detector.merge))]
+    region = detector.region
+    head = _section("convolutional", filters=region.channels, size=1, stride=1, pad=1, activation="linear")
+    options = {
+        "anchors": ", ".join(f"{w},{h}" for w, h in region.priors),
+        "classes": region.num_classes,
+        "coords": 4,
+        "num": region.num_priors,
+        "softmax": int(region.softmax),
+        "bias_match": int(region.bias_match),
+        "rescore": int(region.rescore),
+        "object_scale": region.object_scale,
+        "noobject_scale": region.noobject_scale,
+        "class_scale": region.class_scale,
+        "coord_scale": region.coord_scale,
+        "thresh": region.thresh,
+        "random": 1,
+    }
+    return "\n".join([*sections, *layers, head, _section("region", **options)])
+
+
+def _layers(modules: nn.Sequential) -> list[str]:
+    sections = []
+    for module in modules:
+        if isinstance(module, ConvBlock):
+            conv = module[0]
+            assert isinstance(conv, nn.Conv2d)
+            sections.append(
+                _section(
+                    "convolutional",
+                    batch_normalize=1,
+                    filters=conv.out_channels,
+                    size=conv.kernel_size[0],
+                    stride=1,
+                    pad=1,
+                    activation="leaky",
+                )
+            )
+        else:
+            sections.append(_section("maxpool", size=2, stride=2))
+    return sections
+
+
+def _section(name: str, **options: object) -> str:
+    return "\n".join([f"[{name}]", *(f"{key}={value}" for key, value in options.items())]) + "\n"
