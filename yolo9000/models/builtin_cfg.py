@@ -41,8 +41,8 @@ def _net(side: int, batch: int, subdivisions: int, **options: object) -> str:
     return _section("net", **common, momentum=0.9, decay=0.0005, **options)
 
 
-def _detector_net(side: int, max_batches: int, steps: str) -> str:
-    augmentation = {"angle": 0, "saturation": 1.5, "exposure": 1.5, "hue": 0.1}
+def _detector_net(side: int, max_batches: int, steps: str, colour: float = 1.5) -> str:
+    augmentation = {"angle": 0, "saturation": colour, "exposure": colour, "hue": 0.1}
     schedule = {"burn_in": 1000, "max_batches": max_batches, "policy": "steps", "steps": steps, "scales": ".1,.1"}
     return _net(side, 64, 8, **augmentation, learning_rate=0.001, **schedule)
 
@@ -75,7 +75,7 @@ def _at_448(classes: int, **softmax: str) -> list[str]:
 
 def _yolo9000() -> list[str]:
     head = _head(YOLO9000_PRIORS, 9418, tree="data/9k.tree", map="data/coco9k.map")
-    return [_detector_net(544, 500_200, "400000,450000"), *_body(DARKNET19), *head]
+    return [_detector_net(544, 500_200, "400000,450000", colour=0.75), *_body(DARKNET19), *head]
 
 
 def _yolov2(side: int, priors: Priors, classes: int, max_batches: int, steps: str) -> list[str]:

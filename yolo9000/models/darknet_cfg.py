@@ -269,7 +269,8 @@ def _add_option(section: Section, number: int, line: str, options: dict[str, Opt
             return
         raise CfgError(f"{place} unknown key {_short(key)}{_suggestion(key, known)}")
     if key in options:
-        log.warning("%s %s again; the first one, in line %d, counts", place, key, options[key].line)
+        level = logging.INFO if options[key].value == value else logging.WARNING
+        log.log(level, "%s %s again; the first one, in line %d, counts", place, key, options[key].line)
         return
     options[key] = Option(value, number)
 
