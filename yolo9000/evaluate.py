@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from wordtree import TreeMismatch, load_tree
+from wordtree.errors import TreeError
 from yolo9000.datasets.box_index import DatasetError
 from yolo9000.datasets.loader import make_evaluation_loader
 from yolo9000.datasets.pictograms import PictogramError
@@ -26,6 +27,7 @@ from yolo9000.engine.objectives import detection_objective
 from yolo9000.engine.snapshot import TrainedModel, check_same_tree, checkpoint_of, load_detector
 from yolo9000.runtime.checkpoint import CheckpointError, write_atomically
 from yolo9000.runtime.device import DeviceError, Precision, pick_device, pick_precision
+from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -62,9 +64,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run an evaluation; return the exit status: 0, or 2 for a mistake in options or data."""
+    """Run an evaluation; return the exit status: 0, 2 for a mistake in options or data, 130 on Ctrl-C."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    options = build_parser().parse_args(argv)
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    for name in ("images", "batch"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} {getattr(options, name)}: at least 1 is needed")
+    if options.size is not None and (options.size < 32 or options.size % 32):
+        parser.error(f"--size {options.size}: a multiple of 32 is needed")
     try:
         device = pick_device(options.device)
         precision: Precision = options.precision or pick_precision(device)
@@ -72,15 +80,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         trained = load_detector(checkpoint, averaged=not options.raw_weights, device=device)
         if options.tree:
             check_same_tree(load_tree(options.tree), trained.region.tree, str(checkpoint))
-        data = load_data(_data_config(options, trained), trained.region.tree)
+        data = load_data(_data_config(options, trained), trained.region.tree, held_out_only=True)
         report = _evaluate(trained, data, options, device, precision)
         report |= {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
         out = Path(options.out) if options.out else checkpoint.parent / "evaluation.json"
+        print(format_report(report), flush=True)  # first: the figures shall not be lost where no file can be written
         write_atomically(out, (json.dumps(_without_nan(report), indent=1) + "\n").encode())
-    except (DatasetError, TreeMismatch, CheckpointError, DeviceError, PictogramError, OSError) as error:
+    except (DatasetError, TreeError, TreeMismatch, CheckpointError, DeviceError, PictogramError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(format_report(report))
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return EXIT_INTERRUPTED
     print(f"written to {out}", file=sys.stderr)
     return 0
 
@@ -93,6 +104,8 @@ def _data_config(options: argparse.Namespace, trained: TrainedModel) -> DataConf
     named = {name: getattr(options, name) for name in ("coco", "voc", "imagenet", "tiles") if getattr(options, name)}
     if named:
         nothing = dict.fromkeys(("coco", "voc", "imagenet", "imagenet_pack", "tiles", "val"))
+        if options.coco and Path(options.coco).is_file():
+            named["val"] = options.coco  # an annotation file has no splits: all of it is evaluated
         config = dataclasses.replace(config, **{**nothing, **named})
     split = options.split or ("test" if config.is_embedded else config.splits[1])
     return dataclasses.replace(config, splits=(config.splits[0], split), val_images=options.images)

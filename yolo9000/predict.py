@@ -11,12 +11,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from wordtree import TreeMismatch
+from wordtree.errors import TreeError
 from yolo9000.datasets.sample import Unreadable
 from yolo9000.detection.postprocess import DecodeConfig
 from yolo9000.engine.prediction import NoImages, find_images, predict_images, read_images, write_predictions
 from yolo9000.engine.snapshot import load_detector
 from yolo9000.runtime.checkpoint import CheckpointError
 from yolo9000.runtime.device import DeviceError, pick_device, pick_precision
+from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 
 THRESHOLDS = """two thresholds, two questions:
   --threshold       Is there a thing at all? A box is shown if its objectness is above this. Lower it to see more boxes,
@@ -86,13 +88,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Predict; return the exit status: 0, 1 if an image could not be read, 2 for a mistake in options."""
+    """Predict; return the exit status: 0, 1 if an image could not be read, 2 for a mistake, 130 on Ctrl-C."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     parser = build_parser()
     options = parser.parse_args(argv)
     for name in ("threshold", "tree_threshold"):
         if not 0 <= getattr(options, name) <= 1:
             parser.error(f"--{name.replace('_', '-')} {getattr(options, name)}: a probability from 0 to 1 is needed")
+    for name in ("batch", "max_detections"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} {getattr(options, name)}: at least 1 is needed")
     if options.size is not None and (options.size < 32 or options.size % 32):
         parser.error(f"--size {options.size}: a multiple of 32 is needed")
     config = DecodeConfig(
@@ -117,9 +122,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             batch_size=options.batch,
         )
         entries = write_predictions(predictions, trained, Path(options.out))
-    except (NoImages, TreeMismatch, CheckpointError, DeviceError, OSError) as error:
+    except (NoImages, TreeError, TreeMismatch, CheckpointError, DeviceError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; predictions.json was not written", file=sys.stderr)
+        return EXIT_INTERRUPTED
     for entry in entries:
         found = ", ".join(f"{each.get('name', each['node'])} {each['probability']:.2f}" for each in entry["detections"])
         print(f"{entry['image']}: {found or 'nothing'}")

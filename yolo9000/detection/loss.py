@@ -21,7 +21,7 @@ from yolo9000.datasets.sample import Target
 from yolo9000.detection.assign import Assignment, assign_boxes, pick_boxes
 from yolo9000.detection.boxes import predicted_boxes
 from yolo9000.detection.recipes import Recipe, find_recipe
-from yolo9000.detection.targets import PackedTargets, pack_targets
+from yolo9000.detection.targets import PackedTargets, pack_targets, to_device
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.tree_head import DenseRegionOutput, RegionOutput
 
@@ -88,7 +88,7 @@ def joint_loss(
     if len(targets) != b:
         raise ValueError(f"{len(targets)} targets for {b} images")
     packed = pack_targets(targets, region, raw_boxes.device)
-    priors = torch.tensor(region.priors, device=raw_boxes.device, dtype=raw_boxes.dtype)
+    priors = to_device(torch.tensor(region.priors, dtype=raw_boxes.dtype), raw_boxes.device)
     predicted = predicted_boxes(raw_boxes, priors)
     assignment = assign_boxes(
         raw_boxes.detach(), predicted.detach(), packed.boxes_cxcywh, packed.labels, packed.ignore_boxes_cxcywh, region
@@ -125,7 +125,7 @@ def _box_terms(
     terms = {"box": (0.5 * scale[..., None] * error.square()).sum()}
     if not pull:
         return terms | {"prior_pull": terms["box"].new_zeros(())}
-    rest = torch.tensor([0.5, 0.5, 0.0, 0.0], device=predicted.device, dtype=predicted.dtype)
+    rest = to_device(torch.tensor([0.5, 0.5, 0.0, 0.0], dtype=predicted.dtype), predicted.device)
     free = ~_at_boxes(assignment, assignment.wins, predicted.shape[0]).reshape(b, -1) & packed.is_detection[:, None]
     pulled = (rest - predicted).square().sum(dim=-1).reshape(b, -1)
     return terms | {"prior_pull": (0.5 * PRIOR_PULL_SCALE * pulled * free).sum()}

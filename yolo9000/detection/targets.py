@@ -78,6 +78,13 @@ def _width(region: RegionSpec, labels: Tensor) -> int | None:
     return path_width(region.tree, labels[labels >= 0].tolist())
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on another device, without making the host wait for a GPU."""
+    if device.type == "cuda" and readable(tensor) and torch.cuda.is_available():
+        tensor = tensor.pin_memory()  # a copy from pageable memory would make the host wait
+    return tensor.to(device, non_blocking=True)
+
+
 def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.device) -> PackedTargets:
     """Pack the targets of a batch and bring them to the device. Targets on the host cost no wait for a GPU.
 
@@ -123,20 +130,15 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
         ]
         unlabelled = torch.stack(rows)
 
-    def move(tensor: Tensor) -> Tensor:
-        if device.type == "cuda" and readable(tensor) and torch.cuda.is_available():
-            tensor = tensor.pin_memory()  # a copy from pageable memory would make the host wait
-        return tensor.to(device, non_blocking=True)
-
     return PackedTargets(
-        boxes_cxcywh=move(pad_sequence(boxes, batch_first=True)),
-        labels=move(labels),
-        ignore_boxes_cxcywh=move(pad_sequence(ignored, batch_first=True)),
-        is_detection=move(torch.tensor(is_detection)),
-        region_images=move(torch.tensor(images, dtype=torch.long)),
-        region_labels=move(region_labels),
-        regions_cxcywh=move(torch.cat(rectangles) if rectangles else torch.zeros(0, 4)),
-        unlabelled=None if unlabelled is None else move(unlabelled),
+        boxes_cxcywh=to_device(pad_sequence(boxes, batch_first=True), device),
+        labels=to_device(labels, device),
+        ignore_boxes_cxcywh=to_device(pad_sequence(ignored, batch_first=True), device),
+        is_detection=to_device(torch.tensor(is_detection), device),
+        region_images=to_device(torch.tensor(images, dtype=torch.long), device),
+        region_labels=to_device(region_labels, device),
+        regions_cxcywh=to_device(torch.cat(rectangles) if rectangles else torch.zeros(0, 4), device),
+        unlabelled=None if unlabelled is None else to_device(unlabelled, device),
         box_width=_width(region, labels),
         region_width=_width(region, region_labels),
     )

@@ -16,10 +16,11 @@ from yolo9000.detection.recipes import find_recipe
 from yolo9000.engine.data import Data, box_shapes, load_data
 from yolo9000.engine.data_config import DataConfig
 from yolo9000.engine.phases import Phase, TrainConfig
-from yolo9000.engine.plan import PlanConfig, plan_phases
-from yolo9000.engine.snapshot import check_same_tree, describe_model, initialise_detector, region_of
+from yolo9000.engine.plan import PlanConfig, check_sources, plan_phases
+from yolo9000.engine.snapshot import check_same_tree, checkpoint_of, describe_model, initialise_detector, region_of
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.yolov2 import Detector, DetectorConfig
+from yolo9000.runtime.checkpoint import load_checkpoint
 from yolo9000.runtime.distributed import Processes
 from yolo9000.runtime.run_folder import RunFolder, environment
 
@@ -92,7 +93,8 @@ def assemble(
     tree : WordTree, optional
         Of all labels; see `yolo9000.engine.data.load_data`.
     initial : str or Path, optional
-        A run whose weights the detector starts from; net, priors and tree must be the same.
+        A run whose weights the detector starts from; net, priors and tree must be the same. Its priors are taken if as
+        many are to be clustered.
     resumed : mapping, optional
         Content of the checkpoint that is continued: gives tree and priors.
     processes : Processes
@@ -103,6 +105,7 @@ def assemble(
         The parts do not fit together; the message says which. Most are of named kinds: `DatasetError`,
         `TreeMismatch`, `CheckpointError`, `PlanError`.
     """
+    check_sources(config.plan, boxes=config.data.has_boxes, image_labels=config.data.has_image_labels)
     torch.manual_seed(config.seed)
     saved_region = None if resumed is None else region_of(resumed)
     if saved_region is not None:
@@ -115,6 +118,10 @@ def assemble(
         region = saved_region
     else:
         priors = config.priors
+        if isinstance(priors, int) and initial is not None:
+            # boxes clustered for another size or data would be other priors, which the weights do not fit
+            given = region_of(load_checkpoint(checkpoint_of(initial))).priors
+            priors = given if len(given) == priors else priors
         if isinstance(priors, int):
             priors, mean_iou = _clustered_priors(config, data, priors)
             notes.append(f"{len(priors)} priors from the boxes; mean IoU of a box with its best prior {mean_iou:.3f}")
@@ -139,15 +146,22 @@ def assemble(
     return Assembly(data, detector, phases, description, notes)
 
 
-def write_run(run: RunFolder, config: RunConfig, assembly: Assembly, options: Mapping[str, Any]) -> None:
-    """Write ``tree.json`` and ``config.json``: options, all configurations, priors, versions, commit."""
+def write_run(
+    run: RunFolder, config: RunConfig, assembly: Assembly, options: Mapping[str, Any], *, resumed: bool = False
+) -> None:
+    """Write ``tree.json`` and ``config.json``: options, all configurations, priors, versions, commit.
+
+    Of a run that is resumed only the options and configurations change, so that the next ``--resume`` knows of more
+    steps; the environment stays the one that it was begun in.
+    """
     save_tree(assembly.data.tree, run.tree, force=True)
+    before = run.read_config() if resumed else environment()
     run.write_config(
         {
-            "options": dict(options),
+            **before,
+            "options": {**before.get("options", {}), **options},
             **dataclasses.asdict(config),
             "region": assembly.description["region"],
-            **environment(),
         }
     )
 

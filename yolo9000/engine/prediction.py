@@ -148,7 +148,10 @@ def write_predictions(predictions: Iterable[Prediction], trained: TrainedModel, 
         image; a detection has ``box_xyxy`` in pixels, ``score``, ``objectness``, ``probability``, ``name`` and the
         whole ``path`` with the probability of each node.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{folder}: cannot write there ({error.strerror}); name another folder with --out") from error
     tree = trained.region.tree
     entries: list[dict[str, Any]] = []
     used: set[str] = set()
