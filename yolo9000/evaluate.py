@@ -119,8 +119,8 @@ def _evaluate(
     trained: TrainedModel, data: Data, options: argparse.Namespace, device: torch.device, precision: Precision
 ) -> dict[str, Any]:
     # what had boxes is a fact of the training, not of the data looked at now
-    boxed = set(trained.boxed)
-    never_boxed = {*trained.never_boxed, *data.boxed, *data.never_boxed} - boxed
+    boxed = set(data.evaluated) & set(trained.boxed)
+    never_boxed = set(data.evaluated) - boxed
     size = options.size or trained.size
     loss = detection_objective(trained.region, Recipe(**trained.content["recipe"]))
     report: dict[str, Any] = {"held_out_loss": {}}

@@ -32,7 +32,8 @@ class PackedTargets:
     region_images: Tensor  # (T,) image of each labelled region
     region_labels: Tensor  # (T,) node
     regions_cxcywh: Tensor  # (T, 4)
-    unlabelled: Tensor | None  # (B, K) bool: highest nodes outside what the image's source labels; None: no such image
+    partly_images: Tensor  # (n,) detection images whose source labels some nodes only
+    unlabelled: Tensor  # (n, K) bool: the highest nodes outside of what each of them labels
     box_width: int | None  # columns that the widest path of a box label needs; None: not known on the host
     region_width: int | None  # the same for the region labels
 
@@ -121,14 +122,12 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
         _check_labels(f"image label of image {number}", nodes[-1], region.num_classes)
     labels = pad_sequence(box_labels, batch_first=True, padding_value=-1)
     region_labels = torch.cat(nodes) if nodes else torch.zeros(0, dtype=torch.long)
-    unlabelled = None
-    if any(t.labelled_nodes is not None and not t.is_classification for t in targets):
-        nothing = torch.zeros(region.num_classes, dtype=torch.bool)
-        rows = [
-            nothing if t.labelled_nodes is None else _outside(region, tuple(sorted(t.labelled_nodes.tolist())))
-            for t in targets
-        ]
-        unlabelled = torch.stack(rows)
+    labelled = {
+        number: tuple(sorted(target.labelled_nodes.tolist()))
+        for number, target in enumerate(targets)
+        if target.labelled_nodes is not None and not target.is_classification
+    }
+    rows = [_outside(region, nodes_of_source) for nodes_of_source in labelled.values()]
 
     return PackedTargets(
         boxes_cxcywh=to_device(pad_sequence(boxes, batch_first=True), device),
@@ -138,7 +137,10 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
         region_images=to_device(torch.tensor(images, dtype=torch.long), device),
         region_labels=to_device(region_labels, device),
         regions_cxcywh=to_device(torch.cat(rectangles) if rectangles else torch.zeros(0, 4), device),
-        unlabelled=None if unlabelled is None else to_device(unlabelled, device),
+        partly_images=to_device(torch.tensor(list(labelled), dtype=torch.long), device),
+        unlabelled=to_device(
+            torch.stack(rows) if rows else torch.zeros(0, region.num_classes, dtype=torch.bool), device
+        ),
         box_width=_width(region, labels),
         region_width=_width(region, region_labels),
     )

@@ -59,6 +59,9 @@ class Data:
         Labels that have boxes in training, and those that only images are labelled with.
     image_labels
         All labels of the classification images: the choices of a top-1.
+    evaluated
+        Labels that the held-out boxes may have: the classes of average precision. A data set's boxes say nothing
+        about the classes of another.
     detection_augment, classification_augment
         How images are augmented in training.
     """
@@ -71,6 +74,7 @@ class Data:
     boxed: tuple[int, ...]
     never_boxed: tuple[int, ...]
     image_labels: tuple[int, ...]
+    evaluated: tuple[int, ...]
     detection_augment: AugmentConfig = DETECTION
     classification_augment: AugmentConfig = CLASSIFICATION
 
@@ -184,6 +188,7 @@ def _scenes(config: DataConfig, tree: WordTree | None) -> Data:
         boxed=boxed,
         never_boxed=never_boxed,
         image_labels=tuple(label_map[c.name] for c in read_classes()),
+        evaluated=(*boxed, *never_boxed),
         detection_augment=SCENE_AUGMENT,
         classification_augment=SCENE_IMAGE_AUGMENT,
     )
@@ -219,6 +224,7 @@ def _tiles(config: DataConfig, root: str, tree: WordTree | None) -> Data:
             boxed=tuple(label_map[wnid] for wnid in split.boxed),
             never_boxed=tuple(label_map[wnid] for wnid in split.image_only),
             image_labels=tuple(label_map[wnid] for wnid in split.wnids),
+            evaluated=tuple(label_map[wnid] for wnid in split.wnids),
             detection_augment=TILE_SCENE_AUGMENT,
             classification_augment=TILE_AUGMENT,
         )
@@ -245,8 +251,11 @@ def _real(config: DataConfig, tree: WordTree, exhaustive: bool, held_out_only: b
     if val_classification is not None:
         image_labels |= set(np.unique(val_classification.labels).tolist())
     others = set(image_labels)
+    evaluated: set[int] = set()
     if val_detection is not None:
-        others |= set(np.unique(val_detection.index.labels).tolist())
+        found = np.unique(val_detection.index.labels).tolist()
+        others |= set(found)
+        evaluated = set(labelled_nodes(tree, found, *_own_maps(config)))
     return Data(
         tree=tree,
         detection=detection,
@@ -255,18 +264,23 @@ def _real(config: DataConfig, tree: WordTree, exhaustive: bool, held_out_only: b
         val_classification=val_classification and Excerpt(val_classification, config.val_images),
         boxed=tuple(sorted(boxed)),
         never_boxed=tuple(sorted(others - boxed)),
+        evaluated=tuple(sorted(evaluated)),
         image_labels=tuple(sorted(image_labels)),
     )
+
+
+def _own_maps(config: DataConfig) -> list[str]:
+    """Names that the label map of the images with boxes may have."""
+    return [*annotation_stems(config), "coco" if config.coco else "voc"]
 
 
 def _detection(
     config: DataConfig, tree: WordTree, split: str, exhaustive: bool, *, val: bool = False
 ) -> BoxSource | None:
-    source = "coco" if config.coco else "voc"
-    root = config.coco or config.voc
+    source, root = "coco" if config.coco else "voc", config.coco or config.voc
     if root is None:
         return None
-    preferred = [*annotation_stems(config), source]
+    preferred = _own_maps(config)
     label_map = name_map(tree, *preferred)
     name = f"{source} ({split})"
     boxes: BoxSource

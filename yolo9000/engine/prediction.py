@@ -162,7 +162,10 @@ def write_predictions(predictions: Iterable[Prediction], trained: TrainedModel, 
             number += 1
             name = f"{stem}-{number}.png"
         used.add(name)
-        draw_detections(prediction.image, prediction.detections, prediction.boxes_xyxy, tree).save(folder / name)
+        picture = draw_detections(
+            prediction.image, prediction.detections, prediction.boxes_xyxy, tree, starred=trained.never_boxed
+        )
+        picture.save(folder / name)
         height, width = prediction.image.shape[:2]
         entries.append(
             {
