@@ -14,6 +14,13 @@ from numpy.typing import NDArray
 from yolo9000.datasets.box_index import BoxIndex, DatasetError, contents, listed, nodes_of, size_of_file
 from yolo9000.datasets.sample import Kind, Record
 
+# List -> the keys that its entries must have: whole numbers, and others.
+_FIELDS = (
+    ("images", ("id",), ("file_name",)),
+    ("categories", ("id",), ("name",)),
+    ("annotations", ("image_id", "category_id"), ("bbox",)),
+)
+
 
 class CocoSource:
     """Images with boxes, from an ``instances_*.json``.
@@ -69,6 +76,8 @@ class CocoSource:
         where = f"{name} ({self.annotations})"
         names, self.image_ids, sizes = _images(where, data["images"], folder)
         category_ids = [int(c["id"]) for c in data["categories"]]
+        if twice := _repeated(category_ids):
+            raise DatasetError(f"{where}: several categories have the same id: {twice}")
         nodes = nodes_of(
             where, "categories", [str(c["name"]) for c in data["categories"]], label_map.get, skip_missing=skip_missing
         )
@@ -150,12 +159,27 @@ def _load(path: Path) -> dict[str, Any]:
         raise DatasetError(
             f"{path} is no COCO instances file: looked for the lists {', '.join(missing)}, found {found}"
         )
-    for key, needed in (("images", ("id", "file_name")), ("categories", ("id", "name")), ("annotations", ("bbox",))):
-        for entry in data[key]:
-            lacking = [field for field in needed if field not in entry]
+    for key, numbers, others in _FIELDS:
+        for i, entry in enumerate(data[key]):
+            if not isinstance(entry, dict):
+                raise DatasetError(f"{path}: {key}[{i}] is no object with keys, but {entry!r}")
+            lacking = [field for field in (*numbers, *others) if field not in entry]
             if lacking:
-                raise DatasetError(f"{path}: an entry of {key!r} has no {' and no '.join(lacking)}: {entry}")
+                raise DatasetError(f"{path}: {key}[{i}] has no {' and no '.join(lacking)}: {entry}")
+            for field in numbers:
+                if not isinstance(entry[field], int):
+                    raise DatasetError(f"{path}: {key}[{i}]: {field} must be a whole number, not {entry[field]!r}")
     return dict(data)
+
+
+def _repeated(ids: Sequence[int]) -> str:
+    unique, counts = np.unique(np.asarray(ids, np.int64), return_counts=True)
+    return listed(map(str, unique[counts > 1].tolist()))
+
+
+def _side(value: Any) -> int:
+    """Return a side that an image's entry states; 0, which stands for unknown, if it is no number."""
+    return int(value) if isinstance(value, int | float) and 0 < value < 2**31 else 0
 
 
 def _images(
@@ -166,9 +190,7 @@ def _images(
         raise DatasetError(f"{where} names no image")
     names = [str(entry["file_name"]) for entry in entries]
     ids = np.array([int(entry["id"]) for entry in entries], np.int64)
-    unique, counts = np.unique(ids, return_counts=True)
-    if len(unique) < len(ids):
-        twice = listed([str(i) for i in unique[counts > 1]])
+    if twice := _repeated(ids.tolist()):
         raise DatasetError(f"{where}: several images have the same id: {twice}")
     # One listing per folder; a stat per file would take minutes on a network drive.
     present: dict[str, set[str]] = {}
@@ -185,7 +207,7 @@ def _images(
             f"{where}: {len(missing)} of its {len(names)} images are not in {folder}: {listed(missing)}. "
             f"Found there: {contents(folder, most=3)}"
         )
-    sizes = np.array([(entry.get("width") or 0, entry.get("height") or 0) for entry in entries], np.int32)
+    sizes = np.array([(_side(entry.get("width")), _side(entry.get("height"))) for entry in entries], np.int32)
     for i in np.flatnonzero((sizes <= 0).any(axis=1)):
         sizes[i] = size_of_file(folder / names[i])
     return names, ids, sizes
@@ -195,12 +217,9 @@ def _boxes(
     where: str, annotations: list[dict[str, Any]], image_ids: NDArray[np.int64], node_of: dict[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_], dict[str, int]]:
     """Return image number, box, node and crowd flag of each annotation that has an image and a node."""
-    try:
-        category = np.array([int(a["category_id"]) for a in annotations], np.int64)
-        image_id = np.array([int(a["image_id"]) for a in annotations], np.int64)
-        crowd = np.array([bool(a.get("iscrowd") or 0) for a in annotations], np.bool_)
-    except KeyError as error:
-        raise DatasetError(f"{where}: an annotation has no {error.args[0]}") from error
+    category = np.array([a["category_id"] for a in annotations], np.int64)
+    image_id = np.array([a["image_id"] for a in annotations], np.int64)
+    crowd = np.array([bool(a.get("iscrowd") or 0) for a in annotations], np.bool_)
     unknown = sorted(set(category.tolist()) - set(node_of))
     if unknown:
         raise DatasetError(f"{where}: annotations of categories that it does not list: {listed(map(str, unknown))}")

@@ -6,10 +6,11 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from yolo9000.datasets.sample import Unreadable
 
+NO_IMAGE = "no image in a format that Pillow reads"
 GREY = 127
 """What lies around an image and behind its transparent parts (darknet's .5 grey)."""
 
@@ -53,6 +54,8 @@ def decode(data: bytes, key: str, *, draft: int | None = None) -> NDArray[np.uin
             return _to_rgb(image)
     except MemoryError:
         raise
+    except UnidentifiedImageError as error:
+        raise Unreadable(key, NO_IMAGE) from error
     except Exception as error:  # Pillow's plugins raise whatever their parsers trip over
         raise Unreadable(key, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
 
@@ -70,6 +73,8 @@ def image_size(data: bytes, key: str) -> tuple[int, int]:
             return image.width, image.height
     except MemoryError:
         raise
+    except UnidentifiedImageError as error:
+        raise Unreadable(key, NO_IMAGE) from error
     except Exception as error:
         raise Unreadable(key, f"{type(error).__name__}: {error}") from error
 

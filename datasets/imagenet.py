@@ -17,7 +17,12 @@ from yolo9000.datasets.sample import Kind, Record, Unreadable
 from yolo9000.datasets.tar_index import IMAGE_SUFFIXES, index_tars
 
 _WNID = re.compile(r"n\d{8}$")
-_OUTER_TAR = re.compile(r"ILSVRC\d*_img_train.*\.tar$")
+_OUTER_TAR = re.compile(r"ILSVRC\d*_img_(train|val|test).*\.tar$")
+
+_FLAT_ADVICE = (
+    "ImageNet's validation images come flat: move each into a folder named by its wnid, as the development kit's "
+    "ILSVRC2012_validation_ground_truth.txt says"
+)
 
 
 class ImageNetSource:
@@ -150,6 +155,8 @@ class ImageNetSource:
 def _classes(root: Path, split: str | None) -> tuple[Path, dict[str, Path]]:
     """Return the folder of the classes, and each class's folder or tar, in the order of their names."""
     folder = root if split is None else root / split
+    if root.is_file() and _WNID.match(root.stem):
+        raise DatasetError(f"{root} is a file, the images of one class: pass the folder of all classes, {root.parent}")
     if root.is_file() or _OUTER_TAR.match(root.name):
         raise DatasetError(f"{root} is a file; {_outer_tar_advice(root)}")
     if split == "train" and not folder.is_dir() and root.is_dir() and _holds_wnids(root):
@@ -196,10 +203,7 @@ def _hint(folder: Path) -> str:
         return f" That is one class, one level too low: pass {folder.parent}."
     flat = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in names)
     if flat:
-        return (
-            f" {flat} images lie in it without a class. ImageNet's validation images come flat: move each into a folder"
-            " named by its wnid, as the development kit's ILSVRC2012_validation_ground_truth.txt says."
-        )
+        return f" {flat} images lie in it without a class. {_FLAT_ADVICE}."
     below = sorted(name for name in names if (folder / name).is_dir() and _holds_wnids(folder / name))
     if below:
         splits = " or ".join(f"split={name!r}" for name in below)
@@ -213,6 +217,8 @@ def _hint(folder: Path) -> str:
 
 
 def _outer_tar_advice(tar: Path) -> str:
+    if "_img_train" not in tar.name and _OUTER_TAR.match(tar.name):
+        return f"unpack it: mkdir val && tar -xf {tar.name} -C val. {_FLAT_ADVICE}"
     return (
         "a tar of tars is not read in place. Unpack the outer one only, once: "
         f"mkdir train && tar -xf {tar.name} -C train, and pass the folder that holds train"

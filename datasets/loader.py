@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from yolo9000.datasets.mixed import MixedDataset
 from yolo9000.datasets.sample import Batch, Record, Sample, Source, collate
 from yolo9000.datasets.transforms import letterbox
-from yolo9000.datasets.unreadable import UnreadableCounter
+from yolo9000.datasets.unreadable import TooManyUnreadable, UnreadableCounter
 
 StartMethod = Literal["fork", "spawn", "forkserver"]
 
@@ -87,7 +87,15 @@ class BatchLoader:
         self._loader, self._unreadable = loader, unreadable
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._loader:
+        batches = iter(self._loader)
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except TooManyUnreadable as error:
+                # A worker's arrives with that process's traceback in front, which is of no use to the user.
+                raise TooManyUnreadable(str(error).rpartition("TooManyUnreadable: ")[2].strip()) from None
             self._unreadable.add(batch.replaced)
             yield batch
 

@@ -117,7 +117,11 @@ def _members(path: Path) -> _Members:
         with path.open("rb") as raw:
             start = raw.read(6)
         squeezed = start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
-        reason = "it is compressed and cannot be read in place: decompress it first" if squeezed else str(error)
+        reason = (
+            "it is compressed and cannot be read in place: decompress it first"
+            if squeezed
+            else f"{error}; download it again"
+        )
         raise DatasetError(f"{path}: not a tar file that can be read: {reason}") from error
     files = [member for member in members if member.isreg()]
     images = sorted((m for m in files if m.name.lower().endswith(IMAGE_SUFFIXES)), key=lambda m: m.name)

@@ -27,10 +27,16 @@ from yolo9000.datasets.box_index import DatasetError, contents, listed
 from yolo9000.datasets.canvas import find_place, paste
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.sample import Kind, Record
+from yolo9000.datasets.transforms import AugmentConfig
 
 _SPLITS = ("train", "val")
 _FEATHER = 3
 """Pixels over which a tile fades into the canvas: a hard edge would give its place away without looking at it."""
+
+# Tiles are small, centred on their thing, and seen for a few epochs only: strong augmentation would cost more than it
+# gives.
+TILE_SCENE_AUGMENT = AugmentConfig(scale=(0.85, 1.25), aspect=0.1, hue=0.02, saturation=1.25, exposure=1.25)
+TILE_AUGMENT = AugmentConfig(scale=(0.8, 1.3), aspect=0.1, hue=0.02, saturation=1.25, exposure=1.25)
 
 
 @dataclass(frozen=True, kw_only=True)

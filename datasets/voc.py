@@ -152,9 +152,11 @@ def _read_xml(
     try:
         top = ElementTree.parse(path).getroot()
         width, height = (int(float(top.findtext(f"size/{side}") or 0)) for side in ("width", "height"))
-        objects = []
+        objects: list[tuple[str, tuple[float, float, float, float], bool]] = []
         for thing in top.iter("object"):
             class_name = (thing.findtext("name") or "").strip()
+            if not class_name:
+                raise ValueError(f"object {len(objects) + 1} has no <name>")
             # Only the object's own box: a <part> has one too.
             x0, y0, x1, y1 = (float(thing.findtext(f"bndbox/{side}") or "nan") for side in _SIDES)
             objects.append((class_name, (x0 - 1, y0 - 1, x1, y1), (thing.findtext("difficult") or "0").strip() == "1"))

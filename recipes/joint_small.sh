@@ -32,14 +32,14 @@ classes=$imagenet
 if [ -d "$imagenet/train" ]; then classes=$imagenet/train; fi
 "$python" "$here/tools/build_wordtree.py" --coco --imagenet "$classes" --out "$run/labels.json" --force
 
-# 128 px at stride 16 is an 8 x 8 grid; the width gives 2.2 M parameters.
+# 96 px at stride 16 is a 6 x 6 grid; the width gives 1.6 M parameters.
 # shellcheck disable=SC2086
 "$python" -m yolo9000.train --joint \
     --coco "$coco" --imagenet "$imagenet" --tree "$run/labels.json" \
-    --width 0.32 --stride 16 --size 128 --classification-size 64 --priors 5 --batch-norm-momentum 0.1 \
+    --width 0.25 --stride 16 --size 96 --classification-size 64 --priors 5 --batch-norm-momentum 0.1 \
     --optimizer adamw --lr 0.002 --classification-lr 0.002 --weight-decay 0.02 --schedule cosine --burn-in 50 --ema 0.99 \
     --batch 32 --ratio 1:1 --mosaic 0.5 --recipe overlap \
-    --classification-steps "${CLASSIFICATION_STEPS:-600}" --detection-steps 0 --steps "${STEPS:-1000}" \
-    --evaluate-at 20 --val-images 500 --workers 1 --out "$run" ${TRAIN_OPTIONS:-}
+    --classification-steps "${CLASSIFICATION_STEPS:-1500}" --detection-steps 0 --steps "${STEPS:-500}" \
+    --evaluate-at 20 --val-images 300 --workers 1 --out "$run" ${TRAIN_OPTIONS:-}
 
 "$python" -m yolo9000.evaluate "$run"

@@ -6,7 +6,7 @@
 # TILES_DIR holds train/ and val/ (a tar for each wnid), boxes/ and split.json. For each seed (default: 0 1 2): a
 # classification start, a base trained on boxes, and from that base two runs side by side, on boxes alone and jointly;
 # both take the same steps and see the same number of images with boxes. Then both are scored on 1,000 scenes from held
-# out tiles: RUNS_DIR/seedN/{detection_only,joint}/evaluation.json. About 25 minutes a seed on two cores;
+# out tiles: RUNS_DIR/seedN/{detection_only,joint}/evaluation.json. About 10 minutes a seed on two cores;
 # benchmarks/tile_scenes.md has the figures.
 #
 # PYTHON names another interpreter; CLASSIFICATION_STEPS, BASE_STEPS and STEPS shorten or lengthen the phases.
@@ -26,15 +26,15 @@ here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 
 train() {
-    "$python" -m yolo9000.train --tiles "$tiles" --width 0.32 --classification-size 64 --detection-steps 0 \
+    "$python" -m yolo9000.train --tiles "$tiles" --width 0.25 --classification-size 64 --detection-steps 0 \
         --threads 1 "$@"
 }
 
 for seed in "$@"; do
     run=$runs/seed$seed
-    train --classification-steps "${CLASSIFICATION_STEPS:-3000}" --steps "${BASE_STEPS:-800}" \
+    train --classification-steps "${CLASSIFICATION_STEPS:-3000}" --steps "${BASE_STEPS:-600}" \
         --workers 1 --seed "$seed" --out "$run/base"
-    next="--classification-steps 0 --steps ${STEPS:-800} --init $run/base --tree $run/base/tree.json --seed $seed"
+    next="--classification-steps 0 --steps ${STEPS:-600} --init $run/base --tree $run/base/tree.json --seed $seed"
     # shellcheck disable=SC2086
     train $next --batch 32 --out "$run/detection_only" &
     # shellcheck disable=SC2086

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from wordtree import sources
-from wordtree.formats import load_tree, save_tree
+from wordtree.formats import load_tree
 from wordtree.report import compare_parents, summarize
 
 
@@ -27,7 +27,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     for name, metavar, read, text in (
         ("imagenet", "DIR", sources.imagenet, "folders or tars named by wnid"),
         ("wnids", "FILE", sources.wnids, "wnids, the first word of each line"),
-        ("darknet", "FILE", sources.wnids, "the concepts of a darknet tree (9k.tree)"),
+        ("darknet", "FILE", sources.darknet, "the concepts of a darknet tree (9k.tree)"),
         ("names", "FILE", sources.nouns, "nouns, one a line"),
         ("lvis", "FILE", sources.lvis, "LVIS annotations"),
         ("categories", "FILE", sources.categories, "your classes: a COCO JSON, or CSV name,concept; see CONCEPTS"),
@@ -64,9 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
                 f"{path}{'' if new else ' (left as it was)'}: fill in, then name it with --categories", file=sys.stderr
             )
         tree = sources.build_from_labels(found, contract=not given.no_contract, lift=given.lift, rest=given.rest)
-        save_tree(tree, given.out, force=given.force)
-        if given.darknet_out:
-            sources.write_darknet(tree, given.darknet_out, force=given.force)
+        sources.write_tree(tree, given.out, given.darknet_out, force=given.force)
         print(f"{given.out}\n{summarize(tree)}")
         if reference:
             print(compare_parents(tree, reference, found.resolution.hierarchy.wordnet))

@@ -247,7 +247,8 @@ class _Finder:
         for candidate in (text, NewConcept(text, "-").id if text else ""):
             if candidate in self._new_ids:
                 return candidate
-        if is_wnid(text):
+        if is_wnid(text.lower()):
+            text = text.lower()
             if text in self._wordnet:
                 return text
             raise _Unresolved("is no noun of WordNet 3.0; ids of other versions of WordNet differ")
@@ -297,14 +298,19 @@ class _Finder:
     def _unreachable(self, senses: Iterable[str]) -> _Unresolved:
         senses = tuple(senses)
         first = senses[0]
-        label = self._hierarchy.label(first)
         if first in self._hierarchy.ancestors(first):
             return _Unresolved("is its own ancestor: its parents go in a circle")
-        physical = "physical_entity.n.01"
-        within = self._wordnet.wnid(physical) in self._hierarchy.ancestors(first)
+        above = self._hierarchy.ancestors(first)
+        wider = [root for root in ("physical_entity.n.01", "entity.n.01") if self._wordnet.wnid(root) in above]
+        known = first
+        while known in self._hierarchy.new:  # an edge begins at a synset
+            known = self._hierarchy.parents(known)[0]
+        ways = [f"--root {root}" for root in wider[:1]]
+        if known not in self._hierarchy.ancestors(self._hierarchy.root):  # or the edge would close a circle
+            ways.append(f"--extra-edge {self._hierarchy.label(known)} PARENT")
+        accepted = "".join(f"{way}, " for way in ways[:-1]) + "".join(f"{way} or " for way in ways[-1:])
         return _Unresolved(
-            f"does not reach the root; --root {physical if within else 'entity.n.01'}, --extra-edge {label} PARENT or "
-            "--skip-unreachable would accept it",
+            f"does not reach the root; {accepted}--skip-unreachable would accept it",
             self._describe(senses),
             unreachable=True,
         )

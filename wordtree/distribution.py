@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from wordtree.errors import TreeMismatch
@@ -82,6 +84,7 @@ class TreeDistribution:
     ----------
     tree : WordTree
     logits : Tensor (..., K)
+        Arrays and lists of numbers will do, too.
 
     Raises
     ------
@@ -98,7 +101,8 @@ class TreeDistribution:
     ('dog', 'terrier')
     """
 
-    def __init__(self, tree: WordTree, logits: Tensor) -> None:
+    def __init__(self, tree: WordTree, logits: ArrayLike | Tensor) -> None:
+        logits = logits if isinstance(logits, Tensor) else torch.as_tensor(np.asarray(logits))
         tables_for(logits, tree)
         self.tree = tree
         self.logits = logits
@@ -165,7 +169,14 @@ class TreeDistribution:
         Returns
         -------
         Tensor (...) int64
+
+        Raises
+        ------
+        ValueError
+            If `threshold` is no probability.
         """
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold is {threshold}; a probability is from 0 to 1")
         tables = tables_for(self.logits, self.tree)
         best = [part.max(dim=1) for part in bucket_log_softmax(self.logits, tables)]  # each (groups, N)
         best_log = torch.cat([each.values for each in best]).index_select(0, tables.group_rank)  # (G, N)
@@ -200,7 +211,14 @@ class TreeDistribution:
         -------
         NodeProbabilities
             Both (..., k).
+
+        Raises
+        ------
+        ValueError
+            If `k` is below 1.
         """
+        if k < 1:
+            raise ValueError(f"k is {k}; it must be at least 1")
         probabilities = self.probs()
         if among == "leaves":
             leaves = torch.tensor(self.tree.leaves, device=self.logits.device)

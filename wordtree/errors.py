@@ -4,7 +4,20 @@ from __future__ import annotations
 
 
 class TreeError(ValueError):
-    """The columns of a tree do not make a tree."""
+    """The columns of a tree do not make a tree.
+
+    Attributes
+    ----------
+    key : str
+        The column at fault, such as ``"parents"``; empty if it is none in particular.
+    node : int or None
+        The first node at fault.
+    """
+
+    def __init__(self, message: str, *, key: str = "", node: int | None = None) -> None:
+        super().__init__(message)
+        self.key = key
+        self.node = node
 
 
 class TreeFormatError(TreeError):

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wordtree.errors import TreeError, TreeFormatError
 from wordtree.tree import WordTree
-from wordtree.validation import first_structure_fault, is_line
+from wordtree.validation import first_structure_fault, is_line, json_line
 from wordtree.writing import write_new_files
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 BUNDLED = ("yolo9000", "imagenet1k", "coco")
 FORMAT_VERSION = 1
-_JSON_SUFFIXES = (".json", ".json.gz")
+JSON_SUFFIXES = (".json", ".json.gz")
 _KINDS = "a tree file ends in .json, .json.gz or .tree"
 
 
@@ -112,17 +112,20 @@ def save_tree(tree: WordTree, path: str | Path, *, force: bool = False) -> None:
     ...     load_tree(Path(folder) / "pets.json") == tree
     True
     """
+    write_new_files(tree_files(tree, path), force=force)
+
+
+def tree_files(tree: WordTree, path: str | Path) -> dict[Path, bytes]:
+    """Return the content of each file that `save_tree` writes."""
     path = Path(path)
-    if path.name.endswith(_JSON_SUFFIXES):
+    if path.name.endswith(JSON_SUFFIXES):
         content = _to_json(tree).encode()
         # A fixed time in the header: the same tree is the same file.
-        write_new_files({path: gzip.compress(content, mtime=0) if path.suffix == ".gz" else content}, force=force)
-    elif path.suffix == ".tree":
+        return {path: gzip.compress(content, mtime=0) if path.suffix == ".gz" else content}
+    if path.suffix == ".tree":
         lines = [f"{wnid} {parent}" for wnid, parent in zip(tree.wnids, tree.parents, strict=True)]
-        files = {path: _text(lines), path.with_suffix(".names"): _text(tree.names)}
-        write_new_files(files, force=force)
-    else:
-        raise TreeFormatError(f"{path}: unknown kind of file; {_KINDS}")
+        return {path: _text(lines), path.with_suffix(".names"): _text(tree.names)}
+    raise TreeFormatError(f"{path}: unknown kind of file; {_KINDS}")
 
 
 def write_names(tree: WordTree, path: str | Path, *, force: bool = False) -> None:
@@ -170,7 +173,12 @@ def read_map(path: str | Path, tree: WordTree | int) -> tuple[int, ...]:
 
 def write_map(nodes: Iterable[int | str], path: str | Path, tree: WordTree, *, force: bool = False) -> None:
     """Write the node of each class of a data set (darknet's ``.map``); names are resolved by `tree`."""
-    write_new_files({Path(path): _text([str(tree.node(node)) for node in nodes])}, force=force)
+    write_new_files({Path(path): map_content(nodes, tree)}, force=force)
+
+
+def map_content(nodes: Iterable[int | str], tree: WordTree) -> bytes:
+    """Return the content of the file that `write_map` writes."""
+    return _text([str(tree.node(node)) for node in nodes])
 
 
 def to_networkx(tree: WordTree) -> networkx.DiGraph:
@@ -230,13 +238,12 @@ def _to_json(tree: WordTree) -> str:
 
 
 def _parse_json(content: bytes, file: str) -> WordTree:
+    text = _decoded(content, file)
     try:
-        document = json.loads(_decoded(content, file))
+        document = json.loads(text)
     except json.JSONDecodeError as error:
         raise TreeFormatError(f"{file}:{error.lineno}: not JSON: {error.msg} in column {error.colno}") from None
     except (ValueError, RecursionError) as error:
-        if isinstance(error, TreeFormatError):
-            raise
         raise TreeFormatError(f"{file}: not JSON that can be read: {error}") from None
     if not isinstance(document, dict) or document.pop("format", None) != "wordtree":
         raise TreeFormatError(f'{file}: key "format" must be "wordtree"; this is no tree written by save_tree')
@@ -261,7 +268,8 @@ def _parse_json(content: bytes, file: str) -> WordTree:
     try:
         return WordTree(**document)
     except TreeError as error:
-        raise TreeFormatError(f"{file}: {error}") from None
+        line = json_line(text, error.key, error.node or 0) if error.key else None
+        raise TreeFormatError(f"{file}:{line}: {error}" if line else f"{file}: {error}") from None
 
 
 # wnids, names, parents, synsets, lemmas, rest, label_maps, root, notes

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wordtree.errors import TreeError
+from wordtree.formats import load_tree
 from wordtree.wordnet import is_wnid
 
 _DATA = Path(__file__).with_name("data")
@@ -71,6 +72,8 @@ def imagenet_folder(folder: str | Path) -> dict[str, str]:
     """
     folder = Path(folder)
     wanted = f"{folder}: looked for folders or tars named by wnid (n01440764/ or n01440764.tar)"
+    if folder.is_file():
+        raise LabelError(f"{wanted}; this is a file: name the folder that holds one for each class")
     if not folder.is_dir():
         raise LabelError(f"{wanted}; there is no such folder")
     entries = sorted(folder.iterdir())
@@ -80,6 +83,9 @@ def imagenet_folder(folder: str | Path) -> dict[str, str]:
     below = [entry.name for entry in entries if entry.is_dir() and _holds_wnids(entry)]
     if below:
         raise LabelError(f"{wanted}; they are one level down, in {' and '.join(below)}/: name {folder / below[0]}")
+    deeper = [path for path in sorted(folder.glob("*/*")) if path.is_dir() and _holds_wnids(path)]
+    if deeper:
+        raise LabelError(f"{wanted}; they are two levels down: name {deeper[0]}")
     if _WNID_ENTRY.fullmatch(folder.resolve().name):
         raise LabelError(f"{wanted}; this is the folder of one class: name {folder.resolve().parent}")
     tars = [entry.name for entry in entries if entry.suffix == ".tar"]
@@ -108,6 +114,35 @@ def wnid_file(path: str | Path) -> dict[str, str]:
     return wnids
 
 
+def darknet_tree(path: str | Path) -> dict[str, str]:
+    """Return the concepts of a darknet tree by their ids; a user's own are written as they would be in a CSV.
+
+    Their display names are in the ``.names`` beside the file.
+
+    Raises
+    ------
+    LabelError
+        If an id is neither a wnid nor that of a new concept.
+    TreeFormatError, FileNotFoundError
+        As in `load_tree`.
+    """
+    if Path(path).suffix != ".tree":
+        raise LabelError(f"{path}: a darknet tree ends in .tree; --wnids reads a list of ids")
+    tree = load_tree(path)
+    concepts = {}
+    for node, wnid in enumerate(tree.wnids):
+        concepts[wnid] = wnid
+        if not is_wnid(wnid):
+            parent = tree.parents[node]
+            if parent < 0 or not wnid.startswith("x-") or tree.names[node] == wnid:
+                raise LabelError(
+                    f"{path}: node {node}: {wnid!r} is no wnid such as n02958343; a new concept needs a parent, and "
+                    "its name in the .names file beside the tree"
+                )
+            concepts[wnid] = f"{tree.names[node]} < {tree.wnids[parent]}"
+    return concepts
+
+
 def noun_file(path: str | Path) -> dict[str, str]:
     """Return the nouns of a text file, one a line, to be looked up as they are."""
     return {line: line for _, line in _lines(path)}
@@ -119,9 +154,9 @@ def category_file(path: str | Path) -> dict[str, str]:
     Parameters
     ----------
     path : str or Path
-        In a **JSON**, a category's concept is its ``concept``; else what COCO's class of this name means, if all
-        categories have names of COCO; else its name is looked up as a noun.
-        A **CSV** has a line for each category; without a concept its name is looked up, and ``-`` leaves it out.
+        In a **JSON**, a category's concept is its ``concept``; without any, what COCO's class of this name means, if
+        all categories have names of COCO; else its name is looked up as a noun.
+        A **CSV** has a line for each category; without a concept its name is looked up. In both, ``-`` leaves it out.
         A first line with the columns' names allows them in any order, and others beside them.
 
     Raises
@@ -131,9 +166,17 @@ def category_file(path: str | Path) -> dict[str, str]:
     """
     path = Path(path)
     if path.suffix.lower() == ".json":
-        names = {name: category.get("concept", name) for name, category in _categories(path)}
+        found = _categories(path)
         coco = coco_classes()
-        return {name: coco[name] for name in names} if names.keys() <= coco.keys() else names
+        meant = coco if all(name in coco for name, _ in found) else {}
+        classes = {}
+        for name, category in found:
+            concept = category.get("concept") or meant.get(name, name)
+            if not isinstance(concept, str):
+                raise LabelError(f'{path}: category {name!r}: "concept" must be text, not {concept!r}')
+            if concept.strip() != LEFT_OUT:
+                classes[name] = concept.strip()
+        return classes
     return _category_csv(path)
 
 
@@ -196,10 +239,12 @@ def _categories(path: Path) -> list[tuple[str, dict[str, Any]]]:
     for position, category in enumerate(categories):
         if not isinstance(category, dict) or not isinstance(category.get("name"), str) or not category["name"].strip():
             raise LabelError(f'{path}: categories[{position}] has no "name"')
+        if category["name"] != category["name"].strip():
+            raise LabelError(f"{path}: categories[{position}]: remove the blanks around its name {category['name']!r}")
         if not isinstance(category.get("id"), int):
             raise LabelError(f'{path}: categories[{position}] ({category["name"]!r}) has no "id", a whole number')
     categories = sorted(categories, key=lambda category: category["id"])
-    _refuse_twice(path, (category["name"] for category in categories))
+    _refuse_twice((f"{path}: category {category['id']}", category["name"]) for category in categories)
     return [(category["name"], category) for category in categories]
 
 
@@ -207,13 +252,15 @@ def _category_csv(path: Path) -> dict[str, str]:
     rows = [(number, [cell.strip() for cell in row]) for number, row in _csv_rows(path)]
     if not rows:
         raise LabelError(f"{path}: the file is empty")
-    header = [cell.casefold() for cell in rows[0][1]]
+    number, header = rows[0][0], [cell.casefold() for cell in rows[0][1]]
+    if len(header) == 1 and re.fullmatch(r"name\s*[;\t|]\s*concept.*", header[0]):
+        raise LabelError(f"{path}:{number}: expected 'name,concept', found {rows[0][1][0]!r}: save it with commas")
     name_column, concept_column = 0, 1
     if "name" in header and "concept" in header:
         name_column, concept_column = header.index("name"), header.index("concept")
         rows = rows[1:]
     classes = {}
-    _refuse_twice(path, (row[name_column] for _, row in rows if len(row) > name_column))
+    _refuse_twice((f"{path}:{number}", row[name_column]) for number, row in rows if len(row) > name_column)
     for number, row in rows:
         if len(row) <= name_column or not row[name_column]:
             raise LabelError(f"{path}:{number}: expected 'name,concept', found {','.join(row)!r}")
@@ -233,9 +280,10 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise LabelError(f"{path}:{reader.line_num}: not CSV: {error}") from None
 
 
-def _refuse_twice(path: Path, names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
+def _refuse_twice(names: Iterable[tuple[str, str]]) -> None:
+    """Raise if a name stands in two places, each given as (place, name)."""
+    seen: dict[str, str] = {}
+    for where, name in names:
         if name in seen:
-            raise LabelError(f"{path}: two categories are called {name!r}")
-        seen.add(name)
+            raise LabelError(f"{where}: two categories are called {name!r}, the first in {seen[name]}")
+        seen[name] = where

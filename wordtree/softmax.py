@@ -260,14 +260,14 @@ def level_log_conditionals(column_logits: Tensor, path: PathColumns) -> Tensor:
     return own - torch.where(path.level_valid, total, 1.0).log()
 
 
-def path_log_prob(logits: Tensor, tree: WordTree, nodes: Tensor) -> Tensor:
+def path_log_prob(logits: Tensor, tree: WordTree, nodes: Tensor | Sequence[int] | int) -> Tensor:
     """Return log P(node) of one node for each distribution, reading only the columns of its path.
 
     Parameters
     ----------
     logits : Tensor (..., K)
     tree : WordTree
-    nodes : Tensor (...) int64
+    nodes : Tensor (...) int64, sequence of int, or int
         One node for each distribution (or broadcast to that); negative for "no label", whose log-probability is 0.
 
     Returns
@@ -277,7 +277,7 @@ def path_log_prob(logits: Tensor, tree: WordTree, nodes: Tensor) -> Tensor:
     Raises
     ------
     TreeMismatch
-        If the last dimension is not K.
+        If the last dimension is not K, or `nodes` does not broadcast to the leading ones.
 
     Examples
     --------
@@ -286,12 +286,20 @@ def path_log_prob(logits: Tensor, tree: WordTree, nodes: Tensor) -> Tensor:
     tensor([0.2500, 0.5000])
     """
     tables_for(logits, tree)
+    if not isinstance(nodes, Tensor):
+        nodes = torch.as_tensor(np.asarray(nodes, np.int64), device=logits.device)
     path = path_columns(nodes, tree)
-    columns = path.columns.expand(*logits.shape[:-1], -1)
+    try:
+        columns = path.columns.expand(*logits.shape[:-1], -1)
+    except RuntimeError:
+        raise TreeMismatch(
+            f"nodes of shape {tuple(nodes.shape)} for logits of shape {tuple(logits.shape)}: there must be one node "
+            "for each distribution"
+        ) from None
     return level_log_conditionals(logits.gather(-1, columns), path).sum(-1)
 
 
-def path_nll(logits: Tensor, tree: WordTree, nodes: Tensor) -> Tensor:
+def path_nll(logits: Tensor, tree: WordTree, nodes: Tensor | Sequence[int] | int) -> Tensor:
     """Return -log P(node): the sum of the cross-entropies of the sibling groups on the node's path.
 
     Parameters and errors are those of `path_log_prob`. Nothing below the node has a part in it.

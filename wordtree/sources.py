@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,12 +12,13 @@ from pathlib import Path
 from wordtree import labels
 from wordtree.build import build_from_resolution
 from wordtree.concepts import ConceptError, ConceptProblem, Edges, Resolution, resolve_concepts
-from wordtree.formats import save_tree, write_map
+from wordtree.errors import TreeFormatError
+from wordtree.formats import JSON_SUFFIXES, map_content, tree_files
 from wordtree.hierarchy import NewConcept
 from wordtree.labels import LabelError
 from wordtree.tree import Rest, WordTree
 from wordtree.wordnet import WordNetSource
-from wordtree.writing import write_new_files
+from wordtree.writing import check_writable, write_new_files
 
 TEMPLATE_SUFFIX = ".categories.csv"
 
@@ -35,11 +35,14 @@ class LabelSource:
         Class name -> concept, in the order of the class indexes.
     fillable : bool
         A person chose the names, and can say what they mean: problems go into a template.
+    template : bool
+        It is such a template, filled in: what it says goes before what the file says that it was made for.
     """
 
     name: str
     classes: Mapping[str, str]
     fillable: bool = False
+    template: bool = False
 
 
 def coco() -> LabelSource:
@@ -77,6 +80,11 @@ def wnids(path: Path) -> LabelSource:
     return LabelSource(path.stem, labels.wnid_file(path))
 
 
+def darknet(path: Path) -> LabelSource:
+    """Return the source of the concepts of a darknet tree, called by its stem."""
+    return LabelSource(path.stem, labels.darknet_tree(path))
+
+
 def nouns(path: Path) -> LabelSource:
     """Return the source of a file of nouns, called by its stem."""
     return LabelSource(path.stem, labels.noun_file(path), fillable=True)
@@ -92,8 +100,9 @@ def categories(path: Path) -> LabelSource:
 
     ``x.categories.csv`` is the template that was written for ``x``, filled in: its source is ``x``.
     """
-    name = path.name.removesuffix(TEMPLATE_SUFFIX) if path.name.endswith(TEMPLATE_SUFFIX) else path.stem
-    return LabelSource(name, labels.category_file(path), fillable=True)
+    template = path.name.endswith(TEMPLATE_SUFFIX)
+    name = path.name.removesuffix(TEMPLATE_SUFFIX) if template else path.stem
+    return LabelSource(name, labels.category_file(path), fillable=True, template=template)
 
 
 @dataclass(frozen=True)
@@ -142,11 +151,14 @@ def merge_sources(sources: Iterable[LabelSource]) -> tuple[LabelSource, ...]:
         if first is None:
             merged[source.name] = source
             continue
-        if not first.fillable and not source.fillable:
+        if not first.template and not source.template:
             clash = [n for n in source.classes if first.classes.get(n, source.classes[n]) != source.classes[n]]
             if clash:
                 raise LabelError(f"two sources are called {source.name!r} and differ in class {clash[0]!r}; rename one")
-        merged[source.name] = replace(first, classes={**first.classes, **source.classes})
+        classes = {**first.classes, **source.classes}
+        if first.template:
+            classes |= first.classes
+        merged[source.name] = replace(first, classes=classes, template=first.template or source.template)
     return tuple(merged.values())
 
 
@@ -210,22 +222,29 @@ def check_outputs(out: Path, darknet_stem: Path | None = None, *, force: bool = 
         If a file is there and `force` is not set.
     OSError
         If its folder does not exist or may not be written to.
+    TreeFormatError
+        If `out` is no JSON: other formats have no place for what the sources call their classes.
     """
-    darknet = () if darknet_stem is None else (Path(f"{darknet_stem}.tree"), Path(f"{darknet_stem}.names"))
-    for file in (out, *darknet):
-        if not file.parent.is_dir():
-            raise FileNotFoundError(f"{file}: there is no folder {file.parent}")
-        if not os.access(file.parent, os.W_OK):
-            raise PermissionError(f"{file}: no permission to write in {file.parent}")
-        if file.exists() and not force:
-            raise FileExistsError(f"{file} exists; --force overwrites it")
+    if not out.name.endswith(JSON_SUFFIXES):
+        raise TreeFormatError(
+            f"{out}: a tree file ends in {' or '.join(JSON_SUFFIXES)}; --darknet-out STEM writes .tree, .names and "
+            ".map beside it"
+        )
+    darknet_files = () if darknet_stem is None else (Path(f"{darknet_stem}.tree"), Path(f"{darknet_stem}.names"))
+    check_writable((out, *darknet_files), force=force)
 
 
-def write_darknet(tree: WordTree, stem: Path, *, force: bool = False) -> None:
-    """Write ``stem.tree``, ``stem.names`` and a ``stem.<source>.map`` for each source."""
-    save_tree(tree, Path(f"{stem}.tree"), force=force)
-    for source, classes in tree.label_maps.items():
-        write_map(classes.values(), Path(f"{stem}.{source}.map"), tree, force=force)
+def write_tree(tree: WordTree, out: Path, darknet_stem: Path | None = None, *, force: bool = False) -> None:
+    """Write a tree and, for darknet, ``stem.tree``, ``stem.names`` and a ``stem.<source>.map`` for each source.
+
+    All of the files or, if one cannot be written, none.
+    """
+    files = tree_files(tree, out)
+    if darknet_stem is not None:
+        files |= tree_files(tree, f"{darknet_stem}.tree")
+        for source, classes in tree.label_maps.items():
+            files[Path(f"{darknet_stem}.{source}.map")] = map_content(classes.values(), tree)
+    write_new_files(files, force=force)
 
 
 def write_templates(resolved: ResolvedLabels, folder: str | Path) -> dict[Path, bool]:

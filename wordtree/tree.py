@@ -60,10 +60,23 @@ class TreeSubset(NamedTuple):
     tree : WordTree
     old_to_new : tuple of int
         For each node of the whole tree its node in `tree`, -1 where it was dropped.
+
+    Examples
+    --------
+    >>> tree = WordTree(("a", "b", "c", "d"), ("animal", "rock", "dog", "cat"), (-1, -1, 0, 0))
+    >>> only_cats = tree.prune(["cat"])
+    >>> weights = np.array([[0.0], [1.0], [2.0], [3.0]])  # (K, channels) of a head for `tree`
+    >>> weights[list(only_cats.new_to_old)].tolist()
+    [[0.0], [3.0]]
     """
 
     tree: WordTree
     old_to_new: tuple[int, ...]
+
+    @property
+    def new_to_old(self) -> tuple[int, ...]:
+        """For each node of `tree` its node in the whole tree: which rows of a head's weights to take."""
+        return tuple(old for old, new in enumerate(self.old_to_new) if new >= 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +140,7 @@ class WordTree:
         for key in ("wnids", "names", "parents", "synsets", "lemmas"):
             column = tuple(getattr(self, key))
             if len(column) != count:
-                raise TreeError(f"{key} has {len(column)} entries for {count} nodes")
+                raise TreeError(f"{key} has {len(column)} entries for {count} nodes", key=key)
             object.__setattr__(self, key, column)
         if str in set(map(type, self.lemmas)):
             raise TreeError("lemmas holds a string; it must hold one sequence of strings for each node")
@@ -136,15 +149,15 @@ class WordTree:
         object.__setattr__(self, "label_maps", {name: dict(classes) for name, classes in self.label_maps.items()})
         object.__setattr__(self, "notes", as_json(self.notes))
         if self.rest not in get_args(Rest):
-            raise TreeError(f"rest is {self.rest!r}; it must be one of {', '.join(get_args(Rest))}")
+            raise TreeError(f"rest is {self.rest!r}; it must be one of {', '.join(get_args(Rest))}", key="rest")
         if self.root is not None and not is_line(self.root):
             raise TreeError(f"root is {self.root!r}; it must be the name of a synset, or None")
         fault = first_structure_fault(self.wnids, self.parents)
         fault = fault or first_name_fault(self.names, self.synsets, self.lemmas)
         if fault is not None:
-            raise TreeError(f"node {fault.node}: {fault.message}")
+            raise TreeError(f"node {fault.node}: {fault.message}", key=fault.key, node=fault.node)
         if message := first_label_fault(self.label_maps, count):
-            raise TreeError(message)
+            raise TreeError(message, key="label_maps")
 
     # ------------------------------------------------------------------------------------------------ as a value
 
@@ -391,7 +404,17 @@ class WordTree:
         # A string is iterable too, but means one name.
         if isinstance(nodes, str) or not isinstance(nodes, Iterable):
             return [self.node(nodes)]
-        return [self.node(node) for node in nodes]
+        found, errors = [], []
+        for node in nodes:
+            try:
+                found.append(self.node(node))
+            except NameResolutionError as error:
+                errors.append(error)
+        if len(errors) > 1:  # all of them: nobody wants to learn of the second after having corrected the first
+            raise NameResolutionError("\n".join((f"{len(errors)} names lead to no node:", *map(str, errors))))
+        if errors:
+            raise errors[0]
+        return found
 
     def _restricted_to(self, keep: npt.NDArray[np.bool_]) -> TreeSubset:
         """Return the tree of the nodes marked in `keep` (K,) and of their ancestors; marks those in `keep` too."""

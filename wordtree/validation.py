@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -12,10 +13,11 @@ from wordtree.errors import TreeError
 
 
 class Fault(NamedTuple):
-    """A node, and what is wrong with it."""
+    """A node, what is wrong with it, and in which column of the tree."""
 
     node: int
     message: str
+    key: str = "parents"
 
 
 def first_structure_fault(wnids: Sequence[object], parents: Sequence[int]) -> Fault | None:
@@ -24,7 +26,7 @@ def first_structure_fault(wnids: Sequence[object], parents: Sequence[int]) -> Fa
     Examples
     --------
     >>> first_structure_fault(("a", "b", "b"), (-1, 0, 0))
-    Fault(node=2, message="the id 'b' is already that of node 1")
+    Fault(node=2, message="the id 'b' is already that of node 1", key='wnids')
     """
     known_good = _are_words(wnids)  # all at once: a large tree is read in some milliseconds
     first_with_id: dict[object, int] = {}
@@ -32,9 +34,9 @@ def first_structure_fault(wnids: Sequence[object], parents: Sequence[int]) -> Fa
     previous: int | None = None
     for node, (wnid, parent) in enumerate(zip(wnids, parents, strict=True)):
         if not known_good and not _is_word(wnid):
-            return Fault(node, f"an id is a word without white space, not {wnid!r}")
+            return Fault(node, f"an id is a word without white space, not {wnid!r}", "wnids")
         if not known_good and first_with_id.setdefault(wnid, node) != node:
-            return Fault(node, f"the id {wnid!r} is already that of node {first_with_id[wnid]}")
+            return Fault(node, f"the id {wnid!r} is already that of node {first_with_id[wnid]}", "wnids")
         if not -1 <= parent < len(parents):
             return Fault(node, f"the parent {parent} is no node: nodes are 0 to {len(parents) - 1}, -1 means none")
         if parent >= node:
@@ -69,12 +71,12 @@ def first_name_fault(
         return None
     for node, (name, synset, of_node) in enumerate(zip(names, synsets, lemmas, strict=True)):
         if not is_line(name):
-            return Fault(node, f"a display name is one line of text without blanks around it, not {name!r}")
+            return Fault(node, f"a display name is one line of text without blanks around it, not {name!r}", "names")
         if synset is not None and not is_line(synset):
-            return Fault(node, f"a synset name is one line of text or None, not {synset!r}")
+            return Fault(node, f"a synset name is one line of text or None, not {synset!r}", "synsets")
         for lemma in of_node:
             if not is_line(lemma):
-                return Fault(node, f"a lemma is one line of text without blanks around it, not {lemma!r}")
+                return Fault(node, f"a lemma is one line of text without blanks around it, not {lemma!r}", "lemmas")
     return None
 
 
@@ -111,7 +113,7 @@ def as_ints(values: Sequence[object]) -> tuple[int, ...]:
     ints = []
     for node, value in enumerate(values):
         if isinstance(value, bool) or not hasattr(value, "__index__"):
-            raise TreeError(f"node {node}: the parent must be an integer, not {value!r}")
+            raise TreeError(f"node {node}: the parent must be an integer, not {value!r}", key="parents", node=node)
         ints.append(operator.index(value))
     return tuple(ints)
 
@@ -124,6 +126,24 @@ def as_json(notes: Mapping[str, Any]) -> dict[str, Any]:
         raise TreeError(f"notes must be JSON values: {error}") from None
     assert isinstance(copy, dict)
     return copy
+
+
+def json_line(text: str, key: str, node: int) -> int | None:
+    """Return the number of the line on which a key's value for a node stands, or that key if it holds no list."""
+    found = re.search(rf'"{key}"\s*:\s*(\[?)', text)
+    if found is None:
+        return None
+    start = found.start()
+    if found[1]:
+        decoder, end = json.JSONDecoder(), found.end()
+        for _ in range(node + 1):
+            while text[end] in " \t\r\n,":
+                end += 1
+            start = end
+            if text[start] == "]":
+                break
+            _, end = decoder.raw_decode(text, start)
+    return text.count("\n", 0, start) + 1
 
 
 def _are_plain_lines(texts: list[object]) -> bool:

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+
+def check_writable(paths: Iterable[Path], *, force: bool = False) -> None:
+    """Raise what `write_new_files` would, where that can be told before there is anything to write."""
+    for path in paths:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(f"{path}: no permission to write in {path.parent}")
+        if path.exists() and not force:
+            raise FileExistsError(
+                f"{path} exists; name another file, or overwrite it with --force (in Python force=True)"
+            )
 
 
 def write_new_files(contents: Mapping[Path, bytes], *, force: bool = False) -> None:
@@ -23,16 +36,16 @@ def write_new_files(contents: Mapping[Path, bytes], *, force: bool = False) -> N
     OSError
         If a folder does not exist or may not be written to.
     """
-    if not force:
-        for path in contents:
-            if path.exists():
-                raise FileExistsError(f"{path} exists; give another name, or force to overwrite it")
+    check_writable(contents, force=force)
     written: list[tuple[Path, Path]] = []
     try:
         for path, content in contents.items():
             temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
             written.append((temporary, path))
-            temporary.write_bytes(content)
+            try:
+                temporary.write_bytes(content)
+            except PermissionError:
+                raise PermissionError(f"{path}: no permission to write in {path.parent}") from None
         for temporary, path in written:
             os.replace(temporary, path)
     finally:

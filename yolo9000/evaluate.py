@@ -31,6 +31,7 @@ from yolo9000.models.darknet_cfg import CfgError
 from yolo9000.models.darknet_weights import WeightsError
 from yolo9000.runtime.checkpoint import CheckpointError, write_atomically
 from yolo9000.runtime.device import DeviceError, Precision, pick_device, pick_precision
+from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 
 MISTAKES = (
     DatasetError,
@@ -97,9 +98,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run an evaluation; return the exit status: 0, or 2 for a mistake in options or data."""
+    """Run an evaluation; return the exit status: 0, 2 for a mistake in options or data, 130 on Ctrl-C."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    options = build_parser().parse_args(argv)
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    for name in ("images", "batch"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} {getattr(options, name)}: at least 1 is needed")
+    if options.size is not None and (options.size < 32 or options.size % 32):
+        parser.error(f"--size {options.size}: a multiple of 32 is needed")
     try:
         device = pick_device(options.device)
         precision: Precision = options.precision or pick_precision(device)
@@ -113,15 +120,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             categories = category_names(config.coco, config.splits[1]) if config.coco else []
             nodes = find_class_map(options.map, tree, categories)
             tree = with_class_map(tree, nodes)
-        data = load_data(config, tree)
+        data = load_data(config, tree, held_out_only=True)
         report = _evaluate(trained, data, options, device, precision, nodes)
         report |= {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
         out = Path(options.out) if options.out else checkpoint.parent / "evaluation.json"
+        print(format_report(report), flush=True)  # first: the figures shall not be lost where no file can be written
         write_atomically(out, (json.dumps(_without_nan(report), indent=1) + "\n").encode())
     except (*MISTAKES, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(format_report(report))
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return EXIT_INTERRUPTED
     print(f"written to {out}", file=sys.stderr)
     return 0
 
@@ -134,13 +144,11 @@ def _data_config(options: argparse.Namespace, trained: TrainedModel) -> DataConf
     named = {name: getattr(options, name) for name in ("coco", "voc", "imagenet", "tiles") if getattr(options, name)}
     if named:
         nothing = dict.fromkeys(("coco", "voc", "imagenet", "imagenet_pack", "tiles", "val"))
-        config = dataclasses.replace(config, **{**nothing, **named})
         if options.coco and Path(options.coco).is_file():
-            config = dataclasses.replace(config, val=options.coco)
+            named["val"] = options.coco  # an annotation file has no splits: all of it is evaluated
+        config = dataclasses.replace(config, **{**nothing, **named})
     split = options.split or ("test" if config.is_embedded else config.splits[1])
-    # what was trained on is not asked for where other data are named
-    first = split if named and not (options.imagenet or options.tiles) else config.splits[0]
-    return dataclasses.replace(config, splits=(first, split), val_images=options.images)
+    return dataclasses.replace(config, splits=(config.splits[0], split), val_images=options.images)
 
 
 def _tupled(value: Any) -> Any:
@@ -156,11 +164,11 @@ def _evaluate(
     nodes: Mapping[str, int] | None,
 ) -> dict[str, Any]:
     # what had boxes is a fact of the training, not of the data looked at now
-    boxed = set(trained.boxed)
-    never_boxed = {*trained.never_boxed, *data.boxed, *data.never_boxed} - boxed
+    boxed = set(data.evaluated) & set(trained.boxed)
+    never_boxed = set(data.evaluated) - boxed
     if nodes is not None:
+        boxed = set(nodes.values()) & set(trained.boxed)
         never_boxed = set(nodes.values()) - boxed
-        boxed &= set(nodes.values())
     size = options.size or trained.size
     loss = detection_objective(trained.region, Recipe(**trained.content["recipe"]))
     report: dict[str, Any] = {"held_out_loss": {}}

@@ -19,6 +19,7 @@ from yolo9000.models.darknet_cfg import CfgError
 from yolo9000.models.darknet_weights import WeightsError
 from yolo9000.runtime.checkpoint import CheckpointError
 from yolo9000.runtime.device import DeviceError, pick_device, pick_precision
+from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 
 MISTAKES = (NoImages, TreeError, TreeMismatch, CheckpointError, CfgError, WeightsError, DeviceError)
 THRESHOLDS = """two thresholds, two questions:
@@ -112,13 +113,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Predict; return the exit status: 0, 1 if an image could not be read, 2 for a mistake in options."""
+    """Predict; return the exit status: 0, 1 if an image could not be read, 2 for a mistake, 130 on Ctrl-C."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     parser = build_parser()
     options = parser.parse_args(argv)
     for name in ("threshold", "tree_threshold"):
         if not 0 <= getattr(options, name) <= 1:
             parser.error(f"--{name.replace('_', '-')} {getattr(options, name)}: a probability from 0 to 1 is needed")
+    for name in ("batch", "max_detections"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} {getattr(options, name)}: at least 1 is needed")
     if options.size is not None and (options.size < 32 or options.size % 32):
         parser.error(f"--size {options.size}: a multiple of 32 is needed")
     config = DecodeConfig(
@@ -154,6 +158,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (*MISTAKES, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; predictions.json was not written", file=sys.stderr)
+        return EXIT_INTERRUPTED
     for entry in entries:
         found = ", ".join(f"{each.get('name', each['node'])} {each['probability']:.2f}" for each in entry["detections"])
         print(f"{entry['image']}: {found or 'nothing'}")

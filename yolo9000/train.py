@@ -143,7 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         step,
         "--schedule",
-        "after the burn-in; steps: /10 at 80 and 90 %%",
+        "after the burn-in; steps: /10 at 80 and 90 %% of --steps",
         choices=("constant", "steps", "poly", "cosine"),
     )
     add(step, "--burn-in", "steps of rising learning rate", type=int)
@@ -182,6 +182,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error)
     except _Wrong as wrong:
         return _fail(wrong.error)
+    except KeyboardInterrupt:  # before the first step, or the second Ctrl-C
+        print("interrupted; what was saved before is whole", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 class _Wrong(Exception):
@@ -204,7 +207,9 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
         saved = load_checkpoint(run.last)
         options = _options_of_run(run, given)
     _fill_defaults(options)
-    if options.threads:
+    if options.threads is not None:
+        if options.threads < 1:
+            raise _Wrong(ValueError(f"--threads {options.threads}: at least 1 is needed"))
         torch.set_num_threads(options.threads)
     device = pick_device(options.device or local_device_name())
     options.precision = options.precision or pick_precision(device)
@@ -222,8 +227,10 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
         except ValueError as error:
             raise _Wrong(error) from error
         if processes.is_first:
-            if saved is None:
-                write_run(run, config, assembly, vars(options))
+            told = vars(options)
+            if saved is not None:  # the run's own tree and beginning stay on record
+                told = {name: value for name, value in told.items() if name not in ("resume", "tree")}
+            write_run(run, config, assembly, told, resumed=saved is not None)
             print("\n  ".join([f"{run.path}, on {device}", *assembly.notes]), file=sys.stderr)
         result = train(
             assembly.phases,

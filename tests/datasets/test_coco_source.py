@@ -16,7 +16,7 @@ from yolo9000.datasets.sample import Unreadable
 LABELS = {"cat": 3, "dog": 5}
 
 
-def _annotation(image: int, category: int, bbox: Any, **more: Any) -> dict[str, Any]:
+def _annotation(image: int, category: int | None, bbox: Any, **more: Any) -> dict[str, Any]:
     return {"id": 0, "image_id": image, "category_id": category, "bbox": bbox, **more}
 
 
@@ -168,6 +168,30 @@ def test_other_jsons_are_refused(tmp_path: Path, text: str, match: str) -> None:
     (tmp_path / "annotations" / "instances_train2017.json").write_text(text)
     with pytest.raises(DatasetError, match=match):
         CocoSource(tmp_path, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"images": [3]}, r"instances_train2017\.json: images\[0\] is no object with keys, but 3"),
+        ({"images": [{"id": "a", "file_name": "a.jpg"}]}, r"images\[0\]: id must be a whole number, not 'a'"),
+        (
+            {"annotations": [_annotation(10, 17, [1, 2, 3, 4]), {"bbox": []}]},
+            r"annotations\[1\] has no image_id and",
+        ),
+        ({"annotations": [_annotation(10, None, [1, 2, 3, 4])]}, "category_id must be a whole number, not None"),
+        ({"categories": [{"id": 17, "name": "cat"}, {"id": 17, "name": "dog"}]}, "categories have the same id: 17"),
+    ],
+)
+def test_entries_of_a_wrong_kind_are_named(tmp_path: Path, changes: dict[str, Any], match: str) -> None:
+    with pytest.raises(DatasetError, match=match):
+        CocoSource(_write(tmp_path, **changes), LABELS)
+
+
+def test_sizes_that_are_no_numbers_come_from_the_file(tmp_path: Path) -> None:
+    images = [{"id": 10, "file_name": "a.jpg", "width": "wide", "height": None}]
+    source = CocoSource(_write(tmp_path, images=images, annotations=[]), LABELS)
+    assert source.read(0).image.shape == (30, 40, 3)
 
 
 def test_doubled_ids_and_unknown_categories(tmp_path: Path) -> None:

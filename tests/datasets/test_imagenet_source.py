@@ -130,6 +130,21 @@ def test_a_flat_validation_folder(tmp_path: Path) -> None:
             ImageNetSource(root, LABELS, split=split)
 
 
+def test_the_tar_of_the_validation_images(tmp_path: Path) -> None:
+    (tmp_path / "val").mkdir()
+    _tar(tmp_path / "val" / "ILSVRC2012_img_val.tar", [10])
+    for root in (tmp_path, tmp_path / "val", tmp_path / "val" / "ILSVRC2012_img_val.tar"):
+        with pytest.raises(DatasetError, match=r"unpack it: .*img_val\.tar -C val.*into a folder named by its wnid"):
+            ImageNetSource(root, split="val")
+
+
+def test_the_tar_of_one_class(tmp_path: Path) -> None:
+    root = _mixed(tmp_path)
+    tar = next((root / "train").glob("*.tar"))
+    with pytest.raises(DatasetError, match="the images of one class: pass the folder of all classes, .*train$"):
+        ImageNetSource(tar, LABELS)
+
+
 def test_the_tar_of_tars(tmp_path: Path) -> None:
     _tar(tmp_path / "inner" / f"{DOG}.tar", [10])
     outer = tmp_path / "ILSVRC2012_img_train.tar"

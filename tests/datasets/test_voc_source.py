@@ -76,6 +76,9 @@ def test_a_broken_xml_is_named(tmp_path: Path) -> None:
     (root / "Annotations/000001.xml").write_text("<annotation><object>")
     with pytest.raises(DatasetError, match=r"000001\.xml: "):
         VocSource(root, LABELS, split="train")
+    (root / "Annotations/000001.xml").write_text("<annotation><object><bndbox/></object></annotation>")
+    with pytest.raises(DatasetError, match=r"000001\.xml: object 1 has no <name>"):
+        VocSource(root, LABELS, split="train")
     (root / "ImageSets/Main/train.txt").write_text("")
     with pytest.raises(DatasetError, match=r"train\.txt names no image"):
         VocSource(root, LABELS, split="train")

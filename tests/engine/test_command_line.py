@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from PIL import Image
 from wordtree import WordTree, save_tree
 from wordtree.labels import voc_classes
 from yolo9000 import evaluate, predict, train
+from yolo9000.engine.data import load_data
+from yolo9000.engine.data_config import DataConfig
 from yolo9000.runtime.checkpoint import load_checkpoint
 from yolo9000.runtime.logs import ResultsFile
 
@@ -208,6 +212,18 @@ def test_resuming_the_command_is_exact(data: dict[str, str], run: Path, tmp_path
     assert ResultsFile(parts / "results.csv").column("loss")[0] == [1, 2, 3, 4]
 
 
+def test_a_resumed_run_remembers_how_long_it_is(data: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert train.main(joint(data, "--steps", "1", "--val-images", "0", "--out", str(out))) == 0
+    assert not (out / "best.pt").exists()  # nothing was held out
+    begun = json.loads((out / "config.json").read_text())
+    assert train.main(["--resume", str(out), "--steps", "2"]) == 0
+    assert train.main(["--resume", str(out)]) == 0  # and not "2 steps are done, more than the 1 asked for"
+    now = json.loads((out / "config.json").read_text())
+    assert (now["options"]["steps"], now["options"]["tree"]) == (2, data["tree.json"])
+    assert now["command"] == begun["command"]
+
+
 def test_a_run_is_resumed_as_it_was(run: Path, data: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     said = errors(capsys, "--resume", str(run), "--lr", "0.5")
     assert "a run is resumed with its own options; leave out --lr 0.5 (the run has 0.001)" in said
@@ -232,7 +248,7 @@ def test_fine_tuning_on_a_pruned_tree(
     save_tree(TREE.prune(["cat", "car", "dog"]).tree.prune(["cat", "car"]).tree, tmp_path / "mine.json")
     command = ["--coco", data["coco"], "--tree", str(tmp_path / "mine.json"), "--init", str(run), *SMALL]
     out = str(tmp_path / "b")
-    assert train.main([*command, "--steps", "1", "--priors", "5", "--out", out]) == 0
+    assert train.main([*command, "--steps", "1", "--out", out]) == 0
     said = capsys.readouterr().err
     assert "2 priors of" in said
     assert "4 of its 5 nodes are carried over" in said
@@ -254,6 +270,17 @@ def test_fine_tuning_on_a_pruned_tree(
         (["--mosaic", "2"], "mosaic is a probability"),
         (["--tree", "nowhere.json"], "nowhere.json"),
         (["--resume", "nowhere"], "nothing to resume"),
+        (["--steps", "-5"], "--steps -5: 0 or more"),
+        (["--steps", "0", "--classification-steps", "0", "--detection-steps", "0"], "nothing to train"),
+        (["--val-images", "-2"], "--val-images -2: at least 0"),
+        (["--scenes", "0"], "--scenes 0: at least 1"),
+        (["--threads", "-1"], "--threads -1: at least 1"),
+        (["--workers", "-1"], "--workers -1: 0 or more"),
+        (["--seed", "-1"], "--seed -1: 0 or more"),
+        (["--ema", "1.5"], "--ema 1.5: a decay"),
+        (["--save-every", "-1"], "--save-every -1: 0 or more"),
+        (["--burn-in", "-1"], "burn_in: 0 or more"),
+        (["--weight-decay", "-1"], "weight_decay: 0 or more"),
     ],
 )
 def test_mistakes(
@@ -268,10 +295,10 @@ def test_joint_needs_both_sources(data: dict[str, str], tmp_path: Path, capsys: 
     options = ["--joint", "--tree", data["tree.json"], *SMALL, "--out", str(tmp_path / "run")]
     said = errors(capsys, *options, "--coco", data["coco"])
     assert "no data with image labels (--imagenet) were named" in said
-    said = errors(
-        capsys, *options, "--imagenet", data["imagenet"], "--priors", "yolo9000", "--out", str(tmp_path / "b")
-    )
+    said = errors(capsys, *options, "--imagenet", data["imagenet"], "--out", str(tmp_path / "b"))
     assert "no data with boxes (--coco, --voc or --tiles) were named" in said
+    said = errors(capsys, *options[1:], "--imagenet", data["imagenet"], "--out", str(tmp_path / "c"))
+    assert "a detector needs images with boxes" in said
 
 
 def test_labels_without_a_node_are_all_listed(
@@ -312,6 +339,87 @@ def test_predict_refuses_what_is_no_probability(run: Path, capsys: pytest.Captur
         predict.main([str(run), "a.jpg", "--tree-threshold", "7"])
     assert "--tree-threshold 7.0: a probability from 0 to 1 is needed" in capsys.readouterr().err
     assert "no images at a.jpg (no such file)" in errors(capsys, str(run), "a.jpg", command=predict)
+    for option in ("--batch", "--max-detections"):
+        with pytest.raises(SystemExit):
+            predict.main([str(run), "a.jpg", option, "0"])
+        assert f"{option} 0: at least 1 is needed" in capsys.readouterr().err
+
+
+def test_predictions_cannot_be_written(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = tmp_path / "a.png"
+    picture(image, 0)
+    said = errors(capsys, str(run), str(image), "--out", str(image), command=predict)
+    assert "cannot write there (File exists); name another folder with --out" in said
+
+
+def test_evaluating_on_other_images(
+    run: Path, data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--device", "cpu", "--out", str(tmp_path / "evaluation.json")]
+    file = Path(data["coco"]) / "annotations" / "instances_val2017.json"
+    assert evaluate.main([str(run), "--coco", str(file), *out]) == 0
+    assert json.loads((tmp_path / "evaluation.json").read_text())["images"] == 2
+    only_val = tmp_path / "only_val"  # a folder without the part that a training would need
+    (only_val / "annotations").mkdir(parents=True)
+    (only_val / "annotations" / file.name).symlink_to(file)
+    (only_val / "val2017").symlink_to(Path(data["coco"]) / "val2017")
+    assert evaluate.main([str(run), "--coco", str(only_val), *out]) == 0
+    capsys.readouterr()
+    (tmp_path / "file").touch()
+    assert evaluate.main([str(run), "--device", "cpu", "--out", str(tmp_path / "file" / "x.json")]) == 2
+    said = capsys.readouterr()
+    assert "never boxed" in said.out  # the figures are not lost
+    assert f"cannot write there: Not a directory: '{tmp_path / 'file' / 'x.json'}'" in said.err
+
+
+def test_unreadable_images_held_out_do_not_end_a_training(
+    data: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(data["coco"], tmp_path / "coco")
+    (tmp_path / "coco" / "val2017" / "0.png").write_bytes(b"no image")
+    out = tmp_path / "run"
+    assert train.main(joint({**data, "coco": str(tmp_path / "coco")}, "--steps", "1", "--out", str(out))) == 0
+    assert ResultsFile(out / "results.csv").column("held_out/detection")[0]
+    assert "0.png" in caplog.text
+
+
+def test_a_damaged_tree_beside_the_checkpoint(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "tree.json").write_text("{")
+    assert "tree.json:1: not JSON" in errors(capsys, str(tmp_path / "run"), command=evaluate)
+    image = tmp_path / "a.png"
+    picture(image, 0)
+    assert "tree.json:1: not JSON" in errors(capsys, str(tmp_path / "run"), str(image), command=predict)
+
+
+def test_own_categories_are_found_and_known_to_be_labelled(data: dict[str, str], tmp_path: Path) -> None:
+    # the tree holds the map of a file of categories under the file's name, beside that of other images
+    tree = replace(TREE, label_maps={"coco": {"cat": 4}, "train2017": {"cat": 3, "car": 4}, "imagenet": {"dog": 2}})
+    found = load_data(DataConfig(coco=data["coco"], imagenet=data["imagenet"]), tree)
+    assert found.boxed == (3, 4)  # cats are the file's own cats
+    assert found.detection is not None
+    assert found.detection.labelled_nodes is not None
+    assert found.detection.labelled_nodes.tolist() == [3, 4]  # and a dog is no background
+
+
+def test_starting_at_another_size_takes_the_priors_along(run: Path, data: dict[str, str], tmp_path: Path) -> None:
+    options = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "1", "--init", str(run)]
+    assert train.main(joint(data, *options, "--size", "96", "--out", str(tmp_path / "a"))) == 0
+    priors = [load_checkpoint(folder / "last.pt")["region"]["priors"] for folder in (run, tmp_path / "a")]
+    assert priors[0] == priors[1]
+
+
+@pytest.mark.parametrize("command", [train, evaluate, predict])
+def test_ctrl_c_before_the_first_step(
+    command: Any, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "pick_device", interrupted)
+    arguments = {train: ["--joint"], evaluate: [str(run)], predict: [str(run), str(run)]}[command]
+    assert command.main(arguments) == 130
+    assert "interrupted" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [train, evaluate, predict])

@@ -60,3 +60,12 @@ def test_labels_stay_inside_the_picture() -> None:
 def test_nothing_found_draws_nothing() -> None:
     image = np.full((8, 8, 3), 7, np.uint8)
     assert (np.asarray(draw_detections(image, detections(0), torch.zeros(0, 4), TREE)) == 7).all()
+
+
+def test_a_star_marks_labels_that_never_had_a_box() -> None:
+    picture, boxes = np.zeros((96, 96, 3), np.uint8), torch.tensor([[10.0, 40.0, 60.0, 90.0]])
+    plain = draw_detections(picture, detections(1), boxes, TREE)
+    starred = draw_detections(picture, detections(1), boxes, TREE, starred={0})
+    other = draw_detections(picture, detections(1), boxes, TREE, starred={3})
+    assert np.array_equal(np.asarray(plain), np.asarray(other))
+    assert not np.array_equal(np.asarray(plain), np.asarray(starred))

@@ -10,12 +10,15 @@ that belong together must still be on one device, and there are no values either
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from wordtree import WordTree
 from yolo9000.datasets.sample import Target
@@ -103,6 +106,35 @@ def test_a_step_waits_for_nothing(device: str) -> None:
         tally.add(1, terms, 5)
         with pytest.raises(DataDependentOutputException):
             tally.read()  # the one place that reads: every so many steps
+
+
+class WaitingCopies(TorchDispatchMode):
+    """Notes where a tensor of the host is copied to a GPU in a way that waits for all that the GPU still has to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+        told: Mapping[str, Any] = kwargs or {}
+        if func is torch.ops.aten._to_copy.default and args[0].device.type == "cpu" and not told.get("non_blocking"):
+            ours = [frame.name for frame in traceback.extract_stack()[:-1] if "torch" not in frame.filename]
+            # a tree's tables are built once and kept; only fake ones are not
+            if torch.device(told.get("device") or "cpu").type == "cuda" and "tree_tables" not in ours:
+                self.found.append(ours[-1])
+        return func(*args, **told)
+
+
+@pytest.mark.parametrize("images_seen", [64, 64_000])
+def test_no_copy_to_the_gpu_makes_the_host_wait(images_seen: int) -> None:
+    with FakeTensorMode():
+        output = on("cuda", lambda: Detector(FORM, REGION))(torch.empty(5, 3, 64, 64, device="cuda"))
+        with WaitingCopies() as copies:
+            detection_objective(REGION)(output, targets(), images_seen)
+            classification_objective(REGION)(torch.empty(1, 6, device="cuda"), [Target.of_image(5)], images_seen)
+            assert copies.found == []
+            torch.tensor([1.0], device="cuda")
+        assert len(copies.found) == 1  # it would notice
 
 
 @pytest.mark.parametrize("device", ["cuda", "lazy:0"])

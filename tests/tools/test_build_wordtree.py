@@ -47,7 +47,9 @@ def test_without_arguments_from_any_folder_it_builds_coco_and_imagenet(tmp_path:
 def test_it_refuses_to_overwrite(build: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     Path("wordtree.json").write_text("mine")
     assert build("--voc") == 1
-    assert capsys.readouterr().err == "error: wordtree.json exists; --force overwrites it\n"
+    assert capsys.readouterr().err == (
+        "error: wordtree.json exists; name another file, or overwrite it with --force (in Python force=True)\n"
+    )
     assert Path("wordtree.json").read_text() == "mine"
     assert build("--voc", "--force") == 0
     assert len(load_tree("wordtree.json").label_maps["voc"]) == 20
@@ -111,7 +113,7 @@ def test_options_reach_the_builder(build: Callable[..., int], capsys: pytest.Cap
     ("arguments", "message"),
     [
         (["--out", "nowhere/a.json"], "there is no folder nowhere"),
-        (["--out", "a.txt", "--voc"], "a tree file ends in .json, .json.gz or .tree"),
+        (["--out", "a.tree", "--voc"], "ends in .json or .json.gz; --darknet-out STEM writes .tree, .names and .map"),
         (["--imagenet", "nowhere"], "there is no such folder"),
         (["--wordnet", "."], "looked for data.noun and index.noun"),
         (["--compare", "nosuch"], "no such file; the bundled trees are"),

@@ -366,6 +366,8 @@ MISTAKES = {
     "pallet jack": "is no noun of WordNet 3.0; a concept of your own is written 'pallet jack < PARENT'",
     "crane": "has 5 senses under the root; name one of these synsets, or take the first of them (--first-sense)",
     "love.n.01": "does not reach the root; --root entity.n.01, --extra-edge love.n.01 PARENT or --skip-unreachable",
+    "entity.n.01": "does not reach the root; --skip-unreachable would accept it",
+    "dream < love.n.01": "does not reach the root; --root entity.n.01, --extra-edge love.n.01 PARENT or --skip",
     "physical_entity.n.01": "is the root of the tree, which is no node; --root entity.n.01",
     "lift truck < crane": "names the parent 'crane', which has 5 senses",
     "a < b < c": "has two '<'",

@@ -213,3 +213,22 @@ def test_darknets_walk_on_conditionals(shared: Path) -> None:
     assert keys
     for key in keys:
         assert distribution.back_off(float(key.removeprefix("top_conditional_th"))).tolist() == golden[key].tolist()
+
+
+def test_arrays_and_lists_do_as_well() -> None:
+    expected = TreeDistribution(TREE, torch.zeros(7)).prob("poodle")
+    for logits in ([0.0] * 7, np.zeros(7), [0] * 7):
+        assert torch.equal(TreeDistribution(TREE, logits).prob("poodle").float(), expected)
+    with pytest.raises(TreeMismatch, match="the last dimension must be 7"):
+        TreeDistribution(TREE, [0.0])
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, 50, math.nan])
+def test_a_threshold_is_a_probability(threshold: float) -> None:
+    with pytest.raises(ValueError, match="a probability is from 0 to 1"):
+        TreeDistribution(TREE, torch.zeros(7)).back_off(threshold)
+
+
+def test_top_of_none() -> None:
+    with pytest.raises(ValueError, match="k is 0; it must be at least 1"):
+        TreeDistribution(TREE, torch.zeros(7)).top_k(0)

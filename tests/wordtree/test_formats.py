@@ -159,6 +159,36 @@ def test_columns_beside_a_tree_must_fit(tmp_path: Path, file: str, content: str,
 GOOD = {"format": "wordtree", "version": 1, "wnids": ["a", "b"], "names": ["x", "y"], "parents": [-1, 0]}
 
 
+def test_json_refused_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    head = '{\n"format": "wordtree", "version": 1,\r\n\n"wnids": ["a",\n"b", "c"],\n"names": ["x", "y", "parents"],\n'
+    for rest, line, message in (
+        ('"parents": [-1,\n 2,\n 1]}', 8, "node 1: it is part of a cycle"),
+        ('"parents":\n[\n-1, 0,\n"0"]}', 10, "node 2: the parent must be an integer"),
+        ('"parents": [-1, 0]}', 7, "parents has 2 entries for 3 nodes"),
+        ('"parents": [-1, 0, 0],\n"rest": "most"}', 8, "rest is 'most'"),
+        (
+            '"parents": [-1, 0, 0],\n\n"label_maps": {"mine": {"Dog": 3}}}',
+            9,
+            "label map 'mine': class 'Dog' leads to 3",
+        ),
+        ('"parents": [-1, 0, 0], "lemmas": [[],\n["q"],\n\n[""]]}', 10, "node 2: a lemma"),
+    ):
+        path.write_bytes((head + rest).encode())
+        with pytest.raises(TreeFormatError) as caught:
+            load_tree(path)
+        assert str(caught.value).startswith(f"{path}:{line}: {message}"), rest
+    path.write_bytes((head + '"parents": [-1, 0, 0]}').replace('"b"', '"a"').encode())
+    with pytest.raises(TreeFormatError, match=r"t\.json:5: node 1: the id 'a' is already that of node 0"):
+        load_tree(path)
+
+
+def test_a_folder_that_is_not_there_is_named_without_temporary_names(tmp_path: Path) -> None:
+    tree = WordTree(("a",), ("x",), (-1,))
+    with pytest.raises(FileNotFoundError, match=r"nowhere/t\.json: there is no folder .*nowhere$"):
+        save_tree(tree, tmp_path / "nowhere" / "t.json")
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
@@ -190,7 +220,7 @@ def test_json_refused_by_key(tmp_path: Path, document: object, message: str) -> 
     path.write_text(json.dumps(document))
     with pytest.raises(TreeFormatError) as caught:
         load_tree(path)
-    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).startswith(f"{path}:")
     assert message in str(caught.value)
 
 

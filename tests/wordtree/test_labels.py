@@ -26,10 +26,11 @@ from wordtree.sources import (
     build_from_labels,
     categories,
     coco,
+    darknet,
     resolve_labels,
     voc,
-    write_darknet,
     write_templates,
+    write_tree,
 )
 from wordtree.wordnet import open_wordnet
 
@@ -114,11 +115,15 @@ def test_a_wrong_folder_says_what_was_looked_for_and_found(tmp_path: Path) -> No
     (one_up / "train" / "n01440764").mkdir(parents=True)
     with pytest.raises(LabelError, match=r"one level down, in train/: name .*imagenet/train"):
         imagenet_folder(one_up)
+    with pytest.raises(LabelError, match=r"two levels down: name .*imagenet/train$"):
+        imagenet_folder(tmp_path)
     with pytest.raises(LabelError, match=r"the folder of one class: name .*train"):
         imagenet_folder(one_up / "train" / "n01440764")
     outer = tmp_path / "outer"
     outer.mkdir()
     (outer / "ILSVRC2012_img_train.tar").touch()
+    with pytest.raises(LabelError, match="this is a file: name the folder"):
+        imagenet_folder(outer / "ILSVRC2012_img_train.tar")
     with pytest.raises(LabelError, match=r"ILSVRC2012_img_train.tar may be a tar of tars"):
         imagenet_folder(outer)
     flat = tmp_path / "val"
@@ -161,7 +166,7 @@ def test_categories_from_csv(tmp_path: Path) -> None:
     expected = {"Auto": "car.n.01", "zebra": "zebra", "Hubwagen": "pallet jack < truck.n.01"}
     assert category_file(written(tmp_path, "a.csv", text)) == expected
     assert category_file(written(tmp_path, "b.csv", "Auto,car.n.01\nzebra\n")) == {"Auto": "car.n.01", "zebra": "zebra"}
-    with pytest.raises(LabelError, match=r"c.csv: two categories are called 'Auto'"):
+    with pytest.raises(LabelError, match=r"c.csv:2: two categories are called 'Auto'"):
         category_file(written(tmp_path, "c.csv", "Auto,car.n.01\nAuto,truck.n.01\n"))
     with pytest.raises(LabelError, match=r"d.csv:2: expected 'name,concept'"):
         category_file(written(tmp_path, "d.csv", "Auto,car.n.01\n,truck.n.01\n"))
@@ -201,6 +206,27 @@ def test_names_that_are_all_cocos_mean_what_coco_means(tmp_path: Path) -> None:
 def test_a_json_that_is_not_cocos_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(LabelError, match=message):
         category_file(written(tmp_path, "a.json", text))
+
+
+def test_concepts_in_a_json(tmp_path: Path) -> None:
+    given = {"Reh": "roe_deer.n.01", "zebra": None, "okapi": "", "crowd": "-", "jack": "pallet jack < truck.n.01"}
+    classes = [{"id": k, "name": name, "concept": concept} for k, (name, concept) in enumerate(given.items())]
+    expected = {"Reh": "roe_deer.n.01", "zebra": "zebra", "okapi": "okapi", "jack": "pallet jack < truck.n.01"}
+    assert category_file(coco_json(tmp_path, classes)) == expected
+    # What is said goes before what COCO means.
+    mouse = [{"id": 1, "name": "mouse", "concept": "mouse.n.01"}]
+    assert category_file(coco_json(tmp_path, mouse)) == {"mouse": "mouse.n.01"}
+    with pytest.raises(LabelError, match="category 'mouse': \"concept\" must be text, not 5"):
+        category_file(coco_json(tmp_path, [{"id": 1, "name": "mouse", "concept": 5}]))
+    with pytest.raises(LabelError, match=r"categories\[0\]: remove the blanks around its name ' mouse'"):
+        category_file(coco_json(tmp_path, [{"id": 1, "name": " mouse"}]))
+
+
+def test_a_csv_without_commas_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        LabelError, match=r"s\.csv:1: expected 'name,concept', found 'name;concept': save it with commas"
+    ):
+        category_file(written(tmp_path, "s.csv", "name;concept\nforklift;n03384352\n"))
 
 
 def test_lvis_names_synsets(tmp_path: Path) -> None:
@@ -260,6 +286,16 @@ def test_what_cannot_be_resolved_goes_into_a_template_that_comes_back_filled_in(
     assert not both.resolution.problems
 
 
+def test_a_template_goes_first_wherever_it_stands_and_files_of_one_name_do_not_overrule_each_other() -> None:
+    template = LabelSource("site", {"crane": "crane.n.04"}, fillable=True, template=True)
+    own = LabelSource("site", {"zebra": "zebra", "crane": "crane"}, fillable=True)
+    for pair in ([own, template], [template, own]):
+        tree = build_from_labels(resolve_labels(pair))
+        assert tree.synsets[tree.label_maps["site"]["crane"]] == "crane.n.04"
+    with pytest.raises(LabelError, match="two sources are called 'site' and differ in class 'crane'"):
+        resolve_labels([own, LabelSource("site", {"crane": "crane.n.05"}, fillable=True)])
+
+
 def test_first_sense_accepts_and_reports() -> None:
     nouns = LabelSource("mine", {"crane": "crane", "zebra": "zebra"}, fillable=True)
     tree = build_from_labels(resolve_labels([nouns], first_sense=True))
@@ -269,7 +305,37 @@ def test_first_sense_accepts_and_reports() -> None:
 
 def test_darknets_files(tmp_path: Path) -> None:
     tree = build_from_labels(resolve_labels([LabelSource("pets", {"Hund": "dog.n.01", "Katze": "cat.n.01"})]))
-    write_darknet(tree, tmp_path / "pets")
+    write_tree(tree, tmp_path / "pets.json", tmp_path / "pets")
+    assert load_tree(tmp_path / "pets.json") == tree
     assert (tmp_path / "pets.tree").read_text() == "n02075296 -1\nn02121620 0\nn02084071 0\n"
     assert (tmp_path / "pets.names").read_text() == "carnivore\ncat\ndog\n"
     assert (tmp_path / "pets.pets.map").read_text() == "2\n1\n"
+
+
+def test_new_concepts_come_back_from_darknets_files(tmp_path: Path) -> None:
+    own = {"jack": "pallet jack < truck.n.01", "e": "electric jack < pallet jack", "Ö": "Öltank < tank.n.02"}
+    tree = build_from_labels(resolve_labels([LabelSource("own", own)]))
+    write_tree(tree, tmp_path / "own.json", tmp_path / "own")
+    again = build_from_labels(resolve_labels([darknet(tmp_path / "own.tree")]))
+    assert (again.wnids, again.names, again.parents) == (tree.wnids, tree.names, tree.parents)
+    (tmp_path / "own.names").unlink()
+    with pytest.raises(LabelError, match=r"own\.tree: node \d: 'x-.*' is no wnid such as n02958343; .*\.names file"):
+        darknet(tmp_path / "own.tree")
+    with pytest.raises(LabelError, match=r"ids\.txt: a darknet tree ends in \.tree; --wnids reads"):
+        darknet(tmp_path / "ids.txt")
+
+
+def test_if_one_file_cannot_be_written_none_is(tmp_path: Path) -> None:
+    tree = build_from_labels(resolve_labels([LabelSource("pets", {"Hund": "dog.n.01"})]))
+    (tmp_path / "pets.pets.map").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"pets\.pets\.map exists"):
+        write_tree(tree, tmp_path / "pets.json", tmp_path / "pets")
+    assert [path.name for path in tmp_path.iterdir()] == ["pets.pets.map"]
+    write_tree(tree, tmp_path / "pets.json", tmp_path / "pets", force=True)
+    assert (tmp_path / "pets.pets.map").read_text() == "0\n"
+
+
+def test_a_category_named_twice_is_refused_with_both_places(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("name,concept\ncar,car.n.01\n\ncar,car.n.02\n")
+    with pytest.raises(LabelError, match=r"x\.csv:4: two categories are called 'car', the first in .*x\.csv:2"):
+        category_file(tmp_path / "x.csv")

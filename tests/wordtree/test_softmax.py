@@ -198,6 +198,14 @@ def test_any_leading_shape(leading: tuple[int, ...], parents: tuple[int, ...]) -
     assert logits.grad.shape == logits.shape
 
 
+def test_nodes_as_plain_numbers() -> None:
+    tree, logits = make_tree((-1, -1, 0, 0)), torch.zeros(2, 4)
+    assert path_nll(logits, tree, [3, 1]).tolist() == path_nll(logits, tree, torch.tensor([3, 1])).tolist()
+    assert path_log_prob(logits, tree, 1).exp().tolist() == pytest.approx([0.5, 0.5])
+    with pytest.raises(TreeMismatch, match=r"nodes of shape \(3,\) for logits of shape \(2, 4\)"):
+        path_nll(logits, tree, [0, 1, 2])
+
+
 def test_one_node_is_certain() -> None:
     assert log_probs(torch.tensor([3.0]), make_tree((-1,))).tolist() == [0.0]
     assert log_probs(torch.tensor([0.0]), make_tree((-1,), "only_child")).exp().item() == pytest.approx(0.5)

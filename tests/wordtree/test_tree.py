@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from wordtree import AmbiguousName, TreeError, UnknownName, WordTree
-from wordtree.tree import Rest
+from wordtree.tree import NameResolutionError, Rest
 
 # 0 vehicle ─┬─ 3 car ─── 6 taxi
 #            └─ 4 truck ─┬─ 7 pickup
@@ -195,6 +195,17 @@ def test_subtree_keeps_descendants_and_ancestors(tree: WordTree) -> None:
     assert tree.subtree("truck").tree.names == ("vehicle", "truck", "pickup", "fire truck")
     assert tree.subtree([5, "rock"]).tree.names == ("animal", "rock", "dog", "dalmatian")
     assert tree.subtree(range(3)) == (tree, tuple(range(10)))
+
+
+def test_weights_follow_into_a_part(tree: WordTree) -> None:
+    part = tree.prune(tree.wnids[-1])
+    assert tuple(tree.wnids[old] for old in part.new_to_old) == part.tree.wnids
+    assert [part.old_to_new[old] for old in part.new_to_old] == list(range(len(part.tree)))
+
+
+def test_all_names_that_lead_nowhere_are_listed(tree: WordTree) -> None:
+    with pytest.raises(NameResolutionError, match=r"2 names lead to no node:\n'zzz' is no name.*\n99 is no node"):
+        tree.prune(["zzz", tree.wnids[0], 99])
 
 
 def test_a_part_of_nothing(tree: WordTree) -> None:

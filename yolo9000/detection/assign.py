@@ -12,6 +12,7 @@ from torch import Tensor
 
 from yolo9000.detection.boxes import cxcywh_to_xyxy, intersection, iou
 from yolo9000.detection.recipes import Recipe
+from yolo9000.detection.targets import to_device
 from yolo9000.models.region import RegionSpec
 
 MAX_SHARING = 32
@@ -54,9 +55,9 @@ def assign_boxes(
     b, a, h, w, _ = raw_boxes.shape
     boxes = boxes_cxcywh.to(raw_boxes.dtype)
     valid = (labels >= 0) & (boxes[..., 2] > 0) & (boxes[..., 3] > 0)
-    priors = torch.tensor(region.priors, device=boxes.device, dtype=boxes.dtype)
+    priors = to_device(torch.tensor(region.priors, dtype=boxes.dtype), boxes.device)
 
-    grid = torch.tensor([w, h], device=boxes.device, dtype=boxes.dtype)
+    grid = to_device(torch.tensor([w, h], dtype=boxes.dtype), boxes.device)
     position = boxes[..., :2] * grid
     # a centre on the right or lower border belongs to the last cell
     cell = torch.minimum(position.floor().clamp(min=0), grid - 1)

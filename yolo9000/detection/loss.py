@@ -21,12 +21,13 @@ from yolo9000.datasets.sample import Target
 from yolo9000.detection.assign import Assignment, assign_boxes, pick_boxes
 from yolo9000.detection.boxes import predicted_boxes
 from yolo9000.detection.recipes import Recipe, find_recipe
-from yolo9000.detection.targets import PackedTargets, pack_targets
+from yolo9000.detection.targets import PackedTargets, pack_targets, to_device
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.tree_head import DenseRegionOutput, RegionOutput
 
 PRIOR_PULL_SCALE = 0.01  # darknet, region_layer.c: the first 12,800 images
 OBJECTNESS_FLOOR = 0.3  # paper, section 4: a classified box is assumed to overlap its truth by at least .3 IoU
+MAX_DOUBTFUL = 32  # boxes of an image that are looked at for things that its source does not label
 CONFIDENTLY_UNLABELLED = 0.5  # a box is no background if it more probably shows what its source does not label
 
 
@@ -88,7 +89,7 @@ def joint_loss(
     if len(targets) != b:
         raise ValueError(f"{len(targets)} targets for {b} images")
     packed = pack_targets(targets, region, raw_boxes.device)
-    priors = torch.tensor(region.priors, device=raw_boxes.device, dtype=raw_boxes.dtype)
+    priors = to_device(torch.tensor(region.priors, dtype=raw_boxes.dtype), raw_boxes.device)
     predicted = predicted_boxes(raw_boxes, priors)
     assignment = assign_boxes(
         raw_boxes.detach(), predicted.detach(), packed.boxes_cxcywh, packed.labels, packed.ignore_boxes_cxcywh, region
@@ -96,8 +97,8 @@ def joint_loss(
     box_terms = _box_terms(raw_boxes, packed, assignment, region, pull=images_seen < region.prior_pull_images)
     objectness = raw_objectness.reshape(b, -1)
     is_background = assignment.is_background
-    if packed.unlabelled is not None:
-        is_background = is_background & ~_shows_unlabelled(output, packed.unlabelled, region, b)
+    if len(packed.partly_images):
+        is_background = is_background & ~_shows_unlabelled(output, objectness.detach(), packed, region)
     return {
         **box_terms,
         **_objectness_terms(objectness, packed, assignment, is_background, region),
@@ -125,7 +126,7 @@ def _box_terms(
     terms = {"box": (0.5 * scale[..., None] * error.square()).sum()}
     if not pull:
         return terms | {"prior_pull": terms["box"].new_zeros(())}
-    rest = torch.tensor([0.5, 0.5, 0.0, 0.0], device=predicted.device, dtype=predicted.dtype)
+    rest = to_device(torch.tensor([0.5, 0.5, 0.0, 0.0], dtype=predicted.dtype), predicted.device)
     free = ~_at_boxes(assignment, assignment.wins, predicted.shape[0]).reshape(b, -1) & packed.is_detection[:, None]
     pulled = (rest - predicted).square().sum(dim=-1).reshape(b, -1)
     return terms | {"prior_pull": (0.5 * PRIOR_PULL_SCALE * pulled * free).sum()}
@@ -154,17 +155,22 @@ def _objectness_terms(
 
 
 @torch.no_grad()
-def _shows_unlabelled(output: RegionOutput, unlabelled: Tensor, region: RegionSpec, b: int) -> Tensor:
-    """(B, P) bool: the box more probably shows something that the image's source does not label."""
-    per_image = output.objectness.shape[1:].numel()
-    boxes = torch.arange(b * per_image, device=unlabelled.device)
-    logits = _full_precision(output.class_logits_rows(boxes))
+def _shows_unlabelled(output: RegionOutput, objectness: Tensor, packed: PackedTargets, region: RegionSpec) -> Tensor:
+    """(B, P) bool: the box more probably shows something that the image's source does not label.
+
+    Only the surest boxes of an image are looked at: the background loss hardly moves the others, and a row of class
+    probabilities for each box of the batch would cost more than the net.
+    """
+    per_image = objectness.shape[1]
+    surest = objectness[packed.partly_images].topk(min(MAX_DOUBTFUL, per_image), dim=-1).indices  # (n, S)
+    logits = _full_precision(output.class_logits_rows((packed.partly_images[:, None] * per_image + surest).flatten()))
     if region.tree is not None:
         probability = log_probs(logits, region.tree).exp()
     else:
         probability = logits.softmax(dim=-1) if region.softmax else logits.sigmoid()
-    elsewhere = (probability.reshape(b, per_image, -1) * unlabelled[:, None]).sum(dim=-1)
-    return elsewhere > CONFIDENTLY_UNLABELLED
+    elsewhere = (probability.unflatten(0, surest.shape) * packed.unlabelled[:, None]).sum(dim=-1)
+    shows = torch.zeros_like(objectness, dtype=torch.bool)
+    return shows.index_put((packed.partly_images[:, None], surest), elsewhere > CONFIDENTLY_UNLABELLED)
 
 
 def _class_term(output: RegionOutput, packed: PackedTargets, assignment: Assignment, region: RegionSpec) -> Tensor:

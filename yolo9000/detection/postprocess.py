@@ -48,6 +48,11 @@ class DecodeConfig:
     decoding
         "probability": the tree is descended by P(node), which also enters the score. "darknet": darknet's own
         arithmetic, for comparing numbers (`yolo9000.detection.darknet_decoding`); `nms` is then not looked at.
+
+    Raises
+    ------
+    ValueError
+        A threshold is no probability, or no detection is asked for.
     """
 
     threshold: float = 0.24
@@ -56,6 +61,13 @@ class DecodeConfig:
     nms_iou: float = 0.45
     max_detections: int = 100
     decoding: Decoding = "probability"
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "tree_threshold", "nms_iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} {getattr(self, name)}: a number from 0 to 1 is needed")
+        if self.max_detections < 1:
+            raise ValueError(f"max_detections {self.max_detections}: at least 1 is needed")
 
 
 def related(nodes: Tensor, tree: WordTree | None, nms: Nms) -> Tensor:

@@ -32,7 +32,8 @@ class PackedTargets:
     region_images: Tensor  # (T,) image of each labelled region
     region_labels: Tensor  # (T,) node
     regions_cxcywh: Tensor  # (T, 4)
-    unlabelled: Tensor | None  # (B, K) bool: highest nodes outside what the image's source labels; None: no such image
+    partly_images: Tensor  # (n,) detection images whose source labels some nodes only
+    unlabelled: Tensor  # (n, K) bool: the highest nodes outside of what each of them labels
     box_width: int | None  # columns that the widest path of a box label needs; None: not known on the host
     region_width: int | None  # the same for the region labels
 
@@ -78,6 +79,13 @@ def _width(region: RegionSpec, labels: Tensor) -> int | None:
     return path_width(region.tree, labels[labels >= 0].tolist())
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on another device, without making the host wait for a GPU."""
+    if device.type == "cuda" and readable(tensor) and torch.cuda.is_available():
+        tensor = tensor.pin_memory()  # a copy from pageable memory would make the host wait
+    return tensor.to(device, non_blocking=True)
+
+
 def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.device) -> PackedTargets:
     """Pack the targets of a batch and bring them to the device. Targets on the host cost no wait for a GPU.
 
@@ -114,29 +122,25 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
         _check_labels(f"image label of image {number}", nodes[-1], region.num_classes)
     labels = pad_sequence(box_labels, batch_first=True, padding_value=-1)
     region_labels = torch.cat(nodes) if nodes else torch.zeros(0, dtype=torch.long)
-    unlabelled = None
-    if any(t.labelled_nodes is not None and not t.is_classification for t in targets):
-        nothing = torch.zeros(region.num_classes, dtype=torch.bool)
-        rows = [
-            nothing if t.labelled_nodes is None else _outside(region, tuple(sorted(t.labelled_nodes.tolist())))
-            for t in targets
-        ]
-        unlabelled = torch.stack(rows)
-
-    def move(tensor: Tensor) -> Tensor:
-        if device.type == "cuda" and readable(tensor) and torch.cuda.is_available():
-            tensor = tensor.pin_memory()  # a copy from pageable memory would make the host wait
-        return tensor.to(device, non_blocking=True)
+    labelled = {
+        number: tuple(sorted(target.labelled_nodes.tolist()))
+        for number, target in enumerate(targets)
+        if target.labelled_nodes is not None and not target.is_classification
+    }
+    rows = [_outside(region, nodes_of_source) for nodes_of_source in labelled.values()]
 
     return PackedTargets(
-        boxes_cxcywh=move(pad_sequence(boxes, batch_first=True)),
-        labels=move(labels),
-        ignore_boxes_cxcywh=move(pad_sequence(ignored, batch_first=True)),
-        is_detection=move(torch.tensor(is_detection)),
-        region_images=move(torch.tensor(images, dtype=torch.long)),
-        region_labels=move(region_labels),
-        regions_cxcywh=move(torch.cat(rectangles) if rectangles else torch.zeros(0, 4)),
-        unlabelled=None if unlabelled is None else move(unlabelled),
+        boxes_cxcywh=to_device(pad_sequence(boxes, batch_first=True), device),
+        labels=to_device(labels, device),
+        ignore_boxes_cxcywh=to_device(pad_sequence(ignored, batch_first=True), device),
+        is_detection=to_device(torch.tensor(is_detection), device),
+        region_images=to_device(torch.tensor(images, dtype=torch.long), device),
+        region_labels=to_device(region_labels, device),
+        regions_cxcywh=to_device(torch.cat(rectangles) if rectangles else torch.zeros(0, 4), device),
+        partly_images=to_device(torch.tensor(list(labelled), dtype=torch.long), device),
+        unlabelled=to_device(
+            torch.stack(rows) if rows else torch.zeros(0, region.num_classes, dtype=torch.bool), device
+        ),
         box_width=_width(region, labels),
         region_width=_width(region, region_labels),
     )

@@ -13,18 +13,12 @@ import torch
 from wordtree import WordTree, save_tree
 from yolo9000.detection.anchors import cluster_priors
 from yolo9000.detection.recipes import find_recipe
-from yolo9000.engine.darknet_files import is_partial_file, open_detector, start_from_convolutions
+from yolo9000.engine.darknet_files import SUFFIX, is_partial_file, open_detector, start_from_convolutions
 from yolo9000.engine.data import Data, box_shapes, load_data
 from yolo9000.engine.data_config import DataConfig
 from yolo9000.engine.phases import Phase, TrainConfig
-from yolo9000.engine.plan import PlanConfig, plan_phases
-from yolo9000.engine.snapshot import (
-    TrainedModel,
-    check_same_tree,
-    describe_model,
-    initialise_detector,
-    region_of,
-)
+from yolo9000.engine.plan import PlanConfig, check_sources, plan_phases
+from yolo9000.engine.snapshot import TrainedModel, check_same_tree, describe_model, initialise_detector, region_of
 from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector
 from yolo9000.models.darknet_net import from_cfg
 from yolo9000.models.region import RegionSpec
@@ -46,8 +40,7 @@ class RunConfig:
     cfg
         A cfg of darknet's, or a built-in net, in place of `detector` and `priors`.
     priors
-        Width and height of each in grid cells, or how many are clustered from the boxes (of a run that starts from
-        another one's weights: those of that one).
+        Width and height of each in grid cells, or how many are clustered from the boxes.
     size
         Side of the network's input in evaluation and prediction; priors are clustered for it.
     exhaustive
@@ -106,7 +99,7 @@ def assemble(
         Of all labels; see `yolo9000.engine.data.load_data`.
     initial : str or Path, optional
         A run whose weights the detector starts from, or a weights file of darknet's; the net must have the same form.
-        A run also gives the priors if `config` names none. If its tree differs, the rows of the nodes in both are
+        Its priors are taken if as many are to be clustered. If its tree differs, the rows of the nodes in both are
         carried over, and the notes say which.
     resumed : mapping, optional
         Content of the checkpoint that is continued: gives tree and priors.
@@ -118,6 +111,7 @@ def assemble(
         The parts do not fit together; the message says which. Most are of named kinds: `DatasetError`,
         `TreeMismatch`, `CheckpointError`, `PlanError`.
     """
+    check_sources(config.plan, boxes=config.data.has_boxes, image_labels=config.data.has_image_labels)
     torch.manual_seed(config.seed)
     saved_region = None if resumed is None else region_of(resumed)
     if saved_region is not None:
@@ -160,15 +154,22 @@ def assemble(
     return Assembly(data, detector, phases, description, notes)
 
 
-def write_run(run: RunFolder, config: RunConfig, assembly: Assembly, options: Mapping[str, Any]) -> None:
-    """Write ``tree.json`` and ``config.json``: options, all configurations, priors, versions, commit."""
+def write_run(
+    run: RunFolder, config: RunConfig, assembly: Assembly, options: Mapping[str, Any], *, resumed: bool = False
+) -> None:
+    """Write ``tree.json`` and ``config.json``: options, all configurations, priors, versions, commit.
+
+    Of a run that is resumed only the options and configurations change, so that the next ``--resume`` knows of more
+    steps; the environment stays the one that it was begun in.
+    """
     save_tree(assembly.data.tree, run.tree, force=True)
+    before = run.read_config() if resumed else environment()
     run.write_config(
         {
-            "options": dict(options),
+            **before,
+            "options": {**before.get("options", {}), **options},
             **dataclasses.asdict(config),
             "region": assembly.description["region"],
-            **environment(),
         }
     )
 
@@ -176,7 +177,8 @@ def write_run(run: RunFolder, config: RunConfig, assembly: Assembly, options: Ma
 def _priors_of(config: RunConfig, data: Data, start: TrainedModel | None) -> tuple[Priors, list[str]]:
     if not isinstance(config.priors, int):
         return config.priors, []
-    if start is not None:
+    # boxes clustered for another size or data would be other priors, which the weights do not fit
+    if start is not None and (len(start.region.priors) == config.priors or start.path.suffix == SUFFIX):
         return start.region.priors, [f"{len(start.region.priors)} priors of {start.path}"]
     priors, mean_iou = _clustered_priors(config, data, config.priors)
     return priors, [f"{len(priors)} priors from the boxes; mean IoU of a box with its best prior {mean_iou:.3f}"]

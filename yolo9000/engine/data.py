@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -21,11 +21,20 @@ from yolo9000.datasets.packed_imagenet import PackedImageNet
 from yolo9000.datasets.pictograms import pictogram_concepts, read_classes
 from yolo9000.datasets.sample import Kind, Record, Source
 from yolo9000.datasets.scenes import SCENE_AUGMENT, SCENE_IMAGE_AUGMENT, SceneConfig, SceneSource, Split
-from yolo9000.datasets.tiles import TileConfig, TileScenes, read_split
+from yolo9000.datasets.tiles import TILE_AUGMENT, TILE_SCENE_AUGMENT, TileConfig, TileScenes, read_split
 from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION, AugmentConfig
+from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
 from yolo9000.datasets.voc import VocSource
 from yolo9000.engine.data_config import DataConfig
-from yolo9000.engine.label_maps import name_map, tree_advice, tree_of_labels, tree_of_wnids, wnid_map
+from yolo9000.engine.label_maps import (
+    annotation_stems,
+    labelled_nodes,
+    name_map,
+    tree_advice,
+    tree_of_labels,
+    tree_of_wnids,
+    wnid_map,
+)
 
 log = logging.getLogger(__name__)
 BoxSource: TypeAlias = CocoSource | VocSource
@@ -50,6 +59,9 @@ class Data:
         Labels that have boxes in training, and those that only images are labelled with.
     image_labels
         All labels of the classification images: the choices of a top-1.
+    evaluated
+        Labels that the held-out boxes may have: the classes of average precision. A data set's boxes say nothing
+        about the classes of another.
     detection_augment, classification_augment
         How images are augmented in training.
     """
@@ -62,6 +74,7 @@ class Data:
     boxed: tuple[int, ...]
     never_boxed: tuple[int, ...]
     image_labels: tuple[int, ...]
+    evaluated: tuple[int, ...]
     detection_augment: AugmentConfig = DETECTION
     classification_augment: AugmentConfig = CLASSIFICATION
 
@@ -70,11 +83,16 @@ class Data:
 class Excerpt:
     """`length` images of another source at equal distances, or all if it has fewer.
 
-    Classification images lie class by class, so the first few hundred would be of few classes.
+    Classification images lie class by class, so the first few hundred would be of few classes. An image that cannot be
+    read is named in the log and replaced by the next: it shall not end a training at its first evaluation.
     """
 
     source: Source
     length: int
+    unreadable: UnreadableCounter = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "unreadable", UnreadableCounter({self.source.name: len(self.source)}))
 
     @property
     def name(self) -> str:
@@ -92,10 +110,14 @@ class Excerpt:
         return min(self.length, len(self.source))
 
     def read(self, index: int) -> Record:
-        return self.source.read(index * len(self.source) // len(self))
+        record, replaced = read_or_next(self.source, index * len(self.source) // len(self))
+        self.unreadable.add(replaced)
+        return record
 
 
-def load_data(config: DataConfig, tree: WordTree | None = None, *, exhaustive: bool = False) -> Data:
+def load_data(
+    config: DataConfig, tree: WordTree | None = None, *, exhaustive: bool = False, held_out_only: bool = False
+) -> Data:
     """Open the sources that a run trains on and those it is evaluated on.
 
     Parameters
@@ -106,6 +128,8 @@ def load_data(config: DataConfig, tree: WordTree | None = None, *, exhaustive: b
     exhaustive : bool
         Detection images label everything that the tree knows, so that all the rest is background. Otherwise only the
         source's own classes count as labelled, and a box that more probably shows something else is left alone.
+    held_out_only : bool
+        For an evaluation: real data need no part to train on, and their boxes for training are not read.
 
     Raises
     ------
@@ -118,7 +142,7 @@ def load_data(config: DataConfig, tree: WordTree | None = None, *, exhaustive: b
         return _scenes(config, tree)
     if config.tiles:
         return _tiles(config, config.tiles, tree)
-    return _real(config, tree or tree_of_labels(config), exhaustive)
+    return _real(config, tree or tree_of_labels(config), exhaustive, held_out_only)
 
 
 def box_shapes(source: Source) -> NDArray[np.float64]:
@@ -164,6 +188,7 @@ def _scenes(config: DataConfig, tree: WordTree | None) -> Data:
         boxed=boxed,
         never_boxed=never_boxed,
         image_labels=tuple(label_map[c.name] for c in read_classes()),
+        evaluated=(*boxed, *never_boxed),
         detection_augment=SCENE_AUGMENT,
         classification_augment=SCENE_IMAGE_AUGMENT,
     )
@@ -199,14 +224,22 @@ def _tiles(config: DataConfig, root: str, tree: WordTree | None) -> Data:
             boxed=tuple(label_map[wnid] for wnid in split.boxed),
             never_boxed=tuple(label_map[wnid] for wnid in split.image_only),
             image_labels=tuple(label_map[wnid] for wnid in split.wnids),
+            evaluated=tuple(label_map[wnid] for wnid in split.wnids),
+            detection_augment=TILE_SCENE_AUGMENT,
+            classification_augment=TILE_AUGMENT,
         )
 
 
-def _real(config: DataConfig, tree: WordTree, exhaustive: bool) -> Data:
+def _real(config: DataConfig, tree: WordTree, exhaustive: bool, held_out_only: bool) -> Data:
     train, held_out = config.splits
     with tree_advice(config):
-        detection = _detection(config, tree, train, exhaustive)
-        classification = _classification(config, tree, train)
+        detection = None if held_out_only else _detection(config, tree, train, exhaustive)
+        classification: LabelSource | None = None
+        try:
+            classification = _classification(config, tree, train)
+        except DatasetError:
+            if not held_out_only:  # an evaluation only asks it which classes there are
+                raise
         val_detection: BoxSource | None = None
         val_classification: LabelSource | None = None
         with _dispensable():
@@ -218,8 +251,11 @@ def _real(config: DataConfig, tree: WordTree, exhaustive: bool) -> Data:
     if val_classification is not None:
         image_labels |= set(np.unique(val_classification.labels).tolist())
     others = set(image_labels)
+    evaluated: set[int] = set()
     if val_detection is not None:
-        others |= set(np.unique(val_detection.index.labels).tolist())
+        found = np.unique(val_detection.index.labels).tolist()
+        others |= set(found)
+        evaluated = set(labelled_nodes(tree, found, *_own_maps(config)))
     return Data(
         tree=tree,
         detection=detection,
@@ -228,27 +264,38 @@ def _real(config: DataConfig, tree: WordTree, exhaustive: bool) -> Data:
         val_classification=val_classification and Excerpt(val_classification, config.val_images),
         boxed=tuple(sorted(boxed)),
         never_boxed=tuple(sorted(others - boxed)),
+        evaluated=tuple(sorted(evaluated)),
         image_labels=tuple(sorted(image_labels)),
     )
+
+
+def _own_maps(config: DataConfig) -> list[str]:
+    """Names that the label map of the images with boxes may have."""
+    return [*annotation_stems(config), "coco" if config.coco else "voc"]
 
 
 def _detection(
     config: DataConfig, tree: WordTree, split: str, exhaustive: bool, *, val: bool = False
 ) -> BoxSource | None:
-    source = "coco" if config.coco else "voc"
-    root = config.coco or config.voc
+    source, root = "coco" if config.coco else "voc", config.coco or config.voc
     if root is None:
         return None
-    label_map = name_map(tree, source)
-    labelled = None if exhaustive else sorted(tree.label_maps.get(source, label_map).values())
+    preferred = _own_maps(config)
+    label_map = name_map(tree, *preferred)
     name = f"{source} ({split})"
+    boxes: BoxSource
     if config.voc:
-        return VocSource(root, label_map, split=split, name=name, labelled_nodes=labelled)
-    if val and config.val is not None:
-        return CocoSource(config.val, label_map, split=split, name=name, labelled_nodes=labelled)
-    if val and Path(root).is_file():
+        boxes = VocSource(root, label_map, split=split, name=name)
+    elif val and config.val is not None:
+        boxes = CocoSource(config.val, label_map, split=split, name=name)
+    elif val and Path(root).is_file():
         raise DatasetError(f"{root} is one annotation file; name another with --val to hold images out")
-    return CocoSource(root, label_map, split=split, name=name, labelled_nodes=labelled)
+    else:
+        boxes = CocoSource(root, label_map, split=split, name=name)
+    if not exhaustive:
+        found = np.unique(boxes.index.labels).tolist()
+        boxes.labelled_nodes = np.array(labelled_nodes(tree, found, *preferred), np.int64)
+    return boxes
 
 
 def _classification(config: DataConfig, tree: WordTree, split: str) -> LabelSource | None:

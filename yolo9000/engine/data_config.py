@@ -35,6 +35,11 @@ class DataConfig:
         Detection and classification images that are held out for the evaluations during training, at most.
     seed
         Of drawn scenes.
+
+    Raises
+    ------
+    DatasetError
+        Two sources of one kind are named, or a number is out of its range.
     """
 
     coco: str | None = None
@@ -56,6 +61,21 @@ class DataConfig:
             if len(named) > 1:
                 options = " and ".join("--" + name.replace("_", "-") for name in named)
                 raise DatasetError(f"{options}: one source of {what} is needed, not {len(named)}")
+
+        for name, least in (("scenes", 1), ("val_images", 0)):
+            if getattr(self, name) < least:
+                option = "--" + name.replace("_", "-")
+                raise DatasetError(f"{option} {getattr(self, name)}: at least {least} is needed")
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether there are images with boxes to train on."""
+        return bool(self.coco or self.voc or self.tiles or self.is_embedded)
+
+    @property
+    def has_image_labels(self) -> bool:
+        """Whether there are images with a label to train on."""
+        return bool(self.imagenet or self.imagenet_pack or self.tiles or self.is_embedded)
 
     @property
     def is_embedded(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Collection
 from functools import lru_cache
 
 import numpy as np
@@ -57,6 +58,7 @@ def draw_detections(
     tree: WordTree | None,
     *,
     text_size: int | None = None,
+    starred: Collection[int] = (),
 ) -> Image.Image:
     """Draw boxes with label and probability on a copy of an image.
 
@@ -71,6 +73,8 @@ def draw_detections(
         Gives names and colours.
     text_size : int, optional
         Pixels; by default a part of the image's size.
+    starred : collection of int
+        Nodes whose label gets a star: those that never had a box in training.
 
     Returns
     -------
@@ -86,7 +90,7 @@ def draw_detections(
     for row in range(len(detections) - 1, -1, -1):
         node = int(detections.nodes[row])
         colour = node_colour(tree, node)
-        name = tree.names[node] if tree is not None else str(node)
+        name = (tree.names[node] if tree is not None else str(node)) + ("*" if node in starred else "")
         x0, y0, x1, y1 = boxes_xyxy[row].tolist()
         draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=stroke)
         _label(draw, f"{name} {float(detections.probabilities[row]):.2f}", (x0, y0), colour, font, picture.size)

@@ -55,13 +55,61 @@ def tree_of_wnids(wnids: Iterable[str]) -> WordTree:
     return build_wordtree(list(wnids))
 
 
-def name_map(tree: WordTree, source: str) -> dict[str, int]:
-    """Class name -> node: the source's own map first, then the maps of other sources in the tree."""
-    names = dict(tree.label_maps.get(source, {}))
-    for other in tree.label_maps.values():
-        for name, node in other.items():
+def annotation_stems(config: DataConfig) -> list[str]:
+    """The names under which ``build_wordtree --categories`` records the classes of the annotations trained on.
+
+    Examples
+    --------
+    >>> annotation_stems(DataConfig(coco="farm/instances_fields.json"))
+    ['instances_fields', 'fields']
+    """
+    if config.coco is None:
+        return []
+    root = Path(config.coco)
+    found = sorted(root.glob(f"annotations/instances_{config.splits[0]}*.json"))
+    files = [root] if root.suffix == ".json" else found
+    return [stem for file in files for stem in (file.stem, file.stem.removeprefix("instances_"))]
+
+
+def name_map(tree: WordTree, *preferred: str) -> dict[str, int]:
+    """Class name -> node by the label maps of a tree: those of the preferred sources first, then the others.
+
+    Examples
+    --------
+    >>> maps = {"coco": {"mouse": 0}, "farm": {"mouse": 1}}
+    >>> tree = WordTree(("device", "animal"), ("mouse", "mouse"), (-1, -1), label_maps=maps)
+    >>> name_map(tree, "farm", "coco")
+    {'mouse': 1}
+    """
+    names: dict[str, int] = {}
+    for source in (*preferred, *tree.label_maps):
+        for name, node in tree.label_maps.get(source, {}).items():
             names.setdefault(name, node)
     return names
+
+
+def labelled_nodes(tree: WordTree, found: Iterable[int], *preferred: str) -> list[int]:
+    """What a source labels exhaustively: the nodes of the label map that its labels are from.
+
+    Parameters
+    ----------
+    tree : WordTree
+    found : iterable of int
+        Labels that its boxes have.
+    preferred : str
+        Names that its own map may have. If none has all the labels, the smallest other map that does is taken, and
+        failing that the labels themselves.
+
+    Examples
+    --------
+    >>> maps = {"imagenet": {"n1": 0, "n2": 1, "n3": 2}, "farm": {"cow": 1, "hen": 2}}
+    >>> labelled_nodes(WordTree(("n1", "n2", "n3"), ("a", "b", "c"), (-1, -1, -1), label_maps=maps), [1], "coco")
+    [1, 2]
+    """
+    labels = set(found)
+    own = [set(tree.label_maps[name].values()) for name in preferred if name in tree.label_maps]
+    others = sorted((set(nodes.values()) for nodes in tree.label_maps.values()), key=len)
+    return sorted(next((nodes for nodes in (*own, *others) if labels <= nodes), labels))
 
 
 def wnid_map(tree: WordTree) -> dict[str, int]:

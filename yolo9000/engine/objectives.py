@@ -12,6 +12,7 @@ from wordtree.softmax import path_nll
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.loss import joint_loss
 from yolo9000.detection.recipes import Recipe
+from yolo9000.detection.targets import to_device
 from yolo9000.engine.phases import Loss
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.tree_head import RegionOutput
@@ -48,10 +49,7 @@ def classification_objective(region: RegionSpec) -> Loss:
         labels = [target.image_label for target in targets]
         if any(label is None for label in labels):
             raise ValueError("the classification phase needs images with an image label, and no mosaics of them")
-        nodes = torch.tensor(labels, dtype=torch.long)
-        if logits.is_cuda and torch.cuda.is_available():
-            nodes = nodes.pin_memory()  # a copy from pageable memory would wait for the GPU
-        nodes = nodes.to(logits.device, non_blocking=True)
+        nodes = to_device(torch.tensor(labels, dtype=torch.long), logits.device)
         if region.tree is None:
             return {"label": F.cross_entropy(logits.float(), nodes, reduction="sum")}
         return {"label": path_nll(logits, region.tree, nodes).sum()}

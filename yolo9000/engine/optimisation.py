@@ -57,6 +57,9 @@ class OptimiserConfig:
             raise ValueError(f"schedule: {len(self.steps)} steps but {len(self.scales)} scales; each step has one")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate: a positive number is needed, got {self.learning_rate}")
+        for name in ("weight_decay", "burn_in"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: 0 or more is needed, got {getattr(self, name)}")
         if self.gradient_clip is not None and not self.gradient_clip > 0:
             raise ValueError(f"gradient_clip: a positive number or None is needed, got {self.gradient_clip}")
 

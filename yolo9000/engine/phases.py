@@ -81,6 +81,11 @@ class TrainConfig:
         The score of `Phase.evaluate` that picks ``best.pt``.
     channels_last
         Memory layout of the convolutions; faster on GPUs with mixed precision and on most CPUs.
+
+    Raises
+    ------
+    ValueError
+        The batch cannot be cut into equal parts, or a number is out of its range.
     """
 
     batch_size: int = 64
@@ -97,3 +102,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.accumulate < 1 or self.batch_size % self.accumulate:
             raise ValueError(f"a batch of {self.batch_size} images cannot be cut into {self.accumulate} equal parts")
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise ValueError(f"--ema {self.ema_decay}: a decay of the averaged weights is at least 0 and below 1")
+        for name in ("log_every", "evaluate_every", "save_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: 0 or more is needed")

@@ -64,6 +64,11 @@ class PlanConfig:
         Processes that read and augment images; 0 does it in the training process.
     optimiser, classification_optimiser
         Of the detection phases, and of the classification start.
+
+    Raises
+    ------
+    PlanError
+        A number is negative, or there is nothing to train.
     """
 
     classification_steps: int = 0
@@ -80,6 +85,37 @@ class PlanConfig:
     workers: int = 0
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     classification_optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+
+    def __post_init__(self) -> None:
+        steps = ("classification_steps", "detection_steps", "steps")
+        for name in (*steps, "seed", "workers"):
+            if getattr(self, name) < 0:
+                raise PlanError(f"--{name.replace('_', '-')} {getattr(self, name)}: 0 or more is needed")
+        if not any(getattr(self, name) for name in steps):
+            raise PlanError("nothing to train: --steps is 0, and so are the steps of the other phases")
+
+
+def check_sources(plan: PlanConfig, *, boxes: bool, image_labels: bool) -> None:
+    """Raise before anything is read if the phases need images that nobody named.
+
+    Parameters
+    ----------
+    plan : PlanConfig
+    boxes, image_labels : bool
+        Whether there are images with boxes, and images with a label.
+
+    Raises
+    ------
+    PlanError
+        A phase needs what is not there; the message names the options.
+    """
+    if plan.joint and not (boxes and image_labels):
+        absent = "image labels (--imagenet)" if boxes else "boxes (--coco, --voc or --tiles)"
+        raise PlanError(f"--joint trains on boxes and image labels together, and no data with {absent} were named")
+    if not boxes and plan.detection_steps + plan.steps:
+        raise PlanError("a detector needs images with boxes: name --coco, --voc or --tiles")
+    if not image_labels and plan.classification_steps:
+        raise PlanError("the classification start needs labelled images: name --imagenet, or --classification-steps 0")
 
 
 def plan_phases(
@@ -110,14 +146,7 @@ def plan_phases(
     PlanError
         A phase needs images that the data do not have.
     """
-    if plan.joint and (data.detection is None or data.classification is None):
-        absent = "boxes (--coco, --voc or --tiles)" if data.detection is None else "image labels (--imagenet)"
-        raise PlanError(f"--joint trains on boxes and image labels together, and no data with {absent} were named")
-    if data.detection is None and plan.detection_steps + plan.steps:
-        raise PlanError("a detector needs images with boxes: name --coco, --voc or --tiles")
-    if data.classification is None and plan.classification_steps:
-        raise PlanError("the classification start needs labelled images: name --imagenet, or --classification-steps 0")
-
+    check_sources(plan, boxes=data.detection is not None, image_labels=data.classification is not None)
     part = config.batch_size // config.accumulate
     phases: list[Phase] = []
     takes_over: Callable[[], None] | None = None
@@ -194,7 +223,7 @@ def plan_phases(
 
 def _classifier_scores(data: Data, detector: AnyDetector, config: TrainConfig, size: int) -> Evaluate | None:
     source = data.val_classification
-    if source is None:
+    if source is None or not len(source):
         return None
 
     def evaluate(model: nn.Module) -> Mapping[str, float]:
@@ -210,7 +239,7 @@ def _classifier_scores(data: Data, detector: AnyDetector, config: TrainConfig, s
 
 def _detector_scores(data: Data, detector: AnyDetector, config: TrainConfig, size: int, loss: Loss) -> Evaluate | None:
     boxes, images = (
-        None if source is None else make_evaluation_loader(source, size, batch_size=EVALUATION_BATCH)
+        None if source is None or not len(source) else make_evaluation_loader(source, size, batch_size=EVALUATION_BATCH)
         for source in (data.val_detection, data.val_classification)
     )
     if boxes is None and images is None:
@@ -224,8 +253,8 @@ def _detector_scores(data: Data, detector: AnyDetector, config: TrainConfig, siz
                 model,
                 boxes,
                 region,
-                boxed=data.boxed,
-                never_boxed=data.never_boxed,
+                boxed=set(data.evaluated) & set(data.boxed),
+                never_boxed=set(data.evaluated) - set(data.boxed),
                 device=device,
                 precision=precision,
                 parents=False,

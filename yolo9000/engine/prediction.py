@@ -152,7 +152,10 @@ def write_predictions(predictions: Iterable[Prediction], trained: TrainedModel, 
         image; a detection has ``box_xyxy`` in pixels, ``score``, ``objectness``, ``probability``, ``name`` and the
         whole ``path`` with the probability of each node.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{folder}: cannot write there ({error.strerror}); name another folder with --out") from error
     tree = trained.region.tree
     entries: list[dict[str, Any]] = []
     used: set[str] = set()
@@ -163,7 +166,10 @@ def write_predictions(predictions: Iterable[Prediction], trained: TrainedModel, 
             number += 1
             name = f"{stem}-{number}.png"
         used.add(name)
-        draw_detections(prediction.image, prediction.detections, prediction.boxes_xyxy, tree).save(folder / name)
+        picture = draw_detections(
+            prediction.image, prediction.detections, prediction.boxes_xyxy, tree, starred=trained.never_boxed
+        )
+        picture.save(folder / name)
         height, width = prediction.image.shape[:2]
         entries.append(
             {

@@ -108,7 +108,7 @@ class _Training:
         self.best: float | None = None
         self.saved_at = -1
         self.drawn_at = time.monotonic()
-        self.progress = Progress(sum(p.steps for p in phases), shown=processes.is_first)
+        self.progress = Progress(0, shown=False)  # until `go` knows where the run begins
 
     @property
     def phase(self) -> Phase:

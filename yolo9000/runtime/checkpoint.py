@@ -81,7 +81,10 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     OSError
         The folder cannot be written to, or the disk is full; the old file is untouched.
     """
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:  # the user knows the file, not the temporary one
+        raise OSError(error.errno, f"cannot write there: {error.strerror}", str(path)) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
