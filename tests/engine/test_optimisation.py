@@ -9,24 +9,30 @@ import pytest
 import torch
 from torch import nn
 
-from yolo9000.engine.optimisation import ModelAverage, OptimiserConfig, build_optimizer, learning_rate
-from yolo9000.models import Detector, DetectorConfig, RegionSpec
+from yolo9000.engine.optimisation import (
+    ModelAverage,
+    OptimiserConfig,
+    build_optimizer,
+    learning_rate,
+    optimiser_of_cfg,
+)
+from yolo9000.models import Detector, DetectorConfig, NetOptions, RegionSpec, net_options, parse_cfg
 
 LR = json.loads((Path(__file__).parents[1] / "golden" / "lr.json").read_text())
-DARKNETS: dict[str, tuple[OptimiserConfig, int]] = {  # the rates in each cfg's [net], and its max_batches
-    "yolo9000": (OptimiserConfig(steps=(400_000, 450_000), scales=(0.1, 0.1)), 500_200),
-    "darknet9000": (OptimiserConfig(schedule="poly", power=4, burn_in=0), 100_000),
-    "darknet19": (OptimiserConfig(schedule="poly", power=4, learning_rate=0.1), 800_000),
-}
 
 
-@pytest.mark.parametrize("name", DARKNETS)
+def rates_of_cfg(name: str, batches: list[int]) -> list[float]:
+    """Rates by the [net] options that darknet had for its table."""
+    text = "[net]\nwidth=32\nheight=32\nchannels=3\n" + LR["net_options"][name]
+    options = net_options(parse_cfg(text).net)
+    return [learning_rate(optimiser_of_cfg(options), batch, options.max_batches) for batch in batches]
+
+
+@pytest.mark.parametrize("name", ["yolo9000", "darknet9000", "darknet19"])
 def test_rates_of_darknet(name: str) -> None:
-    config, total = DARKNETS[name]
-    rates = [learning_rate(config, batch, total) for batch in LR["batch_num"]]
-    assert len(rates) == 22
+    assert len(LR["batch_num"]) == 22
     # darknet computes in float32: the base of a fourth power near 0 has lost its digits (1e-23 against .1)
-    assert rates == pytest.approx(LR["rate"][name], rel=1e-5, abs=1e-20)
+    assert rates_of_cfg(name, LR["batch_num"]) == pytest.approx(LR["rate"][name], rel=1e-5, abs=1e-20)
 
 
 def test_rates_of_tiny_voc_are_what_its_cfg_means() -> None:
@@ -34,10 +40,20 @@ def test_rates_of_tiny_voc_are_what_its_cfg_means() -> None:
 
     There -1 is compared as an unsigned number, the largest of all.
     """
-    config = OptimiserConfig(steps=(-1, 100, 20_000, 30_000), scales=(0.1, 10, 0.1, 0.1), burn_in=0)
     assert set(LR["rate"]["yolov2-tiny-voc"]) == {0.0010000000474974513}
-    rates = [learning_rate(config, n, 40_200) for n in (0, 99, 100, 19_999, 20_000, 29_999, 30_000, 40_000)]
+    rates = rates_of_cfg("yolov2-tiny-voc", [0, 99, 100, 19_999, 20_000, 29_999, 30_000, 40_000])
     assert rates == pytest.approx([1e-4, 1e-4, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+
+
+def test_rates_by_hand() -> None:
+    config = OptimiserConfig(steps=(400_000, 450_000), scales=(0.1, 0.1))
+    rates = [learning_rate(config, n, 500_200) for n in (500, 1000, 399_999, 400_000, 450_000)]
+    assert rates == pytest.approx([1e-3 / 16, 1e-3, 1e-3, 1e-4, 1e-5])
+
+
+def test_policies_that_no_cfg_of_yolov2_has() -> None:
+    with pytest.raises(ValueError, match="policy=exp is not supported"):
+        optimiser_of_cfg(NetOptions(width=32, height=32, channels=3, policy="exp"))
 
 
 def test_cosine_starts_at_the_peak_and_ends_at_the_final_part() -> None:

@@ -29,10 +29,12 @@ from yolo9000.detection.darknet_decoding import (
     undo_letterbox,
 )
 from yolo9000.detection.loss import joint_loss
-from yolo9000.engine.optimisation import OptimiserConfig, learning_rate
+from yolo9000.engine.optimisation import learning_rate, optimiser_of_cfg
 from yolo9000.models.activations import class_probabilities, region_activations
+from yolo9000.models.darknet_cfg import parse_cfg
 from yolo9000.models.darknet_net import DarknetNet, from_cfg
 from yolo9000.models.darknet_weights import load_darknet_weights
+from yolo9000.models.net_options import net_options
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.yolov2 import reorg
 
@@ -188,10 +190,11 @@ def _targets(truth: Any) -> list[Target]:
 
 
 def _rates(table: dict[str, Any]) -> Pairs:
-    configs = {  # yolov2-tiny-voc is left out: darknet's constant is its bug (tests/engine/test_optimisation.py)
-        "yolo9000": (OptimiserConfig(steps=(400_000, 450_000), scales=(0.1, 0.1)), 500_200),
-        "darknet9000": (OptimiserConfig(schedule="poly", burn_in=0), 100_000),
-        "darknet19": (OptimiserConfig(schedule="poly", learning_rate=0.1), 800_000),
-    }
-    for name, (config, total) in configs.items():
-        yield name, [learning_rate(config, n, total) for n in table["batch_num"]], table["rate"][name]
+    for name, text in table["net_options"].items():
+        if name == "yolov2-tiny-voc":
+            continue  # darknet's constant is a bug: it takes the step -1 for a huge number
+        cfg = parse_cfg(f"[net]\nwidth=32\nheight=32\nchannels=3\n{text}", name)
+        options = net_options(cfg.net)
+        config = optimiser_of_cfg(options)
+        rates = [learning_rate(config, batch, options.max_batches) for batch in table["batch_num"]]
+        yield name, rates, table["rate"][name]

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from yolo9000.models.net_options import NetOptions
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserConfig:
@@ -100,6 +102,38 @@ def learning_rate(config: OptimiserConfig, batch: int, total: int) -> float:
             done = min(1.0, (batch - config.burn_in) / max(1, total - config.burn_in))
             factor = config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * done))
     return config.learning_rate * factor
+
+
+def optimiser_of_cfg(options: NetOptions) -> OptimiserConfig:
+    """The optimiser and schedule that ``[net]`` of a darknet cfg asks for; its `max_batches` is the total.
+
+    Raises
+    ------
+    ValueError
+        The policy is one that none of YOLOv2's cfgs has: step, exp, sigmoid, random.
+
+    Examples
+    --------
+    >>> from yolo9000.models import from_cfg
+    >>> with torch.device("meta"):
+    ...     options = from_cfg("yolo9000").options
+    >>> config = optimiser_of_cfg(options)
+    >>> config.schedule, config.steps, learning_rate(config, 500, options.max_batches)
+    ('steps', (400000, 450000), 6.25e-05)
+    """
+    if options.policy not in ("constant", "steps", "poly"):
+        raise ValueError(f"policy={options.policy} is not supported; constant, steps and poly are")
+    return OptimiserConfig(
+        learning_rate=options.learning_rate,
+        momentum=options.momentum,
+        weight_decay=options.decay,
+        schedule=options.policy,
+        steps=options.steps if options.policy == "steps" else (),
+        scales=options.scales if options.policy == "steps" else (),
+        power=options.power,
+        burn_in=options.burn_in,
+        burn_in_power=options.power,
+    )
 
 
 def build_optimizer(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
