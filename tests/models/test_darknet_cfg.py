@@ -201,6 +201,13 @@ def test_a_given_tree_sizes_the_last_convolution(caplog: pytest.LogCaptureFixtur
         assert from_cfg("yolo9000", "yolo9000").region == from_cfg("yolo9000").region
 
 
+def test_images_of_other_channels_are_refused(tmp_path: Path) -> None:
+    model = build(tmp_path, NET + CONV)
+    assert model(torch.zeros(2, 3, 64, 96)).raw.shape == (2, 8, 64, 96)  # other sizes run
+    with pytest.raises(ValueError, match=r"\(B, 3, H, W\) is needed, got \(2, 1, 32, 32\)"):
+        model(torch.zeros(2, 1, 32, 32))
+
+
 def test_stopbackward_keeps_it_and_what_is_before_it_from_learning(tmp_path: Path) -> None:
     model = build(tmp_path, NET + CONV + CONV + "stopbackward=1\n" + CONV + "[route]\nlayers=-1,0\n")
     model(torch.rand(1, 3, 32, 32)).raw.sum().backward()

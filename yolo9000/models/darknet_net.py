@@ -200,7 +200,14 @@ class DarknetNet(nn.Module):
         -------
         RegionOutput or NetOutput
             Of both, ``raw`` is the array: (B, A*(5+K), H', W') in darknet's channel order, or logits (B, K).
+
+        Raises
+        ------
+        ValueError
+            If the images have other channels than the cfg says.
         """
+        if images.dim() != 4 or images.shape[1] != self.options.channels:
+            raise ValueError(f"images: (B, {self.options.channels}, H, W) is needed, got {tuple(images.shape)}")
         outputs: dict[int, Tensor] = {}
         x = images
         for number, layer in enumerate(self.layers):
