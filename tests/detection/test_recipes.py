@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordtree import WordTree
+from wordtree import WordTree, load_tree
 from yolo9000.detection import RECIPES, RegionSpec, Target, joint_loss
 from yolo9000.detection.recipes import Recipe, find_recipe
+from yolo9000.detection.targets import outside_of
 
 TREE = WordTree(("animal", "dog", "cat", "poodle", "pug"), ("animal", "dog", "cat", "poodle", "pug"), (-1, 0, 0, 1, 1))
 REGION = RegionSpec(priors=((1.0, 1.0), (3.0, 3.0)), num_classes=5, tree=TREE)
@@ -172,3 +173,19 @@ def test_recipes_are_found_by_name() -> None:
     assert find_recipe(RECIPES["paper"]) is RECIPES["paper"]
     with pytest.raises(ValueError, match="paper, darknet, overlap"):
         find_recipe("yolo")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_a_source_does_not_label_by_the_definition(seed: int) -> None:
+    tree = load_tree("coco")
+    nodes = torch.randperm(len(tree), generator=torch.Generator().manual_seed(seed))[: 1 + 6 * seed]
+    labelled = set(nodes.tolist())
+    above = {ancestor for node in labelled for ancestor in tree.path(node)}
+
+    def apart(node: int) -> bool:
+        return node not in above and not labelled & set(tree.path(node))
+
+    # apart from all that is labelled, while its parent (if any) is above something labelled: the highest such node
+    expected = [apart(n) and (tree.parents[n] < 0 or tree.parents[n] in above) for n in range(len(tree))]
+    region = RegionSpec(priors=((1.0, 1.0),), num_classes=len(tree), tree=tree)
+    assert outside_of(nodes, region).tolist() == expected

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
+from torch._guards import detect_fake_mode
 from torch.nn.utils.rnn import pad_sequence
 
-from wordtree.softmax import path_width
+from wordtree.softmax import path_width, tree_tables
 from yolo9000.datasets.sample import Target
 from yolo9000.models.region import RegionSpec
 
@@ -39,31 +38,34 @@ class PackedTargets:
 
 
 def readable(tensor: Tensor) -> bool:
-    """Whether the host may look at the values without making a device wait."""
-    return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor)
+    """Whether the host may look at the values: they lie in its memory, and are more than shapes to be followed."""
+    return tensor.device.type == "cpu" and detect_fake_mode([tensor]) is None
 
 
-@lru_cache(maxsize=64)
-def _outside(region: RegionSpec, labelled: tuple[int, ...]) -> Tensor:
-    """(K,) bool: the highest nodes that neither contain nor lie under a labelled node.
+def outside_of(labelled_nodes: Tensor, region: RegionSpec) -> Tensor:
+    """The highest nodes that neither contain nor lie under a labelled node: (L,) -> (K,) bool.
 
     They exclude each other, so their probabilities add up to that of "something that this source does not label".
+
+    Examples
+    --------
+    >>> from wordtree import WordTree
+    >>> names = ("animal", "tool", "dog", "cat", "poodle", "saw")
+    >>> tree = WordTree(names, names, (-1, -1, 0, 0, 2, 1))
+    >>> region = RegionSpec(priors=((1, 1),), num_classes=6, tree=tree)
+    >>> [tree.names[node] for node in outside_of(torch.tensor([2]), region).nonzero()]  # only dogs are labelled
+    ['tool', 'cat']
     """
-    inside = torch.zeros(region.num_classes, dtype=torch.bool)
-    inside[list(labelled)] = True
-    tree = region.tree
-    if tree is None:
-        return ~inside
-    above = torch.zeros_like(inside)
-    for node in labelled:
-        above[list(tree.path(node))] = True
-    # parents come before their children, so one pass settles everything under a labelled node
-    outside = torch.zeros_like(inside)
-    for node, parent in enumerate(tree.parents):
-        if parent >= 0 and inside[parent]:
-            inside[node] = True
-        outside[node] = not inside[node] and not above[node] and (parent < 0 or bool(above[parent]))
-    return outside
+    labelled = labelled_nodes.new_zeros(region.num_classes, dtype=torch.bool).index_fill(0, labelled_nodes, True)
+    if region.tree is None:
+        return ~labelled
+    tables = tree_tables(region.tree, labelled_nodes.device)
+    on_path = tables.path >= 0
+    inside = (labelled[tables.path.clamp(min=0)] & on_path).any(dim=-1)
+    slots = torch.where(on_path, tables.path, region.num_classes)[labelled_nodes]  # one too many takes the padding
+    above = labelled.new_zeros(region.num_classes + 1).index_fill(0, slots.flatten(), True)[:-1]
+    under_above = above[tables.parent.clamp(min=0)] | (tables.parent < 0)
+    return ~inside & ~above & under_above
 
 
 def _check_labels(name: str, labels: Tensor, count: int) -> None:
@@ -122,12 +124,12 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
         _check_labels(f"image label of image {number}", nodes[-1], region.num_classes)
     labels = pad_sequence(box_labels, batch_first=True, padding_value=-1)
     region_labels = torch.cat(nodes) if nodes else torch.zeros(0, dtype=torch.long)
-    labelled = {
-        number: tuple(sorted(target.labelled_nodes.tolist()))
-        for number, target in enumerate(targets)
-        if target.labelled_nodes is not None and not target.is_classification
-    }
-    rows = [_outside(region, nodes_of_source) for nodes_of_source in labelled.values()]
+    partly = [n for n, t in enumerate(targets) if t.labelled_nodes is not None and not t.is_classification]
+    distinct: dict[int, Tensor] = {}  # the images of a source share one tensor
+    for nodes_of_source in (targets[number].labelled_nodes for number in partly):
+        if nodes_of_source is not None and id(nodes_of_source) not in distinct:
+            distinct[id(nodes_of_source)] = outside_of(nodes_of_source, region)
+    rows = [distinct[id(targets[number].labelled_nodes)] for number in partly]
 
     return PackedTargets(
         boxes_cxcywh=to_device(pad_sequence(boxes, batch_first=True), device),
@@ -137,7 +139,7 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
         region_images=to_device(torch.tensor(images, dtype=torch.long), device),
         region_labels=to_device(region_labels, device),
         regions_cxcywh=to_device(torch.cat(rectangles) if rectangles else torch.zeros(0, 4), device),
-        partly_images=to_device(torch.tensor(list(labelled), dtype=torch.long), device),
+        partly_images=to_device(torch.tensor(partly, dtype=torch.long), device),
         unlabelled=to_device(
             torch.stack(rows) if rows else torch.zeros(0, region.num_classes, dtype=torch.bool), device
         ),
