@@ -181,7 +181,7 @@ def map_content(nodes: Iterable[int | str], tree: WordTree) -> bytes:
     return _text([str(tree.node(node)) for node in nodes])
 
 
-def to_networkx(tree: WordTree) -> networkx.DiGraph:
+def to_networkx(tree: WordTree) -> networkx.DiGraph[str]:
     """Return the tree as a graph: ids as its nodes, in order, edges from parent to child.
 
     A node has the attributes ``index``, ``name``, ``synset`` and ``lemmas``.
@@ -194,7 +194,7 @@ def to_networkx(tree: WordTree) -> networkx.DiGraph:
     """
     import networkx
 
-    graph: networkx.DiGraph = networkx.DiGraph()
+    graph: networkx.DiGraph[str] = networkx.DiGraph()
     for node, wnid in enumerate(tree.wnids):
         graph.add_node(
             wnid, index=node, name=tree.names[node], synset=tree.synsets[node], lemmas=list(tree.lemmas[node])
