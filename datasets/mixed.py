@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, get_worker_info
 
+from yolo9000.datasets.darknet_augment import DarknetAugment, augment_as_darknet
 from yolo9000.datasets.sample import Record, Replacement, Sample, Source
 from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION, AugmentConfig, augment, mosaic
 from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
@@ -36,6 +37,10 @@ def _permutation(seed: int, slot: int, turn: int, n: int) -> NDArray[np.int32]:
     order = np.random.default_rng((seed, _SHUFFLE, slot, turn)).permutation(n).astype(np.int32)
     order.setflags(write=False)
     return order
+
+
+Augment = AugmentConfig | DarknetAugment
+"""Our augmentation, or darknet's."""
 
 
 class MixedDataset(Dataset[Sample]):
@@ -63,7 +68,7 @@ class MixedDataset(Dataset[Sample]):
     size_every
         A new size after so many batches (darknet: 10).
     detection_augment, classification_augment
-        How much augmentation.
+        How much augmentation; a `DarknetAugment` augments as darknet does.
     mosaic
         Probability that a classification sample is a mosaic.
     mosaic_side
@@ -92,8 +97,8 @@ class MixedDataset(Dataset[Sample]):
         ratio: tuple[int, int] | None = None,
         interleave: Interleave = "in_batch",
         size_every: int = 10,
-        detection_augment: AugmentConfig = DETECTION,
-        classification_augment: AugmentConfig = CLASSIFICATION,
+        detection_augment: Augment = DETECTION,
+        classification_augment: Augment = CLASSIFICATION,
         mosaic: float = 0.0,
         mosaic_side: int = 2,
     ) -> None:
@@ -102,6 +107,8 @@ class MixedDataset(Dataset[Sample]):
             raise ValueError(f"MixedDataset: mosaic is a probability, not {mosaic}")
         if mosaic and classification is None:
             raise ValueError("MixedDataset: mosaics are made of classification images, and there is no such source")
+        if mosaic and isinstance(classification_augment, DarknetAugment):
+            raise ValueError("MixedDataset: darknet's augmentation knows no mosaics; mosaic must be 0")
         if not sizes or min(sizes) < 1:
             raise ValueError(f"MixedDataset: sizes must be sides in pixels, not {list(sizes)}")
         for name, value, least in (("batch_size", batch_size, 1), ("size_every", size_every, 1), ("seed", seed, 0)):
@@ -176,7 +183,7 @@ class MixedDataset(Dataset[Sample]):
             record, skipped = read_or_next(source, i)
             records.append(_checked(record, source))
             replaced += skipped
-        sample = augment(records[0], size, rng, config) if len(records) == 1 else mosaic(records, size, rng, config)
+        sample = _augmented(records, size, rng, config)
         if replaced and get_worker_info() is None:
             self.unreadable.add(replaced)
         nodes = self._labelled_nodes[slot]
@@ -235,6 +242,12 @@ def _check_sources(detection: Source | None, classification: Source | None, rati
         raise ValueError(f"MixedDataset: both sources are called {detection.name}; give them different names")
     if ratio is not None and (len(ratio) != 2 or min(ratio) < 1):
         raise ValueError(f"MixedDataset: ratio must be two whole numbers above 0, classification first, not {ratio}")
+
+
+def _augmented(records: Sequence[Record], size: int, rng: np.random.Generator, config: Augment) -> Sample:
+    if isinstance(config, DarknetAugment):
+        return augment_as_darknet(records[0], size, rng, config)
+    return augment(records[0], size, rng, config) if len(records) == 1 else mosaic(records, size, rng, config)
 
 
 def _checked(record: Record, source: Source) -> Record:

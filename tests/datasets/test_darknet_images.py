@@ -1,6 +1,6 @@
 """Image operations against darknet's own: resize and letterbox to the last digit, our augmentation as far as it goes.
 
-Not compared: ``rotcrop_*``, as nothing here rotates images.
+Darknet's own augmentation is in `test_darknet_augment`.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from yolo9000.datasets.darknet_augment import DarknetAugment
 from yolo9000.datasets.loader import PositionSampler, make_evaluation_loader, make_loader
 from yolo9000.datasets.mixed import Interleave, MixedDataset
 from yolo9000.datasets.sample import Batch, Kind, Record, Replacement, Sample, Source, Unreadable
@@ -191,6 +192,20 @@ def test_the_stream_does_depend_on_seed_and_epoch() -> None:
     # the same image at another place is augmented in another way
     one = MixedDataset(Made("detection", 1), None, batch_size=1, sizes=[32])
     assert not torch.equal(one[0].image, one[1].image)
+
+
+def test_darknets_augmentation_in_place_of_ours() -> None:
+    darknets = DarknetAugment()
+    dataset = _dataset(detection_augment=darknets, classification_augment=darknets)
+    for position in range(20):
+        sample, again = dataset[position], dataset[position]
+        assert torch.equal(sample.image, again.image)
+        # an image is as large as fits, and wholly inside
+        place = sample.placement
+        assert max(place.width * place.scale_x, place.height * place.scale_y) == pytest.approx(32)
+        assert 0 <= place.offset_x <= 32 - place.width * place.scale_x + 1e-6
+    with pytest.raises(ValueError, match="mosaic must be 0"):
+        _dataset(classification_augment=darknets, mosaic=0.5)
 
 
 def test_positions_far_into_a_run_cost_nothing() -> None:

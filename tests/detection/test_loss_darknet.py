@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from wordtree import WordTree, load_tree
 from yolo9000.detection import RegionSpec, Target, joint_loss
+from yolo9000.models import from_cfg
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 spec = importlib.util.spec_from_file_location("darknet_twin", Path(__file__).parent / "darknet_twin.py")
@@ -58,6 +59,37 @@ def test_flat_region_has_the_gradient_of_darknet(seen: int) -> None:
     region = RegionSpec(priors=tuple(map(tuple, z["anchors"].reshape(-1, 2))), num_classes=20)
     grad = gradient(torch.tensor(z["raw"]), targets_of(z["truth"]), region, seen)
     np.testing.assert_allclose(grad.numpy(), -z[f"delta_in_seen{seen}"], rtol=1e-4, atol=1e-6)
+
+
+def before_the_sigmoids(grad: torch.Tensor, raw: torch.Tensor, anchors: int) -> torch.Tensor:
+    """Minus the gradient at the region layer's output, of which x, y and objectness went through a sigmoid."""
+    delta, x = -grad.unflatten(1, (anchors, -1)), raw.unflatten(1, (anchors, -1))
+    for channel in (0, 1, 4):
+        delta[:, :, channel] /= x[:, :, channel].sigmoid() * (-x[:, :, channel]).sigmoid()
+    return delta.flatten(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("case", "raw_name", "suffix", "seen"),
+    [
+        ("region_tree40", "raw", "_seen6400", 6400),
+        ("region_tree40", "raw", "_seen64000", 64000),
+        ("region_voc20", "raw", "_seen6400", 6400),
+        ("region_voc20", "raw", "_seen64000", 64000),
+        ("net_yolov2tiny_voc20", "train_raw", "", 64000),
+        ("net_yolov2tiny_voc20", "train_raw", "_seen6400", 6400),
+    ],
+)
+def test_the_logged_cost_is_the_sum_of_squared_deltas(case: str, raw_name: str, suffix: str, seen: int) -> None:
+    z = np.load(GOLDEN / f"{case}.npz")
+    region = from_cfg(GOLDEN / f"{case}.cfg").region
+    assert region is not None
+    raw = torch.tensor(z[raw_name], dtype=torch.float64)
+    delta = before_the_sigmoids(gradient(raw, targets_of(z["truth"]), region, seen), raw, len(region.priors))
+    train = "train_" if raw_name == "train_raw" else ""
+    if f"{train}delta_out{suffix}" in z:
+        np.testing.assert_allclose(delta.numpy(), z[f"{train}delta_out{suffix}"], rtol=1e-4, atol=5e-6)
+    assert float((delta**2).sum()) == pytest.approx(float(z[f"{train}cost{suffix}"]), rel=1e-5)
 
 
 TREE = WordTree(

@@ -131,6 +131,30 @@ def test_a_training_pass_of_the_tiny_detector() -> None:
     close(leaf.grad, -z["train_delta_in"], atol=1e-6, rtol=1e-4)
 
 
+def test_labels_losses_and_costs_of_the_tree_classifier() -> None:
+    """Given darknet's logits: its truth over the path's groups, and minus the logarithm of each node on the path."""
+    z = load("net_darknet19_tree40.npz")
+    tree = load_tree(GOLDEN / "tree40.tree")
+    truth = np.full((4, 40), -1234.0)  # darknet's mark of a sibling group off the path
+    for image, label in enumerate(z["label"].tolist()):
+        for node in tree.path(label):
+            truth[image, tree.group_of == tree.group_of[node]] = 0
+        truth[image, list(tree.path(label))] = 1
+    np.testing.assert_array_equal(truth, z["truth"])
+    logits = torch.tensor(z["train_logits"], dtype=torch.float64, requires_grad=True)
+    conditional = class_probabilities(logits, tree)
+    close(conditional, z["train_output"], 1e-6)
+    loss = torch.where(torch.tensor(truth == 1), -conditional.log(), 0.0)
+    close(loss, z["train_loss"], 5e-6)
+    nll = -log_probs(logits, tree)[torch.arange(4), torch.tensor(z["label"])].sum()
+    for cost in ("train_cost", "net_cost"):
+        close(loss.sum(), z[cost], atol=0, rtol=1e-6)
+        close(nll, z[cost], atol=0, rtol=1e-6)
+    gradient = torch.autograd.grad(nll, logits)[0]
+    close(gradient, -z["train_delta"], 1e-6)
+    close(gradient, -z["train_delta_after_backward"], 1e-6)  # the softmax's own backward pass is the identity
+
+
 def test_a_training_pass_of_the_tree_classifier() -> None:
     z = load("net_darknet19_tree40.npz")
     model = golden_net("net_darknet19_tree40.cfg", "net_darknet19_40.weights").train()

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from wordtree import WordTree
 from wordtree.softmax import path_nll
+from yolo9000.datasets.darknet_augment import distort, place_image, rotate_crop
 from yolo9000.datasets.darknet_images import letterbox_image, resize
-from yolo9000.datasets.sample import Target
+from yolo9000.datasets.sample import Placement, Record, Target
+from yolo9000.datasets.transforms import target_in_input
 from yolo9000.detection.boxes import iou
 from yolo9000.detection.darknet_decoding import (
     absolute_probabilities,
@@ -42,7 +44,9 @@ Pairs = Iterator[tuple[str, Any, Any]]  # array, ours, darknet's
 NETS = {"net_darknet19_tree40": "net_darknet19_40", "net_darknet19_softmax": "net_darknet19_10"}
 """Cases whose weights have another name."""
 
-_CASE = re.compile(r"(?<=_th)[\d.]+|(?<=_hier)[\d.]+|\d+x\d+|(?<=^img)\d")
+_CASE = re.compile(
+    r"(?<=_th)[\d.]+|(?<=_hier)[\d.]+|\d+x\d+|(?<=^img)\d|(?<=^boxes_out)\d|(?<=^place_).*|(?<=^(?:distort|rotcrop)_).*"
+)
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,8 @@ class Difference:
 def compare_golden(folder: Path) -> list[Difference]:
     """Compute every array that a folder holds and this program can compute.
 
-    Left out are those that document a bug of darknet's (``raw_cpubn``, the doubled gradient, the constant rate of
-    yolov2-tiny-voc), its logged costs, ``delta_out`` (``delta_in`` before the sigmoids' derivative), colours and
-    rotated crops of its augmentation, which ours does not imitate, and gradients of single convolutions.
+    Left out are those that document a bug of darknet's (``raw_cpubn``, the constant rate of yolov2-tiny-voc), its
+    logged costs, and gradients of single convolutions.
     """
     found: dict[str, list[Difference]] = {}
     rates = folder / "lr.json"
@@ -118,7 +121,28 @@ def _images(z: dict[str, Any]) -> Pairs:
         if match := re.fullmatch(r"(letterbox|resize)_(wide|tall)_(\d+)x(\d+)", name):
             function = letterbox_image if match[1] == "letterbox" else resize
             yield name, function(images[match[2]], int(match[3]), int(match[4])), z[name]
+        number = r"(-?[\d.]+)"
+        if match := re.fullmatch(r"place_nw(\d+)_nh(\d+)_dx(-?\d+)_dy(-?\d+)", name):
+            nw, nh, dx, dy = map(int, match.groups())
+            yield name, place_image(z["image"], (nw, nh), (dx, dy), z[name].shape[:0:-1]), z[name]
+        if match := re.fullmatch(f"distort_hue{number}_sat{number}_exp{number}", name):
+            yield name, distort(z["image"], *map(float, match.groups())), z[name]
+        if match := re.fullmatch(f"rotcrop_rad{number}_s{number}_dx{number}_dy{number}_aspect{number}", name):
+            radians, scale, x, y, aspect = map(float, match.groups())
+            yield name, rotate_crop(z["image"], radians, scale, z[name].shape[:0:-1], (x, y), aspect), z[name]
+        if match := re.fullmatch(r"boxes_out(\d)", name):
+            yield name, *_moved_boxes(z["boxes_in"], z[f"boxes_args{match[1]}"], z[name])
     yield "iou", iou(torch.tensor(z["iou_a"]), torch.tensor(z["iou_b"])), z["iou"]
+
+
+def _moved_boxes(boxes: Any, arguments: Any, darknets: Any) -> tuple[Any, Any]:
+    dx, dy, sx, sy, flip = map(float, arguments)
+    marked = (boxes[:, :2] == 0).all(axis=1)  # darknet's way to write that only the image has a label
+    boxes = boxes[~marked].astype(np.float64)
+    corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
+    record = Record(np.zeros((1, 1, 3), np.uint8), "", corners, np.arange(len(boxes)))
+    placement = Placement(1, 1, sx, sy, -dx, -dy, 1, flipped=bool(flip))
+    return target_in_input(record, placement).boxes_cxcywh, darknets[~marked]
 
 
 def _detector(net: DarknetNet, region: RegionSpec, z: dict[str, Any]) -> Pairs:
@@ -130,12 +154,18 @@ def _detector(net: DarknetNet, region: RegionSpec, z: dict[str, Any]) -> Pairs:
             yield "output", region_activations(output, region), z["output"]
         if "train_raw" in z:
             net.train()
-            yield "train_raw", net(torch.tensor(z["input"])).raw, z["train_raw"]
+            trained = net(torch.tensor(z["input"])).raw
+            yield "train_raw", trained, z["train_raw"]
+            yield "train_output", region_activations(trained, region), z["train_output"]
     for name in [name for name in z if "delta_in" in name]:
         raw = torch.tensor(z["train_raw" if "train_raw" in z else "raw"], requires_grad=True)
         seen = int((re.findall(r"seen(\d+)", name) or [64000])[0])
         terms = joint_loss(raw, _targets(z["truth"]), region, images_seen=seen, recipe="darknet")
-        yield name, _delta(torch.stack(list(terms.values())).sum(), raw), z[name]
+        delta = _delta(torch.stack(list(terms.values())).sum(), raw)
+        yield name, delta, z[name]
+        before = name.replace("delta_in", "delta_out")
+        if before in z:
+            yield before, delta / _slopes(raw.detach(), region), z[before]
     size = net.options.width, net.options.height
     for name in z:
         if match := re.fullmatch(r"img(\d)_boxes_(\d+)x(\d+)_rel(\d)", name):
@@ -162,10 +192,22 @@ def _classifier(net: DarknetNet, z: dict[str, Any]) -> Pairs:
             for name in [name for name in z if name.startswith("top_conditional_th")]:
                 walk = top_prediction(conditional, net.tree, float(name.removeprefix("top_conditional_th")))
                 yield name, walk, z[name]
-        yield "train_logits", net.train()(torch.tensor(z["input"])).raw, z["train_logits"]
+        logits = net.train()(torch.tensor(z["input"])).raw
+        yield "train_logits", logits, z["train_logits"]
+        if "train_output" in z:
+            yield "train_output", class_probabilities(logits, net.tree), z["train_output"]
     trained = torch.tensor(z["train_logits"], requires_grad=True)
     loss = _label_loss(trained, net.tree, torch.tensor(z["label"]))
     yield "train_delta", _delta(loss, trained), z["train_delta"]
+
+
+def _slopes(raw: Tensor, region: RegionSpec) -> Tensor:
+    """Derivative of the sigmoids of x, y and objectness, by which darknet's ``delta_out`` becomes ``delta_in``."""
+    per_anchor = raw.unflatten(1, (len(region.priors), -1)).double()
+    slopes = torch.ones_like(per_anchor)
+    squashed = [0, 1, 4]
+    slopes[:, :, squashed] = per_anchor[:, :, squashed].sigmoid() * (-per_anchor[:, :, squashed]).sigmoid()
+    return slopes.flatten(1, 2)
 
 
 def _label_loss(logits: Tensor, tree: WordTree | None, labels: Tensor) -> Tensor:

@@ -17,12 +17,13 @@ from wordtree import WordTree
 from yolo9000.datasets.box_index import BoxIndex, DatasetError
 from yolo9000.datasets.coco import CocoSource
 from yolo9000.datasets.imagenet import ImageNetSource
+from yolo9000.datasets.mixed import Augment
 from yolo9000.datasets.packed_imagenet import PackedImageNet
 from yolo9000.datasets.pictograms import pictogram_concepts, read_classes
 from yolo9000.datasets.sample import Kind, Record, Source
 from yolo9000.datasets.scenes import SCENE_AUGMENT, SCENE_IMAGE_AUGMENT, SceneConfig, SceneSource, Split
 from yolo9000.datasets.tiles import TILE_AUGMENT, TILE_SCENE_AUGMENT, TileConfig, TileScenes, read_split
-from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION, AugmentConfig
+from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION
 from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
 from yolo9000.datasets.voc import VocSource
 from yolo9000.engine.data_config import DataConfig
@@ -75,8 +76,8 @@ class Data:
     never_boxed: tuple[int, ...]
     image_labels: tuple[int, ...]
     evaluated: tuple[int, ...]
-    detection_augment: AugmentConfig = DETECTION
-    classification_augment: AugmentConfig = CLASSIFICATION
+    detection_augment: Augment = DETECTION
+    classification_augment: Augment = CLASSIFICATION
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,249 @@
+"""Darknet's own augmentation, to its last digit, for nets that darknet trained and that are trained further.
+
+Ours (`yolo9000.datasets.transforms`) crops and zooms, samples at pixel centres and works on bytes. Darknet's keeps the
+whole image visible: it changes the aspect, puts the image somewhere on a grey canvas, changes the colours and mirrors.
+Images are ``(C, H, W)`` floats, 0 to 1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from yolo9000.datasets.darknet_images import GREY
+from yolo9000.datasets.sample import Placement, Record, Sample
+from yolo9000.datasets.transforms import target_in_input
+
+_THINNEST = 1e-3
+"""Darknet leaves out a box thinner than this fraction of the input."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DarknetAugment:
+    """How much darknet's augmentation changes; the values are those of its yolov2 and yolo9000 cfgs.
+
+    Parameters
+    ----------
+    jitter
+        Width and height each change by up to this fraction before their ratio is taken.
+    hue
+        Largest turn of the hue, as a fraction of the circle.
+    saturation, exposure
+        Largest factor on saturation and value, or its inverse: 0.75 and 1 / 0.75 mean the same.
+    flip
+        Probability of mirroring left to right.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+
+    Examples
+    --------
+    >>> DarknetAugment(saturation=0.75).jitter
+    0.2
+    """
+
+    jitter: float = 0.2
+    hue: float = 0.1
+    saturation: float = 1.5
+    exposure: float = 1.5
+    flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, high in (("jitter", 0.9), ("hue", 1), ("flip", 1)):
+            if not 0 <= getattr(self, name) <= high:
+                raise ValueError(f"DarknetAugment: {name} must be from 0 to {high}, not {getattr(self, name)}")
+        if not (0 < self.saturation < math.inf and 0 < self.exposure < math.inf):
+            raise ValueError("DarknetAugment: saturation and exposure are factors above 0 (1 = off)")
+
+
+def augment_as_darknet(
+    record: Record, size: int, rng: np.random.Generator, config: DarknetAugment | None = None
+) -> Sample:
+    """Return the record, randomly placed, coloured and mirrored as in darknet's detector; for `transforms.augment`.
+
+    The whole image stays visible. The random numbers are ours, in number the same for every image; darknet's limit of
+    30 boxes is not kept. Classification images of a joint training go through the same in darknet.
+
+    Parameters
+    ----------
+    record
+        An image and its labels.
+    size
+        Side of the network's input in pixels.
+    rng
+        Where all randomness comes from.
+    config
+        How much of what; darknet's values by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> record = Record(np.zeros((60, 80, 3), np.uint8), "a.jpg", np.float32([[0, 0, 80, 60]]), np.array([7]))
+    >>> sample = augment_as_darknet(record, 64, np.random.default_rng(0))
+    >>> sample.image.shape, sample.target.labels
+    (torch.Size([3, 64, 64]), tensor([7]))
+    """
+    config = DarknetAugment() if config is None else config
+    stretch_x, stretch_y, left, top, turn, saturate, less_s, expose, less_v, mirror = rng.random(10).tolist()
+    height, width = record.image.shape[:2]
+    aspect = width * (1 + config.jitter * (2 * stretch_x - 1)) / (height * (1 + config.jitter * (2 * stretch_y - 1)))
+    w, h = (size * aspect, float(size)) if aspect < 1 else (float(size), size / aspect)
+    x, y = left * (size - w), top * (size - h)
+    flipped = mirror < config.flip
+    pixels = record.image.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+    # The pixels move by whole numbers, the boxes do not.
+    image = place_image(pixels, (max(1, int(w)), max(1, int(h))), (int(x), int(y)), (size, size))
+    image = distort(
+        image,
+        (2 * turn - 1) * config.hue,
+        _factor(config.saturation, saturate, less_s),
+        _factor(config.exposure, expose, less_v),
+    )
+    if flipped:
+        image = np.ascontiguousarray(image[:, :, ::-1])
+    placement = Placement(width, height, w / width, h / height, x, y, size, flipped)
+    target = target_in_input(record, placement, thinnest=_THINNEST)
+    return Sample(torch.from_numpy(image), target, record.key, placement)
+
+
+def _factor(largest: float, share: float, inverse: float) -> float:
+    factor = 1 + share * (largest - 1)
+    return factor if inverse < 0.5 else 1 / factor
+
+
+def place_image(
+    image: NDArray[Any], size: tuple[int, int], offset: tuple[int, int], canvas: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Return a grey canvas with the image on it (darknet's ``place_image``).
+
+    Canvas pixel ``x`` shows the image at ``x / w * W``, without half pixels; beyond the image darknet sees black, so
+    that the last row and column darken where the image grows.
+
+    Parameters
+    ----------
+    image
+        ``(C, H, W)`` of floats.
+    size, offset
+        Width and height, left and top of the image on the canvas; it may hang over the edges.
+    canvas
+        Width and height of the result.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> place_image(np.ones((1, 1, 2)), (4, 1), (1, 0), (6, 1)).tolist()
+    [[[0.5, 1.0, 1.0, 1.0, 0.5, 0.5]]]
+    """
+    columns = np.arange(max(0, -offset[0]), min(size[0], canvas[0] - offset[0]))
+    rows = np.arange(max(0, -offset[1]), min(size[1], canvas[1] - offset[1]))
+    x, y = columns / size[0] * image.shape[2], rows / size[1] * image.shape[1]
+    placed = np.full((image.shape[0], canvas[1], canvas[0]), GREY, np.float32)
+    placed[:, rows[:, None] + offset[1], columns + offset[0]] = _bilinear(image, x[None, :], y[:, None])
+    return placed
+
+
+def rotate_crop(
+    image: NDArray[Any],
+    radians: float,
+    scale: float,
+    size: tuple[int, int],
+    offset: tuple[float, float] = (0.0, 0.0),
+    aspect: float = 1.0,
+) -> NDArray[np.float32]:
+    """Return a rotated, scaled crop around the image's middle (darknet's ``rotate_crop_image``).
+
+    Darknet trains its classifiers on such crops. What lies beyond the image is black.
+
+    Parameters
+    ----------
+    image
+        ``(C, H, W)`` of floats.
+    radians
+        Turn of the crop within the image, clockwise as seen.
+    scale
+        Pixels of the crop for one of the image; in x it is divided by ``aspect``.
+    size
+        Width and height of the crop.
+    offset
+        How far the crop is moved to the right and down, in its pixels.
+    aspect
+        Width of the image under one pixel of the crop, over its height.
+
+    Examples
+    --------
+    The crop's middle lies at half of the image's width, the left edge of its second pixel.
+
+    >>> import numpy as np
+    >>> rotate_crop(np.array([[[1.0, 2.0], [3.0, 4.0]]]), np.pi / 2, 1.0, (2, 2)).tolist()
+    [[[0.0, 0.0], [2.0, 4.0]]]
+    """
+    u = (np.arange(size[0])[None, :] - size[0] / 2 + offset[0]) * aspect / scale
+    v = (np.arange(size[1])[:, None] - size[1] / 2 + offset[1]) / scale
+    cos, sin = math.cos(radians), math.sin(radians)
+    return _bilinear(image, cos * u - sin * v + image.shape[2] / 2, sin * u + cos * v + image.shape[1] / 2)
+
+
+def _bilinear(image: NDArray[Any], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the image at positions that broadcast to ``(H', W')``; 0 beyond it."""
+    black = np.pad(np.asarray(image, np.float32), ((0, 0), (1, 1), (1, 1)))
+    left, top = np.floor(x), np.floor(y)
+    across, down = (x - left).astype(np.float32), (y - top).astype(np.float32)
+
+    def pixel(right: int, below: int) -> NDArray[np.float32]:
+        # The border of zeros is row and column 0, so that everything moves by one.
+        column = (left + 1 + right).clip(0, black.shape[2] - 1).astype(np.int64)
+        row = (top + 1 + below).clip(0, black.shape[1] - 1).astype(np.int64)
+        found: NDArray[np.float32] = black[:, row, column]
+        return found
+
+    upper = (1 - across) * pixel(0, 0) + across * pixel(1, 0)
+    lower = (1 - across) * pixel(0, 1) + across * pixel(1, 1)
+    mixed: NDArray[np.float32] = (1 - down) * upper + down * lower
+    return mixed
+
+
+def distort(image: NDArray[Any], hue: float, saturation: float, exposure: float) -> NDArray[np.float32]:
+    """Return an RGB image with other colours (darknet's ``distort_image``), clipped to 0 to 1.
+
+    Red, green and blue are clipped at the end, not saturation and value.
+
+    Parameters
+    ----------
+    image
+        ``(3, H, W)`` of floats, 0 to 1.
+    hue
+        Turn of the hue, as a fraction of the circle: red becomes yellow at 1/6.
+    saturation, exposure
+        Factors on saturation and value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> distort(np.array([1.0, 0.5, 0.5]).reshape(3, 1, 1), 1 / 3, 2.0, 0.5).ravel().tolist()
+    [0.0, 0.5, 0.0]
+    """
+    rgb = np.asarray(image, np.float32)
+    red, green, blue = rgb
+    value = rgb.max(axis=0)
+    span = value - rgb.min(axis=0)
+    safe = np.where(span > 0, span, 1)  # a grey pixel has no hue, and needs none
+    sixth = np.where(
+        red == value,
+        (green - blue) / safe,
+        np.where(green == value, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    # n sixths of a turn away from a channel's own hue: all of the value up to 1, none of the colour from 2 on
+    sixth = sixth + np.float32(6 * hue)
+    value_then = value * np.float32(exposure)
+    colour = np.divide(span, value, out=np.zeros_like(span), where=value > 0) * np.float32(saturation)
+    centres = np.array([0, 2, 4], np.float32).reshape(3, 1, 1)
+    away = np.abs((sixth - centres + 3) % 6 - 3)
+    distorted: NDArray[np.float32] = (value_then * (1 - colour * (away - 1).clip(0, 1))).clip(0, 1).astype(np.float32)
+    return distorted
