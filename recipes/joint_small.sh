@@ -38,8 +38,8 @@ if [ -d "$imagenet/train" ]; then classes=$imagenet/train; fi
     --coco "$coco" --imagenet "$imagenet" --tree "$run/labels.json" \
     --width 0.25 --stride 16 --size 96 --classification-size 64 --priors 5 --batch-norm-momentum 0.1 \
     --optimizer adamw --lr 0.002 --classification-lr 0.002 --weight-decay 0.02 --schedule cosine --burn-in 50 --ema 0.99 \
-    --batch 32 --ratio 4:1 --mosaic 0.3 --recipe overlap \
-    --classification-steps "${CLASSIFICATION_STEPS:-1000}" --detection-steps 0 --steps "${STEPS:-600}" \
-    --evaluate-at 20 --val-images 300 --workers 1 --out "$run" ${TRAIN_OPTIONS:-}
+    --batch 32 --ratio 1:1 --mosaic 0.5 --recipe overlap \
+    --classification-steps "${CLASSIFICATION_STEPS:-1000}" --detection-steps 0 --steps "${STEPS:-300}" \
+    --evaluate-at 20 --evaluate-every 50 --val-images 300 --workers 1 --out "$run" ${TRAIN_OPTIONS:-}
 
 "$python" -m yolo9000.evaluate "$run"
