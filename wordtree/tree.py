@@ -76,7 +76,7 @@ class TreeSubset(NamedTuple):
     @property
     def new_to_old(self) -> tuple[int, ...]:
         """For each node of `tree` its node in the whole tree: which rows of a head's weights to take."""
-        return tuple(old for old, new in enumerate(self.old_to_new) if new >= 0)
+        return tuple(np.flatnonzero(np.asarray(self.old_to_new) >= 0).tolist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,11 +312,13 @@ class WordTree:
         >>> tree.subtree("animal").old_to_new
         (0, -1, 1, 2)
         """
-        keep = np.zeros(len(self), dtype=bool)
-        keep[self._nodes(nodes)] = True
-        for node, parent in enumerate(self.parents):
-            if parent >= 0 and keep[parent]:
-                keep[node] = True
+        named = np.asarray(self._nodes(nodes), dtype=np.int64)
+        keep = self._with_ancestors(named)
+        below = named
+        while len(below):  # a level at a time; what is kept already may have children that are not
+            keep[below] = True
+            groups = np.unique(self.child_group[below])
+            below = self._members_of(groups[groups >= 0])
         return self._restricted_to(keep)
 
     def prune(self, keep: str | int | Iterable[str | int]) -> TreeSubset:
@@ -328,17 +330,59 @@ class WordTree:
         >>> tree.prune(["cat"]).tree.names
         ('animal', 'cat')
         """
-        mask = np.zeros(len(self), dtype=bool)
-        mask[self._nodes(keep)] = True
-        return self._restricted_to(mask)
+        return self._restricted_to(self._with_ancestors(np.asarray(self._nodes(keep), dtype=np.int64)))
+
+    def closure(self, nodes: str | int | Iterable[str | int]) -> TreeSubset:
+        """Return the smallest tree of whole sibling groups that determines the probability of each of `nodes`.
+
+        It holds every member of every sibling group on their paths. A softmax over its logits alone therefore gives
+        P of those nodes, and of all others that it holds, as one over the whole tree does, rest alternatives
+        included: a head can leave the columns that nobody asked for uncomputed.
+
+        Raises
+        ------
+        NameResolutionError
+            If a name leads to no node.
+        TreeError
+            If `nodes` is empty.
+
+        Examples
+        --------
+        >>> tree = WordTree(
+        ...     ("a", "b", "c", "d", "e", "f"), ("animal", "tool", "dog", "cat", "saw", "axe"), (-1, -1, 0, 0, 1, 1)
+        ... )
+        >>> part = tree.closure(["cat"])
+        >>> part.tree.names
+        ('animal', 'tool', 'dog', 'cat')
+
+        >>> import torch
+        >>> from wordtree.softmax import log_probs
+        >>> logits = torch.tensor([1.0, 0.0, -1.0, 2.0, 3.0, 0.5])
+        >>> whole = log_probs(logits, tree)[tree.node("cat")]
+        >>> columns = list(part.new_to_old)
+        >>> torch.allclose(log_probs(logits[columns], part.tree)[part.tree.node("cat")], whole)
+        True
+        """
+        reached = np.zeros(len(self.group_sizes), dtype=bool)
+        groups = np.unique(self.group_of[np.asarray(self._nodes(nodes), dtype=np.int64)])
+        while len(groups):
+            reached[groups] = True
+            above = self.parent_of[self.group_offsets[groups]]
+            groups = np.unique(self.group_of[above[above >= 0]])
+            groups = groups[~reached[groups]]
+        return self._restricted_to(reached[self.group_of])
 
     # ------------------------------------------------------------------------- tables: int32 arrays, read-only
 
     @cached_property
+    def parent_of(self) -> IntTable:
+        """(K,) `parents` as an array: the parent of each node, -1 for a top node."""
+        return _frozen(np.asarray(self.parents))
+
+    @cached_property
     def group_of(self) -> IntTable:
         """(K,) the sibling group of each node."""
-        parents = np.asarray(self.parents, dtype=np.int32)
-        starts = np.r_[False, parents[1:] != parents[:-1]]
+        starts = np.r_[False, self.parent_of[1:] != self.parent_of[:-1]]
         return _frozen(np.cumsum(starts))
 
     @cached_property
@@ -355,7 +399,7 @@ class WordTree:
     def child_group(self) -> IntTable:
         """(K,) the sibling group that a node's children make, -1 for a leaf."""
         table = np.full(len(self), -1)
-        parent_of_group = np.asarray(self.parents)[self.group_offsets]
+        parent_of_group = self.parent_of[self.group_offsets]
         table[parent_of_group[1:]] = np.arange(1, len(parent_of_group))
         return _frozen(table)
 
@@ -400,6 +444,12 @@ class WordTree:
         first = int(self.group_offsets[group])
         return tuple(range(first, first + int(self.group_sizes[group])))
 
+    def _members_of(self, groups: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the members of several sibling groups, group after group."""
+        sizes = self.group_sizes[groups]
+        before = np.cumsum(sizes) - sizes
+        return np.repeat(self.group_offsets[groups] - before, sizes) + np.arange(sizes.sum())
+
     def _nodes(self, nodes: str | int | Iterable[str | int]) -> list[int]:
         # A string is iterable too, but means one name.
         if isinstance(nodes, str) or not isinstance(nodes, Iterable):
@@ -416,27 +466,37 @@ class WordTree:
             raise errors[0]
         return found
 
+    def _with_ancestors(self, nodes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Return which nodes are in `nodes` or above one of them, (K,)."""
+        keep = np.zeros(len(self), dtype=bool)
+        while len(nodes):
+            keep[nodes] = True
+            above = self.parent_of[nodes]
+            above = above[above >= 0]
+            nodes = np.unique(above[~keep[above]])
+        return keep
+
     def _restricted_to(self, keep: npt.NDArray[np.bool_]) -> TreeSubset:
-        """Return the tree of the nodes marked in `keep` (K,) and of their ancestors; marks those in `keep` too."""
-        for node in range(len(self) - 1, -1, -1):
-            parent = self.parents[node]
-            if parent >= 0 and keep[node]:
-                keep[parent] = True
-        if not keep.any():
+        """Return the tree of the nodes marked in `keep` (K,), which must hold the ancestors of each."""
+        old = np.flatnonzero(keep)
+        if not len(old):
             raise TreeError("no node was named, and a tree needs at least one")
-        old = np.flatnonzero(keep).tolist()
-        old_to_new = np.where(keep, np.cumsum(keep) - 1, -1).tolist()
+        # One place more, so that the parent of a top node, -1, stays -1.
+        renumbered = np.full(len(self) + 1, -1)
+        renumbered[old] = np.arange(len(old))
+        old_to_new = renumbered[:-1].tolist()
+        kept = old.tolist()
         maps = {
-            source: {name: old_to_new[node] for name, node in classes.items() if keep[node]}
+            source: {name: old_to_new[node] for name, node in classes.items() if old_to_new[node] >= 0}
             for source, classes in self.label_maps.items()
         }
         tree = replace(
             self,
-            wnids=tuple(self.wnids[node] for node in old),
-            names=tuple(self.names[node] for node in old),
-            parents=tuple(old_to_new[self.parents[node]] if self.parents[node] >= 0 else -1 for node in old),
-            synsets=tuple(self.synsets[node] for node in old),
-            lemmas=tuple(self.lemmas[node] for node in old),
+            wnids=tuple([self.wnids[node] for node in kept]),
+            names=tuple([self.names[node] for node in kept]),
+            parents=tuple(renumbered[self.parent_of[old]].tolist()),
+            synsets=tuple([self.synsets[node] for node in kept]),
+            lemmas=tuple([self.lemmas[node] for node in kept]),
             label_maps={source: classes for source, classes in maps.items() if classes},
         )
         return TreeSubset(tree, tuple(old_to_new))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from wordtree.softmax import (
     path_width,
     tree_tables,
 )
+from wordtree.tree import Rest
 
 # 0 ─┬─ 2 ─┬─ 5
 #    ├─ 3  └─ 6
@@ -100,6 +102,29 @@ def test_equals_the_loop(tree: WordTree, seed: int, scale: float) -> None:
     of_nodes = torch.where(nodes < 0, 0.0, expected.gather(-1, nodes.clamp(min=0)[..., None])[..., 0])
     torch.testing.assert_close(path_log_prob(logits, tree, nodes).double(), of_nodes, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(path_nll(logits, tree, nodes), -path_log_prob(logits, tree, nodes))
+
+
+@pytest.mark.parametrize("rest", ["none", "only_child", "all"])
+@settings(max_examples=60, deadline=None)
+@given(tree=trees(), data=st.data(), seed=st.integers(0, 2**31))
+def test_a_closure_gives_the_probabilities_of_the_whole_tree(
+    rest: Rest, tree: WordTree, data: st.DataObject, seed: int
+) -> None:
+    tree = replace(tree, rest=rest)
+    nodes = data.draw(st.lists(st.integers(0, len(tree) - 1), min_size=1, max_size=6))
+    part = tree.closure(nodes)
+    columns = list(part.new_to_old)
+    on_a_path = {step for node in nodes for step in tree.path(node)}
+    assert set(columns) == on_a_path.union(*map(tree.siblings, on_a_path))
+    logits = torch.randn(3, len(tree), generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 5
+    whole = log_probs(logits, tree)
+    torch.testing.assert_close(log_probs(logits[:, columns], part.tree), whole[:, columns], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        log_conditionals(logits[:, columns], part.tree),
+        log_conditionals(logits, tree)[:, columns],
+        rtol=1e-12,
+        atol=1e-12,
+    )
 
 
 @settings(max_examples=60, deadline=None)

@@ -197,6 +197,39 @@ def test_subtree_keeps_descendants_and_ancestors(tree: WordTree) -> None:
     assert tree.subtree(range(3)) == (tree, tuple(range(10)))
 
 
+@pytest.mark.parametrize(
+    ("nodes", "kept"),
+    [
+        ("rock", (0, 1, 2)),
+        ("car", (0, 1, 2, 3, 4)),
+        ("dalmatian", (0, 1, 2, 5, 9)),  # dog has no siblings: its group is whole without car and truck
+        (["taxi", "truck"], (0, 1, 2, 3, 4, 6)),  # truck's own children have no part in its probability
+        ([8, 9, 8], (0, 1, 2, 3, 4, 5, 7, 8, 9)),
+    ],
+)
+def test_closure_keeps_whole_sibling_groups(
+    tree: WordTree, nodes: str | list[str | int], kept: tuple[int, ...]
+) -> None:
+    part = tree.closure(nodes)
+    assert part.new_to_old == kept
+    assert part.tree.names == tuple(NAMES[node] for node in kept)
+    assert [part.old_to_new[node] for node in kept] == list(range(len(kept)))
+    assert part.old_to_new.count(-1) == len(tree) - len(kept)
+    above = [tree.parents[node] for node in kept]
+    assert [part.new_to_old[parent] if parent >= 0 else -1 for parent in part.tree.parents] == above
+
+
+def test_closure_keeps_all_else_that_a_tree_holds() -> None:
+    maps = {"mine": {"Truck": 4, "Taxi": 6}, "other": {"Dog": 5}}
+    whole = WordTree(
+        WNIDS, NAMES, PARENTS, rest="only_child", label_maps=maps, root="entity.n.01", notes={"by": "hand"}
+    )
+    part = whole.closure(["taxi"]).tree
+    assert part.label_maps == {"mine": {"Truck": 4, "Taxi": 5}}
+    assert (part.rest, part.root, part.notes) == ("only_child", "entity.n.01", {"by": "hand"})
+    assert part.group_has_rest.tolist() == [False, False, True]
+
+
 def test_weights_follow_into_a_part(tree: WordTree) -> None:
     part = tree.prune(tree.wnids[-1])
     assert tuple(tree.wnids[old] for old in part.new_to_old) == part.tree.wnids
@@ -209,8 +242,9 @@ def test_all_names_that_lead_nowhere_are_listed(tree: WordTree) -> None:
 
 
 def test_a_part_of_nothing(tree: WordTree) -> None:
-    with pytest.raises(TreeError, match="no node was named"):
-        tree.prune([])
+    for part in (tree.prune, tree.subtree, tree.closure):
+        with pytest.raises(TreeError, match="no node was named"):
+            part([])
 
 
 # ------------------------------------------------------------------------------------------------------------- a value
