@@ -27,6 +27,7 @@ __all__ = [
     "log_conditionals",
     "log_probs",
     "path_columns",
+    "path_groups",
     "path_log_prob",
     "path_nll",
     "path_width",
@@ -66,10 +67,11 @@ def log_conditionals(logits: Tensor, tree: WordTree) -> Tensor:
     return _rows_last(by_bucket.index_select(0, tables.bucket_rank), logits)
 
 
-def log_probs(logits: Tensor, tree: WordTree) -> Tensor:
+def log_probs(logits: Tensor, tree: WordTree | TreeTables) -> Tensor:
     """Return log P(node) of every node: the sum of `log_conditionals` along its path.
 
-    The shapes and errors are those of `log_conditionals`.
+    The shapes and errors are those of `log_conditionals`. In place of the tree its tables will do, for a graph that is
+    compiled: it cannot hold a tree, but the tensors made of one.
 
     Examples
     --------
@@ -77,7 +79,7 @@ def log_probs(logits: Tensor, tree: WordTree) -> Tensor:
     >>> log_probs(torch.zeros(4), tree).exp()
     tensor([0.5000, 0.5000, 0.2500, 0.2500])
     """
-    tables = tables_for(logits, tree)
+    tables = tree if isinstance(tree, TreeTables) else tables_for(logits, tree)
     by_bucket = torch.cat([part.flatten(0, 1) for part in bucket_log_softmax(logits, tables)])
     by_level = by_bucket.index_select(0, tables.bucket_rank.index_select(0, tables.level_order))
     top, *below = torch.split(by_level, list(tables.level_sizes))
@@ -187,7 +189,7 @@ def path_columns(nodes: Tensor, tree: WordTree, width: int | None = None) -> Pat
     """
     tables = tree_tables(tree, nodes.device)
     width = tables.max_path_columns if width is None else width
-    path = torch.where(nodes.unsqueeze(-1) >= 0, tables.path[nodes.clamp(min=0)], -1)  # (..., D)
+    path = _paths_to(nodes, tables)
     level_valid = path >= 0
     group = tables.group[path.clamp(min=0)]
     size = torch.where(level_valid, tables.group_size[group], 0)
@@ -207,6 +209,25 @@ def path_columns(nodes: Tensor, tree: WordTree, width: int | None = None) -> Pat
         level_rest=level_valid & tables.has_rest[group],
         level_group=torch.where(level_valid, group, -1),
     )
+
+
+def path_groups(nodes: Tensor, tree: WordTree) -> Tensor:
+    """Return the sibling groups on the path of each node: (...) -> (..., D), padded with -1.
+
+    Examples
+    --------
+    >>> tree = WordTree(("a", "b", "c"), ("dog", "cat", "terrier"), (-1, -1, 0))
+    >>> path_groups(torch.tensor([2, 1, -1]), tree).tolist()
+    [[0, 1], [0, -1], [-1, -1]]
+    """
+    tables = tree_tables(tree, nodes.device)
+    path = _paths_to(nodes, tables)
+    return torch.where(path >= 0, tables.group[path.clamp(min=0)], -1)
+
+
+def _paths_to(nodes: Tensor, tables: TreeTables) -> Tensor:
+    """The nodes from the top to each node, (..., D), padded with -1; nothing but that for a negative one."""
+    return torch.where(nodes.unsqueeze(-1) >= 0, tables.path[nodes.clamp(min=0)], -1)
 
 
 def path_width(tree: WordTree, nodes: Sequence[int]) -> int:

@@ -363,14 +363,25 @@ class WordTree:
         >>> torch.allclose(log_probs(logits[columns], part.tree)[part.tree.node("cat")], whole)
         True
         """
+        return self._restricted_to(self.read_along(self._nodes(nodes)))
+
+    def read_along(self, nodes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Return which nodes stand in a sibling group on the path of any of `nodes`, (K,): those of their `closure`.
+
+        Examples
+        --------
+        >>> tree = WordTree(("a", "b", "c", "d", "e"), ("animal", "tool", "dog", "cat", "saw"), (-1, -1, 0, 0, 1))
+        >>> tree.read_along([2]).nonzero()[0].tolist()
+        [0, 1, 2, 3]
+        """
         reached = np.zeros(len(self.group_sizes), dtype=bool)
-        groups = np.unique(self.group_of[np.asarray(self._nodes(nodes), dtype=np.int64)])
+        groups = np.unique(self.group_of[np.asarray(nodes, dtype=np.int64)])
         while len(groups):
             reached[groups] = True
             above = self.parent_of[self.group_offsets[groups]]
             groups = np.unique(self.group_of[above[above >= 0]])
             groups = groups[~reached[groups]]
-        return self._restricted_to(reached[self.group_of])
+        return reached[self.group_of]
 
     # ------------------------------------------------------------------------- tables: int32 arrays, read-only
 

@@ -187,5 +187,4 @@ def test_what_a_source_does_not_label_by_the_definition(seed: int) -> None:
 
     # apart from all that is labelled, while its parent (if any) is above something labelled: the highest such node
     expected = [apart(n) and (tree.parents[n] < 0 or tree.parents[n] in above) for n in range(len(tree))]
-    region = RegionSpec(priors=((1.0, 1.0),), num_classes=len(tree), tree=tree)
-    assert outside_of(nodes, region).tolist() == expected
+    assert outside_of(nodes, tree).tolist() == expected

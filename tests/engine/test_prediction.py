@@ -39,7 +39,8 @@ def test_unreadable_images_are_left_out(tmp_path: Path) -> None:
 
 def test_json_has_pixels_and_the_whole_path(run: RunFolder, squares: type[Any], tmp_path: Path) -> None:
     trained = load_detector(run.path)
-    torch.nn.init.zeros_(trained.detector.head.conv.weight)  # every box is its prior; class logits are 0
+    for weight, _ in trained.detector.head.dense_rows():
+        torch.nn.init.zeros_(weight)  # every box is its prior; class logits are 0
     image = np.zeros((100, 50, 3), np.uint8)  # a letterbox of 64: scale .64, bands left and right
     records = [squares().read(0), Record(image, "folder/0.jpg"), squares().read(0)]
     predictions = predict_images(

@@ -56,8 +56,8 @@ def test_the_tree_keeps_everything(tmp_path: Path) -> None:
 def test_averaged_weights_are_preferred(run: RunFolder) -> None:
     state = load_checkpoint(run.last)["model"]
     change(run, average={"updates": 1, "model": {name: torch.zeros_like(value) for name, value in state.items()}})
-    assert load_detector(run.path).detector.head.conv.weight.abs().max() == 0
-    assert load_detector(run.path, averaged=False).detector.head.conv.weight.abs().max() > 0
+    assert load_detector(run.path).detector.head.class_weight.abs().max() == 0
+    assert load_detector(run.path, averaged=False).detector.head.class_weight.abs().max() > 0
 
 
 def test_an_exchanged_tree_file_is_noticed(run: RunFolder) -> None:
@@ -106,7 +106,7 @@ def test_initialising_needs_the_same_net(run: RunFolder) -> None:
     trained = load_detector(run.path)
     new = Detector(trained.detector.config, trained.region)
     assert initialise_detector(new, trained) == []
-    assert torch.equal(new.head.conv.weight, trained.detector.head.conv.weight)
+    assert torch.equal(new.head.class_weight, trained.detector.head.class_weight)
     with pytest.raises(CheckpointError, match="a net of the form"):
         initialise_detector(Detector(DetectorConfig(width=0.1), trained.region), trained)
     other_priors = dataclasses.replace(trained.region, priors=((3.0, 3.0), (2.0, 2.0)))

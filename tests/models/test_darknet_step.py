@@ -103,7 +103,11 @@ class TwinNet:
         for n, (kind, *_) in enumerate(NET):
             if kind not in ("conv", "last"):
                 continue
-            conv, *norm = (dict(part.state_dict()) for part in list(model.layers[n].children())[:2])
+            if kind == "last":  # the head's rows in the order of darknet's channels
+                rows = list(zip(*model.layers[n].dense_rows(), strict=True))
+                conv = {"weight": torch.cat(rows[0])[:, :, None, None].detach(), "bias": torch.cat(rows[1]).detach()}
+            else:
+                conv, *norm = (dict(part.state_dict()) for part in list(model.layers[n].children())[:2])
             self.weights[n, "weight"] = conv["weight"].double().numpy().copy()
             self.weights[n, "bias"] = (conv if kind == "last" else norm[0])["bias"].double().numpy().copy()
             if kind == "conv":

@@ -199,6 +199,6 @@ def test_a_classifiers_beginning_starts_a_detector(tmp_path: Path) -> None:
     last = classifier.last.weight.numel() + 7
     (tmp_path / "darknet19.conv.23").write_bytes((tmp_path / "a.weights").read_bytes()[: -4 * last])
     native = Detector(DetectorConfig(width=0.1), RegionSpec(priors=((1, 1),), num_classes=4))
-    assert load_darknet_weights(native, tmp_path / "darknet19.conv.23").not_filled == ("head.conv",)
+    assert load_darknet_weights(native, tmp_path / "darknet19.conv.23").not_filled == ("head",)
     ours, theirs = native.backbone.state_dict(), classifier.backbone.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours if "num_batches" not in name)

@@ -67,8 +67,9 @@ def test_dense_output_reads_the_numbers_that_raw_holds() -> None:
         i, n, r, c, e = (int(rng.integers(s)) for s in (b, a, h, w, k))
         flat = torch.tensor([((i * a + n) * h + r) * w + c])
         expected = raw[i, n * (5 + k) + 5 + e, r, c]
-        assert out.class_logits(flat, torch.tensor([[e]])).item() == expected
-        assert out.class_logits_rows(flat)[0, e] == expected
+        assert out.class_logits(flat, torch.tensor([e])).item() == expected
+        assert out.class_logits_at(flat, torch.tensor([e])).item() == expected
+        assert out.class_logits(flat)[0, e] == expected
         of_image = out.class_logits_of_images(torch.tensor([i]), torch.tensor([[e, 0]]))
         assert of_image.shape == (1, a * h * w, 2)
         assert of_image[0, (n * h + r) * w + c, 0] == expected

@@ -26,7 +26,7 @@ from yolo9000.detection.boxes import iou, predicted_boxes
 from yolo9000.detection.results import Detections
 from yolo9000.models.activations import class_probabilities
 from yolo9000.models.region import RegionSpec
-from yolo9000.models.tree_head import RegionOutput
+from yolo9000.models.region_output import RegionOutput
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def darknet_scores(
     for image, of_image in enumerate(objectness):
         rows = (of_image > threshold).nonzero().squeeze(1)
         scale = of_image[rows][:, None]
-        probabilities = _probabilities(output.class_logits_rows(rows + image * len(of_image)).float(), region)
+        probabilities = _probabilities(output.class_logits(rows + image * len(of_image)).float(), region)
         scores = of_image.new_zeros(len(of_image), region.num_classes if class_map is None else len(class_map))
         if region.tree is None:
             product = scale * probabilities
@@ -250,7 +250,7 @@ def detect_as_darknet(
         box, label = kept.nonzero(as_tuple=True)
         order = torch.sort(kept[box, label], descending=True, stable=True).indices[:max_detections]
         box, label = box[order], label[order]
-        probabilities = _probabilities(output.class_logits_rows(box + image * entries).float(), region)
+        probabilities = _probabilities(output.class_logits(box + image * entries).float(), region)
         paths = None
         if region.tree is not None:
             probabilities = absolute_probabilities(probabilities, region.tree)

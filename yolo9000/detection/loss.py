@@ -16,14 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wordtree.softmax import PathColumns, level_log_conditionals, log_probs, path_columns
+from wordtree.softmax import PathColumns, level_log_conditionals, log_probs
 from yolo9000.datasets.sample import Target
-from yolo9000.detection.assign import Assignment, assign_boxes, pick_boxes
+from yolo9000.detection.assign import Assignment, RegionPick, assign_boxes, pick_boxes
 from yolo9000.detection.boxes import predicted_boxes
 from yolo9000.detection.recipes import Recipe, find_recipe
-from yolo9000.detection.targets import PackedTargets, pack_targets, to_device
+from yolo9000.detection.targets import PackedTargets, Unlabelled, pack_targets, to_device
 from yolo9000.models.region import RegionSpec
-from yolo9000.models.tree_head import DenseRegionOutput, RegionOutput
+from yolo9000.models.region_output import DenseRegionOutput, RegionOutput
 
 PRIOR_PULL_SCALE = 0.01  # darknet, region_layer.c: the first 12,800 images
 OBJECTNESS_FLOOR = 0.3  # paper, section 4: a classified box is assumed to overlap its truth by at least .3 IoU
@@ -84,26 +84,45 @@ def joint_loss(
         if output.shape[1] != region.channels:
             raise ValueError(f"output has {output.shape[1]} channels, the region needs {region.channels}")
         output = DenseRegionOutput(output, region.num_priors)
+    if len(targets) != output.boxes.shape[0]:
+        raise ValueError(f"{len(targets)} targets for {output.boxes.shape[0]} images")
+    packed = pack_targets(targets, region, output.boxes.device)
+    return packed_loss(output, packed, region, pull=images_seen < region.prior_pull_images, recipe=chosen)
+
+
+def packed_loss(
+    output: RegionOutput, packed: PackedTargets, region: RegionSpec, *, pull: bool, recipe: Recipe
+) -> dict[str, Tensor]:
+    """`joint_loss` of targets that are packed already: tensors in, tensors out, no value read by the host.
+
+    Parameters
+    ----------
+    pull
+        Whether the boxes of detection images are pulled to their priors.
+    """
     raw_boxes, raw_objectness = _full_precision(output.boxes), _full_precision(output.objectness)
     b = raw_boxes.shape[0]
-    if len(targets) != b:
-        raise ValueError(f"{len(targets)} targets for {b} images")
-    packed = pack_targets(targets, region, raw_boxes.device)
     priors = to_device(torch.tensor(region.priors, dtype=raw_boxes.dtype), raw_boxes.device)
     predicted = predicted_boxes(raw_boxes, priors)
     assignment = assign_boxes(
         raw_boxes.detach(), predicted.detach(), packed.boxes_cxcywh, packed.labels, packed.ignore_boxes_cxcywh, region
     )
-    box_terms = _box_terms(raw_boxes, packed, assignment, region, pull=images_seen < region.prior_pull_images)
+    box_terms = _box_terms(raw_boxes, packed, assignment, region, pull=pull)
     objectness = raw_objectness.reshape(b, -1)
     is_background = assignment.is_background
-    if len(packed.partly_images):
-        is_background = is_background & ~_shows_unlabelled(output, objectness.detach(), packed, region)
+    if packed.unlabelled is not None:
+        is_background = is_background & ~_shows_unlabelled(output, objectness.detach(), packed.unlabelled, region)
+    pick = _pick(output, predicted.detach().reshape(b, -1, 4), objectness.detach(), packed, recipe)
+    # one call for all that is read of the classes, so that their weights have one gradient
+    boxes = assignment.box.flatten().index_select(0, packed.truths)
+    boxes = boxes if pick is None else torch.cat([boxes, pick.box.flatten()])
+    logits = _full_precision(output.class_logits(boxes, packed.columns))
+    truth_logits, region_logits = logits.split([len(packed.truths), len(boxes) - len(packed.truths)])
     return {
         **box_terms,
         **_objectness_terms(objectness, packed, assignment, is_background, region),
-        "class": _class_term(output, packed, assignment, region),
-        **_classification_terms(output, predicted.detach().reshape(b, -1, 4), objectness, packed, region, chosen),
+        "class": _class_term(truth_logits, packed, assignment, region),
+        **_classification_terms(region_logits, pick, objectness, packed, region, recipe),
     }
 
 
@@ -155,71 +174,87 @@ def _objectness_terms(
 
 
 @torch.no_grad()
-def _shows_unlabelled(output: RegionOutput, objectness: Tensor, packed: PackedTargets, region: RegionSpec) -> Tensor:
+def _shows_unlabelled(output: RegionOutput, objectness: Tensor, unlabelled: Unlabelled, region: RegionSpec) -> Tensor:
     """(B, P) bool: the box more probably shows something that the image's source does not label.
 
-    Only the surest boxes of an image are looked at: the background loss hardly moves the others, and a row of class
+    Only the surest boxes of an image are looked at: the background loss hardly moves the others, and class
     probabilities for each box of the batch would cost more than the net.
     """
     per_image = objectness.shape[1]
-    surest = objectness[packed.partly_images].topk(min(MAX_DOUBTFUL, per_image), dim=-1).indices  # (n, S)
-    logits = _full_precision(output.class_logits_rows((packed.partly_images[:, None] * per_image + surest).flatten()))
-    if region.tree is not None:
-        probability = log_probs(logits, region.tree).exp()
+    images = unlabelled.images[:, None]
+    surest = objectness[unlabelled.images].topk(min(MAX_DOUBTFUL, per_image), dim=-1).indices  # (n, S)
+    logits = _full_precision(output.class_logits((images * per_image + surest).flatten(), unlabelled.columns))
+    if unlabelled.tables is not None:
+        probability = log_probs(logits, unlabelled.tables).exp()
     else:
         probability = logits.softmax(dim=-1) if region.softmax else logits.sigmoid()
-    elsewhere = (probability.unflatten(0, surest.shape) * packed.unlabelled[:, None]).sum(dim=-1)
+    elsewhere = (probability.unflatten(0, surest.shape) * unlabelled.nodes[:, None]).sum(dim=-1)
     shows = torch.zeros_like(objectness, dtype=torch.bool)
-    return shows.index_put((packed.partly_images[:, None], surest), elsewhere > CONFIDENTLY_UNLABELLED)
+    return shows.index_put((images, surest), elsewhere > CONFIDENTLY_UNLABELLED)
 
 
-def _class_term(output: RegionOutput, packed: PackedTargets, assignment: Assignment, region: RegionSpec) -> Tensor:
-    """Class loss of the assigned boxes; where two truths share a box, the later one replaces what both would teach."""
-    if region.tree is not None:
-        path = path_columns(torch.where(assignment.valid, packed.labels, -1), region.tree, packed.box_width)
-        flat = assignment.box.flatten()
-        logits = _full_precision(output.class_logits(flat, path.columns.flatten(0, 1))).reshape(path.columns.shape)
-        log_conditional = level_log_conditionals(logits, path)
+def _class_term(logits: Tensor, packed: PackedTargets, assignment: Assignment, region: RegionSpec) -> Tensor:
+    """Class loss of the truths' boxes; where two truths share a box, the later one replaces what both would teach.
+
+    `logits` (V, U) are those of the box of each truth, in the columns that the batch reads.
+    """
+    later = assignment.later_at_same_box
+    if packed.truth_paths is not None and packed.groups is not None:
+        path = packed.truth_paths
+        log_conditional = level_log_conditionals(logits.gather(1, path.columns), path)  # (V, D)
         # of two truths at a box the later one wins in the sibling groups that are on both paths; a group has one depth
         kept = [
-            ~(assignment.later_at_same_box & (group[:, :, None] == group[:, None, :])).any(dim=-1)
-            for group in path.level_group.unbind(dim=-1)
+            ~(later & (group[:, :, None] == group[:, None, :])).any(dim=-1) for group in packed.groups.unbind(dim=-1)
         ]
-        return -region.class_scale * (log_conditional * torch.stack(kept, dim=-1)).sum()
-    rows = _full_precision(output.class_logits_rows(assignment.box.flatten())).unflatten(0, assignment.box.shape)
-    one_hot = F.one_hot(packed.labels.clamp(min=0), region.num_classes).to(rows.dtype)
+        kept_of_truth = torch.stack(kept, dim=-1).flatten(0, 1).index_select(0, packed.truths)
+        return -region.class_scale * (log_conditional * kept_of_truth).sum()
+    one_hot = F.one_hot(packed.labels.clamp(min=0), region.num_classes).to(logits.dtype)
+    if not region.softmax:  # several truths at one box are several labels of it
+        one_hot = (one_hot + later.transpose(1, 2).to(logits.dtype) @ one_hot).clamp(max=1)
+    goal = one_hot.flatten(0, 1).index_select(0, packed.truths)
     if region.softmax:
-        loss = -(rows.log_softmax(dim=-1) * one_hot).sum(dim=-1)
-    else:  # several truths at one box are several labels of it
-        earlier = assignment.later_at_same_box.transpose(1, 2).to(rows.dtype)
-        every_label = (one_hot + earlier @ one_hot).clamp(max=1)
-        loss = F.binary_cross_entropy_with_logits(rows, every_label, reduction="none").sum(dim=-1)
-    return region.class_scale * torch.where(assignment.wins, loss, 0.0).sum()
+        loss = -(logits.log_softmax(dim=-1) * goal).sum(dim=-1)
+    else:
+        loss = F.binary_cross_entropy_with_logits(logits, goal, reduction="none").sum(dim=-1)
+    wins = assignment.wins.flatten().index_select(0, packed.truths)
+    return region.class_scale * torch.where(wins, loss, 0.0).sum()
+
+
+@torch.no_grad()
+def _pick(
+    output: RegionOutput, predicted_cxcywh: Tensor, objectness: Tensor, packed: PackedTargets, recipe: Recipe
+) -> RegionPick | None:
+    """The boxes that the labelled regions are taught at; None without a region."""
+    path, images = packed.region_paths, packed.region_images
+    if path is None or not len(images):
+        return None
+    label_log_prob = None
+    if recipe.pick != "largest_confident":
+        columns = path.columns if packed.columns is None else packed.columns[path.columns]
+        logits = _full_precision(output.class_logits_of_images(images, columns))
+        label_log_prob = level_log_conditionals(logits, _stretch(path, logits.shape[1])).sum(dim=-1)
+    return pick_boxes(predicted_cxcywh, objectness, label_log_prob, images, packed.regions_cxcywh, recipe)
 
 
 def _classification_terms(
-    output: RegionOutput,
-    predicted_cxcywh: Tensor,
+    logits: Tensor,
+    pick: RegionPick | None,
     objectness: Tensor,
     packed: PackedTargets,
     region: RegionSpec,
     recipe: Recipe,
 ) -> dict[str, Tensor]:
-    """What the labelled regions of classification images teach: class, and by recipe objectness; never a box."""
+    """What the labelled regions of classification images teach: class, and by recipe objectness; never a box.
+
+    `logits` (T*S, U) are those of the boxes that were picked.
+    """
     nothing = objectness.new_zeros(())
-    if region.tree is None or not len(packed.region_images):
+    if pick is None or packed.region_paths is None:
         return {"image_class": nothing, "image_objectness": nothing}
     images = packed.region_images
-    path = path_columns(packed.region_labels, region.tree, packed.region_width)
-    label_log_prob = None
-    if recipe.pick != "largest_confident":
-        with torch.no_grad():
-            logits = _full_precision(output.class_logits_of_images(images, path.columns))
-            label_log_prob = level_log_conditionals(logits, _stretch(path, logits.shape[1])).sum(dim=-1)
-    pick = pick_boxes(predicted_cxcywh, objectness.detach(), label_log_prob, images, packed.regions_cxcywh, recipe)
-    shared = _stretch(path, pick.box.shape[1])
-    logits = _full_precision(output.class_logits(pick.box.flatten(), shared.columns.flatten(0, 1)))
-    nll = -level_log_conditionals(logits.reshape(shared.columns.shape), shared).sum(dim=-1)  # (T, S)
+    shared = _stretch(packed.region_paths, pick.box.shape[1])
+    read = logits.unflatten(0, pick.box.shape).gather(2, shared.columns)  # (T, S, C)
+    nll = -level_log_conditionals(read, shared).sum(dim=-1)  # (T, S)
     terms = {"image_class": recipe.class_weight * region.class_scale * (pick.part * nll).sum()}
 
     probability = objectness.sigmoid()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wordtree import TreeDistribution, WordTree
+from wordtree.descent import Descent, descend
 from wordtree.softmax import log_probs, tree_tables
+from wordtree.tree import TreeSubset
 from yolo9000.detection.boxes import iou, predicted_boxes
 from yolo9000.detection.darknet_decoding import detect_as_darknet
 from yolo9000.detection.results import Detections
 from yolo9000.models.region import RegionSpec
-from yolo9000.models.tree_head import RegionOutput
+from yolo9000.models.region_output import RegionOutput
+
+MOST_DESCENTS = 400
+"""With more boxes than this in a batch their whole rows of class logits are computed, which has fewer steps."""
+
+ROWS_AT_ONCE = 256
+"""And so many rows at a time: of 82,114 nodes a thousand rows are 300 MB."""
 
 Nms = Literal["tree", "class", "all"]
 Decoding = Literal["probability", "darknet"]
@@ -125,17 +134,25 @@ def _overlaps(boxes_cxcywh: Tensor, nms_iou: float) -> Tensor:
     return iou(boxes_cxcywh[:, None], boxes_cxcywh[None]) > nms_iou
 
 
-def _survivors(output: RegionOutput, region: RegionSpec, threshold: float) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """For each image: flat index (N,), relative boxes (N, 4) and objectness (N,) of the boxes above the threshold."""
-    raw = output.boxes.float()
-    priors = torch.tensor(region.priors, device=raw.device)
-    boxes = predicted_boxes(raw, priors).flatten(1, 3)
-    objectness = output.objectness.float().sigmoid().flatten(1)
-    found = []
-    for image, scores in enumerate(objectness):
-        rows = (scores > threshold).nonzero().squeeze(1)
-        found.append((rows + image * objectness.shape[1], boxes[image, rows], scores[rows]))
-    return found
+class _Survivors(NamedTuple):
+    """Boxes of one image that pass the threshold."""
+
+    flat: Tensor  # (N,) flat index over the whole batch
+    boxes_cxcywh: Tensor  # (N, 4) relative to the network's input
+    objectness: Tensor  # (N,)
+
+
+def _survivors(output: RegionOutput, region: RegionSpec, threshold: float) -> list[_Survivors]:
+    """The boxes of each image whose objectness exceeds the threshold."""
+    scores = output.objectness.float().sigmoid().flatten(1)
+    per_image = scores.shape[1]
+    image, box = (scores > threshold).nonzero(as_tuple=True)
+    priors = torch.tensor(region.priors, device=scores.device)
+    boxes = predicted_boxes(output.boxes.float(), priors).flatten(0, 3)
+    flat = image * per_image + box
+    counts = torch.bincount(image, minlength=len(scores)).tolist()
+    columns = (flat, boxes.index_select(0, flat), scores[image, box])
+    return [_Survivors(*each) for each in zip(*(column.split(counts) for column in columns), strict=True)]
 
 
 @torch.no_grad()
@@ -157,38 +174,65 @@ def detect(output: RegionOutput, region: RegionSpec, config: DecodeConfig | None
             nms_iou=config.nms_iou,
             max_detections=config.max_detections,
         )
+    survivors = _survivors(output, region, config.threshold)
+    flat = torch.cat([each.flat for each in survivors])
+    path_probability: NDArray[np.float32] | None = None
+    if region.tree is not None:
+        named = _name(output, flat, region.tree, config.tree_threshold)
+        nodes, probability = named.nodes, named.log_probs.exp()
+        path_probability = named.path_log_probs.exp().float().cpu().numpy()
+    else:
+        logits = output.class_logits(flat).float()
+        probability, nodes = (logits.softmax(-1) if region.softmax else logits.sigmoid()).max(dim=-1)
     results = []
-    for flat, boxes, objectness in _survivors(output, region, config.threshold):
-        logits = output.class_logits_rows(flat).float()
-        log_probability: Tensor | None = None
-        if region.tree is not None:
-            nodes = TreeDistribution(region.tree, logits).back_off(config.tree_threshold)
-            log_probability = log_probs(logits, region.tree)
-            probability = log_probability.gather(1, nodes[:, None]).squeeze(1).exp()
-        else:
-            probability, nodes = (logits.softmax(-1) if region.softmax else logits.sigmoid()).max(dim=-1)
-        scores = objectness * probability
-        doubles = (_overlaps(boxes, config.nms_iou) & related(nodes, region.tree, config.nms)).cpu().numpy()
+    first = 0
+    for _, boxes, objectness in survivors:
+        mine = slice(first, first + len(boxes))
+        scores = objectness * probability[mine]
+        doubles = (_overlaps(boxes, config.nms_iou) & related(nodes[mine], region.tree, config.nms)).cpu().numpy()
         kept = suppress(scores, doubles.__getitem__, config.max_detections)
         keep = torch.from_numpy(kept).to(boxes.device)
         paths = None
-        if region.tree is not None and log_probability is not None:
-            rows = log_probability.exp().cpu().numpy()
+        if region.tree is not None and path_probability is not None:
+            depths = region.tree.depths[nodes[mine][keep].cpu().numpy()]
             paths = tuple(
-                tuple(float(rows[row, n]) for n in region.tree.path(int(node)))
-                for row, node in zip(kept, nodes[keep].tolist(), strict=True)
+                tuple(path_probability[first + row, : depth + 1].tolist())
+                for row, depth in zip(kept, depths, strict=True)
             )
         results.append(
             Detections(
                 boxes_cxcywh=boxes[keep],
                 scores=scores[keep],
-                nodes=nodes[keep],
+                nodes=nodes[mine][keep],
                 objectness=objectness[keep],
-                probabilities=probability[keep],
+                probabilities=probability[mine][keep],
                 paths=paths,
             )
         )
+        first += len(boxes)
     return results
+
+
+def _name(output: RegionOutput, boxes: Tensor, tree: WordTree, threshold: float) -> Descent:
+    """The node of each box (N,), found group by group where that reads less than all logits of the boxes would."""
+    if len(boxes) <= MOST_DESCENTS:
+        return descend(
+            lambda which, node: output.class_logits_at(boxes[which], node), len(boxes), tree, threshold, boxes.device
+        )
+    parts = []
+    for some in boxes.split(ROWS_AT_ONCE):
+        distribution = TreeDistribution(tree, output.class_logits(some).float())
+        nodes = distribution.back_off(threshold)
+        path = tree_tables(tree, boxes.device).path[nodes]  # (n, D)
+        of_path = log_probs(distribution.logits, tree).gather(1, path.clamp(min=0))
+        parts.append(Descent(nodes, of_path.masked_fill(path < 0, -torch.inf)))
+    return Descent(*(torch.cat(each) for each in zip(*parts, strict=True)))
+
+
+@lru_cache(maxsize=16)
+def _closure(tree: WordTree, nodes: tuple[int, ...]) -> TreeSubset:
+    """What must be read of a box to know P of some nodes; kept, for an evaluation asks for each batch."""
+    return tree.closure(nodes or (0,))
 
 
 @torch.no_grad()
@@ -213,12 +257,16 @@ def score_nodes(
         Least objectness of a box (darknet's ``valid``: .005).
     """
     columns = torch.tensor(list(nodes), device=output.objectness.device, dtype=torch.long)
+    part = None if region.tree is None else _closure(region.tree, tuple(nodes))
+    if part is not None:
+        read = torch.tensor(part.new_to_old, device=columns.device)
+        place = torch.searchsorted(read, columns)
     results = []
     for flat, boxes, objectness in _survivors(output, region, threshold):
-        logits = output.class_logits_rows(flat).float()
-        if region.tree is not None:
-            probability = log_probs(logits, region.tree)[:, columns].exp()
+        if part is not None:
+            probability = log_probs(output.class_logits(flat, read).float(), part.tree)[:, place].exp()
         else:
+            logits = output.class_logits(flat).float()
             probability = (logits.softmax(-1) if region.softmax else logits.sigmoid())[:, columns]
         scores = (objectness[:, None] * probability).flatten()
         best = scores.topk(min(10 * max_detections, scores.numel())).indices

@@ -15,7 +15,7 @@ from yolo9000.detection.recipes import Recipe
 from yolo9000.detection.targets import to_device
 from yolo9000.engine.phases import Loss
 from yolo9000.models.region import RegionSpec
-from yolo9000.models.tree_head import RegionOutput
+from yolo9000.models.region_output import RegionOutput
 
 
 def detection_objective(region: RegionSpec, recipe: str | Recipe = "overlap") -> Loss:

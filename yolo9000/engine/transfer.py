@@ -67,16 +67,15 @@ def match_nodes(old: WordTree, new: WordTree) -> NodeTransfer:
     )
 
 
-def transfer_class_rows(old: Tensor, new: Tensor, transfer: NodeTransfer, priors: int) -> Tensor:
-    """Rows of the new head: box and objectness as in the old one, classes as the transfer says.
+def transfer_class_rows(old: Tensor, new: Tensor, transfer: NodeTransfer) -> Tensor:
+    """Class rows of the new head as the transfer says.
 
     Parameters
     ----------
     old, new : Tensor
-        (A * (5 + K_old), ...) and (A * (5 + K_new), ...): weights or biases of both heads; not changed.
+        (R * K_old, ...) and (R * K_new, ...), R priors with rows of their own: weights or biases of both heads; not
+        changed.
     transfer : NodeTransfer
-    priors : int
-        A.
 
     Returns
     -------
@@ -86,14 +85,14 @@ def transfer_class_rows(old: Tensor, new: Tensor, transfer: NodeTransfer, priors
     Examples
     --------
     >>> grown = NodeTransfer(source=(1, -1), kept=(0,), inherited=(), fresh=(1,), dropped=(0,))
-    >>> transfer_class_rows(torch.arange(7.0), torch.full((7,), 9.0), grown, priors=1).tolist()
-    [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 9.0]
+    >>> transfer_class_rows(torch.tensor([5.0, 6.0]), torch.tensor([9.0, 9.0]), grown).tolist()
+    [6.0, 9.0]
     """
-    before, after = old.unflatten(0, (priors, -1)), new.clone().unflatten(0, (priors, -1))
-    after[:, :5] = before[:, :5]
     source = torch.tensor(transfer.source, device=old.device)
     found = source >= 0
-    after[:, 5:][:, found] = before[:, 5:][:, source[found]]
+    after = new.clone().unflatten(0, (-1, len(source)))
+    before = old.unflatten(0, (len(after), -1))
+    after[:, found] = before[:, source[found]]
     rows: Tensor = after.flatten(0, 1)
     return rows
 
@@ -141,11 +140,11 @@ def transfer_detector(detector: AnyDetector, other: AnyDetector, where: str) -> 
     theirs, ours = list(other.state_dict().values()), detector.state_dict()
     if len(theirs) != len(ours):
         raise CheckpointError(f"{where}: a net of {len(theirs)} arrays, this one has {len(ours)}")
-    head = len(ours) - 2  # weight and bias of the last convolution
+    classes = len(ours) - 2  # class weights and biases of the head
     state = {}
     for number, ((name, mine), their) in enumerate(zip(ours.items(), theirs, strict=True)):
-        if number >= head and transfer is not None:
-            state[name] = transfer_class_rows(their, mine, transfer, detector.region.num_priors)
+        if number >= classes and transfer is not None:
+            state[name] = transfer_class_rows(their, mine, transfer)
         elif mine.shape != their.shape:
             raise CheckpointError(f"{where}: its {name} is {tuple(their.shape)}, this net has {tuple(mine.shape)}")
         else:

@@ -15,7 +15,8 @@ from yolo9000.models.darknet_weights import (
 )
 from yolo9000.models.net_options import NetOptions, net_options
 from yolo9000.models.region import YOLO9000_PRIORS, YOLOV2_PRIORS, RegionSpec
-from yolo9000.models.tree_head import DenseRegionOutput, RegionOutput, TreeHead
+from yolo9000.models.region_output import DenseRegionOutput, RegionOutput, SparseRegionOutput
+from yolo9000.models.tree_head import TreeHead
 from yolo9000.models.yolov2 import Classifier, Detector, DetectorConfig, reorg
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "NetOutput",
     "RegionOutput",
     "RegionSpec",
+    "SparseRegionOutput",
     "TreeHead",
     "WeightsError",
     "builtin_cfg",

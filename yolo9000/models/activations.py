@@ -11,7 +11,7 @@ from torch import Tensor
 from wordtree import WordTree
 from wordtree.softmax import log_conditionals
 from yolo9000.models.region import RegionSpec
-from yolo9000.models.tree_head import RegionOutput
+from yolo9000.models.region_output import RegionOutput
 
 
 def region_activations(output: RegionOutput | Tensor, region: RegionSpec) -> Tensor:

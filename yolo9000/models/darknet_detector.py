@@ -11,7 +11,7 @@ from wordtree.labels import coco_classes, voc_classes
 from yolo9000.models.darknet_cfg import CfgError, DarknetCfg, parse_cfg
 from yolo9000.models.darknet_net import DarknetNet
 from yolo9000.models.region import RegionSpec
-from yolo9000.models.tree_head import RegionOutput
+from yolo9000.models.region_output import RegionOutput
 from yolo9000.models.yolov2 import Detector
 
 

@@ -11,6 +11,7 @@ B images, A priors, K classes or nodes, H x W grid.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,8 @@ from yolo9000.models.darknet_cfg import DarknetCfg, Section, parse_cfg, read_cfg
 from yolo9000.models.darknet_layers import DarknetMaxPool, GlobalMean, Reorg, Route, Shape
 from yolo9000.models.net_options import NetOptions, net_options
 from yolo9000.models.region import RegionSpec
-from yolo9000.models.tree_head import DenseRegionOutput, RegionOutput
+from yolo9000.models.region_output import DenseRegionOutput, RegionOutput
+from yolo9000.models.tree_head import TreeHead
 
 log = logging.getLogger(__name__)
 
@@ -216,9 +218,9 @@ class DarknetNet(nn.Module):
                 x = x.detach()
             if number in self._kept:
                 outputs[number] = x
-        if self.region is not None:
-            return DenseRegionOutput(x, self.region.num_priors)
-        return NetOutput(x)
+        if self.region is None:
+            return NetOutput(x)
+        return DenseRegionOutput(x, self.region.num_priors) if isinstance(x, Tensor) else x
 
     def _build(self, section: Section, shape: Shape) -> tuple[nn.Module, Shape]:
         channels, h, w = shape
@@ -277,11 +279,29 @@ class DarknetNet(nn.Module):
             raise section.error(f"makes a net of more than {MAX_FLOATS:,} weights")
         if min(height, width) < 1:
             raise section.error(f"size={size} is too large for an image of {h} x {w} with padding {padding}")
+        plain = (size, stride, padding, groups, activation) == (1, 1, 0, 1, "linear")
+        if plain and not section.flag("batch_normalize") and (head := self._head(channels, filters)) is not None:
+            return head, (filters, h, w)
         block = ConvBlock(
             channels, filters, size, stride=stride, padding=padding, groups=groups,
             batch_norm=section.flag("batch_normalize"), activation=_ACTIVATIONS[activation](),
         )  # fmt: skip
         return block, (filters, height, width)
+
+    def _head(self, channels: int, filters: int) -> TreeHead | None:
+        """The last convolution as a head that computes what is read; None if it is not the last, or does not fit."""
+        here = len(self.layers)
+        after = self.cfg.layers[here + 1] if here + 1 < len(self.cfg.layers) else None
+        if after is None or after.name != "region" or here <= self._frozen:
+            return None
+        num, classes = after.integer("num", 1, at_least=1), after.integer("classes", 20, at_least=1)
+        if filters != num * (5 + classes):
+            return None
+        head = TreeHead(channels, num, classes)
+        for weight, bias in head.dense_rows():
+            nn.init.normal_(weight, std=math.sqrt(2 / channels))  # as every convolution of darknet's
+            nn.init.zeros_(bias)
+        return head
 
     def _route(self, section: Section) -> tuple[nn.Module, Shape]:
         here = len(self.layers)

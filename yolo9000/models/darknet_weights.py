@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from yolo9000.models.darknet_net import DarknetNet
+from yolo9000.models.tree_head import TreeHead
 
 _PARTIAL_NAME = re.compile(r"\.conv\.[0-9]+$")
 _CHUNK = 1 << 22  # floats that are looked through at a time
@@ -237,6 +238,10 @@ def _arrays(model: nn.Module) -> list[_Array]:
         if isinstance(module, nn.Conv2d):
             layer = _layer_name(model, name)
             arrays += (_Array(layer, part, tensor) for part, tensor in _parts(module, after))
+        elif isinstance(module, TreeHead):
+            layer, rows = _layer_name(model, name), module.dense_rows()
+            arrays += (_Array(layer, "biases", bias) for _, bias in rows)
+            arrays += (_Array(layer, "weights", weight) for weight, _ in rows)
     return arrays
 
 

@@ -1,149 +1,59 @@
-"""The detector's last layer and the object that it answers with.
+"""The detector's last layer.
 
-Shapes: B images, A priors a cell, H x W grid, K nodes (or classes), N boxes read, C columns read at a box.
-A box has the flat index ``((image * A + prior) * H + row) * W + column``: darknet's order, images in front.
-
-Loss and decoding never see a dense class array. They ask a :class:`RegionOutput` for box terms, objectness, and
-the class logits at the boxes and columns that they need, so a head may compute no more than what is read.
+Shapes: B images, A priors a cell, H x W grid, K nodes (or classes), D channels of the features.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-
-class RegionOutput(Protocol):
-    """What a detector answers: raw numbers before any sigmoid, exponential or softmax."""
-
-    @property
-    def boxes(self) -> Tensor:
-        """tx, ty, tw, th: (B, A, H, W, 4)."""
-
-    @property
-    def objectness(self) -> Tensor:
-        """to: (B, A, H, W)."""
-
-    @property
-    def num_classes(self) -> int:
-        """Class columns K of one box."""
-
-    def class_logits(self, boxes: Tensor, columns: Tensor) -> Tensor:
-        """Logits at single boxes: flat indices (N,) and columns (N, C) -> (N, C)."""
-
-    def class_logits_of_images(self, images: Tensor, columns: Tensor) -> Tensor:
-        """Logits at every box of some images: (n,) and columns (n, C) -> (n, A*H*W, C)."""
-
-    def class_logits_rows(self, boxes: Tensor) -> Tensor:
-        """All K logits of single boxes: flat indices (N,) -> (N, K)."""
-
-    @property
-    def raw(self) -> Tensor:
-        """Everything, in darknet's dense layout: (B, A*(5+K), H, W), channel ``prior*(5+K) + entry``."""
-
-
-class DenseRegionOutput:
-    """A :class:`RegionOutput` on top of darknet's dense array.
-
-    Parameters
-    ----------
-    raw
-        (B, A*(5+K), H, W), entries tx ty tw th to and K class logits for every prior.
-    num_priors
-        Priors A of a cell.
-
-    Raises
-    ------
-    ValueError
-        If the channels are not a multiple of A with at least one class.
-
-    Examples
-    --------
-    >>> out = DenseRegionOutput(torch.arange(14.0).reshape(1, 14, 1, 1), num_priors=2)
-    >>> out.num_classes, out.objectness.flatten().tolist()
-    (2, [4.0, 11.0])
-    >>> out.class_logits(torch.tensor([1]), torch.tensor([[1, 0]])).tolist()
-    [[13.0, 12.0]]
-    """
-
-    def __init__(self, raw: Tensor, num_priors: int) -> None:
-        if raw.dim() != 4:
-            raise ValueError(f"raw: (B, A*(5+K), H, W) is needed, got {tuple(raw.shape)}")
-        if raw.shape[1] % num_priors or raw.shape[1] // num_priors < 6:
-            raise ValueError(f"raw has {raw.shape[1]} channels, which is not {num_priors} priors x (5 + classes)")
-        self._raw = raw
-        self._num_priors = num_priors
-        self._entries = raw.shape[1] // num_priors
-
-    def _view(self) -> Tensor:
-        b, _, h, w = self._raw.shape
-        return self._raw.reshape(b, self._num_priors, self._entries, h, w)
-
-    @property
-    def boxes(self) -> Tensor:
-        return self._view()[:, :, 0:4].permute(0, 1, 3, 4, 2)
-
-    @property
-    def objectness(self) -> Tensor:
-        return self._view()[:, :, 4]
-
-    @property
-    def num_classes(self) -> int:
-        return self._entries - 5
-
-    @property
-    def raw(self) -> Tensor:
-        return self._raw
-
-    def _read(self, prior_of_batch: Tensor, cell: Tensor, columns: Tensor) -> Tensor:
-        """Entries at (image * A + prior, cell, class column), all of one shape."""
-        cells = self._raw.shape[2] * self._raw.shape[3]
-        index = (prior_of_batch * self._entries + 5 + columns) * cells + cell
-        # gather on one flat axis: its backward is a scatter_add, the same in every run on the CPU
-        return self._raw.reshape(-1).gather(0, index.reshape(-1)).reshape(index.shape)
-
-    def class_logits(self, boxes: Tensor, columns: Tensor) -> Tensor:
-        cells = self._raw.shape[2] * self._raw.shape[3]
-        prior_of_batch = torch.div(boxes, cells, rounding_mode="floor")
-        return self._read(prior_of_batch[:, None], (boxes - prior_of_batch * cells)[:, None], columns)
-
-    def class_logits_of_images(self, images: Tensor, columns: Tensor) -> Tensor:
-        cells = self._raw.shape[2] * self._raw.shape[3]
-        device = self._raw.device
-        prior = torch.arange(self._num_priors, device=device)
-        prior_of_batch = (images[:, None] * self._num_priors + prior)[:, :, None, None]  # (n, A, 1, 1)
-        cell = torch.arange(cells, device=device)[None, None, :, None]
-        return self._read(prior_of_batch, cell, columns[:, None, None, :]).flatten(1, 2)
-
-    def class_logits_rows(self, boxes: Tensor) -> Tensor:
-        columns = torch.arange(self.num_classes, device=self._raw.device)
-        return self.class_logits(boxes, columns.expand(boxes.shape[0], -1))
+from yolo9000.models.region_output import HeadRows, RegionOutput, SparseRegionOutput
 
 
 class TreeHead(nn.Module):
-    """The last 1x1 convolution: features -> boxes, objectness and class logits, rows in darknet's order.
+    """The last 1x1 convolution: features -> boxes and objectness, and class logits on request.
+
+    Its weights are darknet's, box rows and class rows apart, so that a step which reads a few class rows makes one
+    gradient of them, not two.
 
     Parameters
     ----------
     in_channels
-        Channels of the features.
+        Channels D of the features.
     num_priors, num_classes
-        A and K; the layer has A * (5 + K) outputs.
+        A and K; densely the layer has A * (5 + K) outputs.
+    share_class_rows
+        One row a class for all priors in place of one for each: a third of the weights with three priors, and what a
+        class looks like is learnt at any size. Darknet and the paper have rows of their own for each prior.
+
+    Attributes
+    ----------
+    box_weight, box_bias : Parameter
+        (A*5, D) and (A*5,): tx ty tw th to of every prior.
+    class_weight, class_bias : Parameter
+        (A*K, D) and (A*K,), prior after prior; with shared rows (K, D) and (K,).
 
     Examples
     --------
-    >>> TreeHead(8, num_priors=3, num_classes=4)(torch.zeros(2, 8, 5, 5)).raw.shape
-    torch.Size([2, 27, 5, 5])
+    >>> head = TreeHead(8, num_priors=3, num_classes=4)
+    >>> output = head(torch.zeros(2, 8, 5, 5))
+    >>> output.objectness.shape, output.class_logits(torch.tensor([149])).shape, output.raw.shape
+    (torch.Size([2, 3, 5, 5]), torch.Size([1, 4]), torch.Size([2, 27, 5, 5]))
     """
 
-    def __init__(self, in_channels: int, num_priors: int, num_classes: int) -> None:
+    def __init__(self, in_channels: int, num_priors: int, num_classes: int, *, share_class_rows: bool = False) -> None:
         super().__init__()
         self.num_priors = num_priors
         self.num_classes = num_classes
-        self.conv = nn.Conv2d(in_channels, num_priors * (5 + num_classes), 1)
+        self.share_class_rows = share_class_rows
+        rows = num_classes if share_class_rows else num_priors * num_classes
+        self.box_weight = nn.Parameter(torch.empty(num_priors * 5, in_channels))
+        self.box_bias = nn.Parameter(torch.empty(num_priors * 5))
+        self.class_weight = nn.Parameter(torch.empty(rows, in_channels))
+        self.class_bias = nn.Parameter(torch.empty(rows))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -151,20 +61,52 @@ class TreeHead(nn.Module):
 
         Nearly every box is background, so the first steps need not unlearn an objectness of one half.
         """
-        nn.init.normal_(self.conv.weight, std=0.01)
-        assert self.conv.bias is not None
-        nn.init.zeros_(self.conv.bias)
+        for weight, bias in ((self.box_weight, self.box_bias), (self.class_weight, self.class_bias)):
+            nn.init.normal_(weight, std=0.01)
+            nn.init.zeros_(bias)
         with torch.no_grad():
-            self.conv.bias.view(self.num_priors, -1)[:, 4] = -math.log(1 / 0.02 - 1)
+            self.box_bias.view(self.num_priors, 5)[:, 4] = -math.log(1 / 0.02 - 1)
+
+    @property
+    def rows(self) -> HeadRows:
+        """Views of the weights, by prior."""
+        return HeadRows(
+            self.box_weight,
+            self.box_bias,
+            self.class_weight.view(-1, self.num_classes, self.class_weight.shape[1]),
+            self.class_bias.view(-1, self.num_classes),
+        )
 
     def set_class_rows(self, weight: Tensor, bias: Tensor) -> None:
-        """Start the class rows of every prior from a classifier's last layer: (K, C_in) and (K,)."""
-        assert self.conv.bias is not None
-        rows = self.conv.weight.detach().view(self.num_priors, 5 + self.num_classes, -1)
+        """Start the class rows of every prior from a classifier's last layer: (K, D) and (K,)."""
+        rows = self.rows
         with torch.no_grad():
-            rows[:, 5:] = weight
-            self.conv.bias.view(self.num_priors, -1)[:, 5:] = bias
+            rows.class_weight.copy_(weight)
+            rows.class_bias.copy_(bias)
+
+    def dense_rows(self) -> list[tuple[Tensor, Tensor]]:
+        """Views of weights and biases in the order of darknet's channels: box rows, class rows, prior after prior."""
+        rows = self.rows
+        box_weight, box_bias = rows.box_weight.view(self.num_priors, 5, -1), rows.box_bias.view(self.num_priors, 5)
+        found = []
+        for prior in range(self.num_priors):
+            own = 0 if self.share_class_rows else prior
+            found.append((box_weight[prior], box_bias[prior]))
+            found.append((rows.class_weight[own], rows.class_bias[own]))
+        return found
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Read a state; those written before box and class rows were kept apart have one convolution of them all."""
+        for name in (f"{prefix}conv.", f"{prefix}0."):
+            if f"{name}weight" not in state_dict:
+                continue
+            for part in ("weight", "bias"):
+                rows = state_dict.pop(f"{name}{part}").unflatten(0, (self.num_priors, -1))
+                rows = rows.flatten(2) if part == "weight" else rows
+                state_dict[f"{prefix}box_{part}"] = rows[:, :5].flatten(0, 1)
+                state_dict[f"{prefix}class_{part}"] = rows[:, 5:].flatten(0, 1)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, features: Tensor) -> RegionOutput:
-        """(B, C_in, H, W) -> a :class:`RegionOutput`."""
-        return DenseRegionOutput(self.conv(features), self.num_priors)
+        """(B, D, H, W) -> a :class:`RegionOutput`."""
+        return SparseRegionOutput(features, self.rows, self.num_priors)

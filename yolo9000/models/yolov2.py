@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from yolo9000.models.darknet19 import ConvBlock, Darknet19, scaled
 from yolo9000.models.region import RegionSpec
-from yolo9000.models.tree_head import RegionOutput, TreeHead
+from yolo9000.models.region_output import RegionOutput
+from yolo9000.models.tree_head import TreeHead
 
 
 def reorg(x: Tensor, stride: int = 2) -> Tensor:
@@ -52,6 +53,8 @@ class DetectorConfig:
         convolution, a reorganisation when the stride is 32, and a 3x3 convolution that merges both.
     batch_norm_momentum
         Of the running statistics: darknet's 0.01, or more for runs of a few hundred steps.
+    share_class_rows
+        All priors share their class rows; see `TreeHead`.
     """
 
     width: float = 1.0
@@ -59,6 +62,7 @@ class DetectorConfig:
     extra_convs: int = 0
     passthrough: bool = False
     batch_norm_momentum: float = 0.01
+    share_class_rows: bool = False
 
 
 class Detector(nn.Module):
@@ -96,7 +100,7 @@ class Detector(nn.Module):
             self.passthrough = ConvBlock(self.backbone.fine_channels, narrow, 1, momentum)
             from_fine = narrow * 4 if config.stride == 32 else narrow
             self.merge = ConvBlock(from_fine + channels, channels, 3, momentum)
-        self.head = TreeHead(channels, region.num_priors, region.num_classes)
+        self.head = TreeHead(channels, region.num_priors, region.num_classes, share_class_rows=config.share_class_rows)
 
     @property
     def stride(self) -> int:

@@ -1,0 +1,125 @@
+"""From the top of a tree to the name for a thing, reading only the groups on the way.
+
+Legend: N distributions (boxes), D levels, R single logits that one level of the descent reads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from wordtree.tables import TreeTables, tree_tables
+from wordtree.tree import WordTree
+
+LogitsAt: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Which of the N distributions (R,), and which node of each (R,) -> their logits (R,)."""
+
+
+class Descent(NamedTuple):
+    """The nodes to name, and how sure each step to them is.
+
+    Attributes
+    ----------
+    nodes : Tensor (N,) int64
+    path_log_probs : Tensor (N, D)
+        log P of the node on each level of the path to it, -inf below it.
+    """
+
+    nodes: Tensor
+    path_log_probs: Tensor
+
+    @property
+    def log_probs(self) -> Tensor:
+        """log P(node), (N,)."""
+        return self.path_log_probs.masked_fill(self.path_log_probs == -torch.inf, torch.inf).amin(dim=-1)
+
+
+def descend(logits_at: LogitsAt, count: int, tree: WordTree, threshold: float, device: torch.device) -> Descent:
+    """Descend as `TreeDistribution.back_off` does, asking for the logits of one sibling group after the other.
+
+    Where all logits are at hand, `back_off` is the one to use. This one is for a head that computes what it is asked
+    for: a descent reads about a hundred of 9,418 logits.
+
+    Parameters
+    ----------
+    logits_at : callable
+        See `LogitsAt`; asked once for each level.
+    count : int
+        N.
+    tree : WordTree
+    threshold : float
+        How probable a node must be to be named. The best top node is named however improbable it is.
+    device : torch.device
+        Of the logits.
+
+    Returns
+    -------
+    Descent
+
+    Raises
+    ------
+    ValueError
+        If `threshold` is no probability.
+
+    Examples
+    --------
+    >>> tree = WordTree(("a", "b", "c", "d"), ("dog", "cat", "terrier", "poodle"), (-1, -1, 0, 0))
+    >>> logits = torch.tensor([[2.0, 0.0, 0.5, 0.0]])
+    >>> found = descend(lambda which, node: logits[which, node], 1, tree, 0.7, logits.device)
+    >>> tree.names[found.nodes], found.path_log_probs.exp()
+    ('dog', tensor([[0.8808, 0.0000]]))
+    """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold is {threshold}; a probability is from 0 to 1")
+    tables = tree_tables(tree, device)
+    floor = math.log(threshold) if threshold > 0 else -math.inf
+    nodes = torch.zeros(count, dtype=torch.int64, device=device)
+    path_log_probs = torch.full((count, tables.max_depth), -torch.inf, device=device)
+    going = torch.arange(count, device=device)  # the distributions that may go one level deeper ...
+    group = torch.zeros_like(going)  # ... and the group that each would choose from
+    above = torch.zeros(count, device=device)  # log P of the node that it stands at
+    for level in range(tables.max_depth):
+        if not len(going):
+            break
+        best, log_conditional = _best_of_groups(logits_at, going, group, tables)
+        log_prob = above + log_conditional
+        node = tables.group_offset[group] + best
+        sure = log_prob > floor
+        if level == 0:
+            nodes, path_log_probs = node, path_log_probs.to(log_prob.dtype)
+            path_log_probs[:, 0] = log_prob
+        else:
+            going, node, log_prob = going[sure], node[sure], log_prob[sure]
+            nodes[going] = node
+            path_log_probs[going, level] = log_prob
+            sure = torch.ones_like(going, dtype=torch.bool)
+        group = tables.child_group[node]
+        deeper = sure & (group >= 0)
+        going, group, above = going[deeper], group[deeper], log_prob[deeper]
+    return Descent(nodes, path_log_probs)
+
+
+def _best_of_groups(logits_at: LogitsAt, which: Tensor, group: Tensor, tables: TreeTables) -> tuple[Tensor, Tensor]:
+    """The best member of each distribution's group, counted from its first, and log P(member | parent): (n,), (n,).
+
+    The groups lie one behind the other in flat tensors: padded to the largest one, which may have a thousand members,
+    they would cost more than the head.
+    """
+    size = tables.group_size[group]
+    place = torch.arange(len(group), device=group.device).repeat_interleave(size)  # (R,) whose member this is
+    member = torch.arange(len(place), device=group.device) - (size.cumsum(0) - size)[place]
+    logits = logits_at(which[place], tables.group_offset[group][place] + member)
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    lowest = logits.new_full(group.shape, -torch.inf)
+    largest = lowest.scatter_reduce(0, place, logits, "amax")
+    first = torch.where(logits == largest[place], member, len(place))
+    best = torch.minimum(torch.full_like(group, len(place)).scatter_reduce(0, place, first, "amin"), size - 1)  # NaN
+    # the rest alternative has logit 0, a share of the probability, and is never chosen
+    rest = tables.has_rest[group]
+    shift = torch.where(rest, largest.clamp(min=0), largest)
+    total = torch.where(rest, (-shift).exp(), 0.0).scatter_add(0, place, (logits - shift[place]).exp())
+    return best, largest - shift - total.log()

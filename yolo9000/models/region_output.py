@@ -1,0 +1,272 @@
+"""What a detector answers: raw numbers, of which loss and decoding read the few that they need.
+
+Shapes: B images, A priors a cell, H x W grid, P = A*H*W boxes of an image, K nodes (or classes), N boxes read,
+C columns read at a box, D channels of the features.
+A box has the flat index ``((image * A + prior) * H + row) * W + column``: darknet's order, images in front.
+
+Nobody outside of this module sees a dense class array: a training step reads the classes of a few boxes along one path
+each, and prediction those of the boxes that hold an object. So the cost of the classes follows the objects, not the
+vocabulary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch._guards import detect_fake_mode
+
+
+class RegionOutput(Protocol):
+    """Raw numbers before any sigmoid, exponential or softmax."""
+
+    @property
+    def boxes(self) -> Tensor:
+        """tx, ty, tw, th: (B, A, H, W, 4)."""
+
+    @property
+    def objectness(self) -> Tensor:
+        """to: (B, A, H, W)."""
+
+    @property
+    def num_classes(self) -> int:
+        """Class columns K of one box."""
+
+    def class_logits(self, boxes: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Logits of single boxes at the same columns: flat indices (N,) and columns (C,) -> (N, C); None for all K."""
+
+    def class_logits_at(self, boxes: Tensor, columns: Tensor) -> Tensor:
+        """Single logits: flat indices (N,) and one column each (N,) -> (N,)."""
+
+    def class_logits_of_images(self, images: Tensor, columns: Tensor) -> Tensor:
+        """Logits at every box of some images: (n,) and columns (n, C) -> (n, P, C)."""
+
+    @property
+    def raw(self) -> Tensor:
+        """Everything, in darknet's dense layout: (B, A*(5+K), H, W), channel ``prior*(5+K) + entry``."""
+
+
+class DenseRegionOutput:
+    """A :class:`RegionOutput` on top of darknet's dense array.
+
+    Parameters
+    ----------
+    raw
+        (B, A*(5+K), H, W), entries tx ty tw th to and K class logits for every prior.
+    num_priors
+        Priors A of a cell.
+
+    Raises
+    ------
+    ValueError
+        If the channels are not a multiple of A with at least one class.
+
+    Examples
+    --------
+    >>> out = DenseRegionOutput(torch.arange(14.0).reshape(1, 14, 1, 1), num_priors=2)
+    >>> out.num_classes, out.objectness.flatten().tolist()
+    (2, [4.0, 11.0])
+    >>> out.class_logits(torch.tensor([1]), torch.tensor([1, 0])).tolist()
+    [[13.0, 12.0]]
+    """
+
+    def __init__(self, raw: Tensor, num_priors: int) -> None:
+        if raw.dim() != 4:
+            raise ValueError(f"raw: (B, A*(5+K), H, W) is needed, got {tuple(raw.shape)}")
+        if raw.shape[1] % num_priors or raw.shape[1] // num_priors < 6:
+            raise ValueError(f"raw has {raw.shape[1]} channels, which is not {num_priors} priors x (5 + classes)")
+        self._raw = raw
+        self._num_priors = num_priors
+        self._entries = raw.shape[1] // num_priors
+
+    def _view(self) -> Tensor:
+        b, _, h, w = self._raw.shape
+        return self._raw.reshape(b, self._num_priors, self._entries, h, w)
+
+    @property
+    def boxes(self) -> Tensor:
+        return self._view()[:, :, 0:4].permute(0, 1, 3, 4, 2)
+
+    @property
+    def objectness(self) -> Tensor:
+        return self._view()[:, :, 4]
+
+    @property
+    def num_classes(self) -> int:
+        return self._entries - 5
+
+    @property
+    def raw(self) -> Tensor:
+        return self._raw
+
+    def _read(self, prior_of_batch: Tensor, cell: Tensor, columns: Tensor) -> Tensor:
+        """Entries at (image * A + prior, cell, class column), all of one shape."""
+        cells = self._raw.shape[2] * self._raw.shape[3]
+        index = (prior_of_batch * self._entries + 5 + columns) * cells + cell
+        # gather on one flat axis: its backward is a scatter_add, the same in every run on the CPU
+        return self._raw.reshape(-1).gather(0, index.reshape(-1)).reshape(index.shape)
+
+    def class_logits_at(self, boxes: Tensor, columns: Tensor) -> Tensor:
+        cells = self._raw.shape[2] * self._raw.shape[3]
+        prior_of_batch = torch.div(boxes, cells, rounding_mode="floor")
+        return self._read(prior_of_batch, boxes - prior_of_batch * cells, columns)
+
+    def class_logits(self, boxes: Tensor, columns: Tensor | None = None) -> Tensor:
+        if columns is None:
+            columns = torch.arange(self.num_classes, device=self._raw.device)
+        return self.class_logits_at(boxes[:, None], columns[None])
+
+    def class_logits_of_images(self, images: Tensor, columns: Tensor) -> Tensor:
+        per_image = self._num_priors * self._raw.shape[2] * self._raw.shape[3]
+        boxes = images[:, None] * per_image + torch.arange(per_image, device=self._raw.device)
+        return self.class_logits_at(boxes[:, :, None], columns[:, None])
+
+
+class HeadRows(NamedTuple):
+    """Weights and biases of a head, a row for each number that it can give; see `TreeHead`."""
+
+    box_weight: Tensor
+    """(A*5, D): rows tx ty tw th to of every prior."""
+    box_bias: Tensor
+    """(A*5,)"""
+    class_weight: Tensor
+    """(A, K, D), or (1, K, D) if all priors share their class rows."""
+    class_bias: Tensor
+    """(A, K) or (1, K)"""
+
+
+class SparseRegionOutput:
+    """A :class:`RegionOutput` that multiplies out only the class logits that are asked for.
+
+    The numbers are those of the dense array, in at least float32 whatever the features are in: bfloat16 would cost
+    about a tenth of each conditional probability.
+
+    Parameters
+    ----------
+    features
+        (B, D, H, W); the memory format channels_last saves a copy.
+    rows
+        What they are multiplied with.
+    num_priors
+        Priors A of a cell.
+
+    Examples
+    --------
+    >>> rows = HeadRows(torch.zeros(5, 2), torch.zeros(5), torch.tensor([[[1.0, 0.0], [0.0, 2.0]]]), torch.zeros(1, 2))
+    >>> out = SparseRegionOutput(torch.tensor([3.0, 4.0]).reshape(1, 2, 1, 1), rows, num_priors=1)
+    >>> out.class_logits(torch.tensor([0])).tolist(), out.class_logits_at(torch.tensor([0]), torch.tensor([1])).tolist()
+    ([[3.0, 8.0]], [8.0])
+    """
+
+    def __init__(self, features: Tensor, rows: HeadRows, num_priors: int) -> None:
+        b, d, h, w = features.shape
+        # what a net answers under no_grad() takes no gradient when it is read later
+        self._rows = rows if torch.is_grad_enabled() else HeadRows(*(each.detach() for each in rows))
+        self._num_priors = num_priors
+        self._cells = features.permute(0, 2, 3, 1).reshape(b * h * w, d)
+        box_rows = _linear(self._cells, rows.box_weight, rows.box_bias)
+        self._box_rows = box_rows.view(b, h, w, num_priors, 5).permute(0, 3, 1, 2, 4)
+
+    @property
+    def boxes(self) -> Tensor:
+        return self._box_rows[..., :4]
+
+    @property
+    def objectness(self) -> Tensor:
+        return self._box_rows[..., 4]
+
+    @property
+    def num_classes(self) -> int:
+        return self._rows.class_weight.shape[1]
+
+    @property
+    def raw(self) -> Tensor:
+        b, a, h, w, _ = self._box_rows.shape
+        classes = torch.stack(  # (A, B*H*W, K)
+            [
+                _linear(self._cells, self._rows.class_weight[row], self._rows.class_bias[row])
+                for row in (range(a) if self._has_own_rows else [0] * a)
+            ]
+        )
+        classes = classes.view(a, b, h, w, -1).permute(1, 0, 2, 3, 4)
+        return torch.cat([self._box_rows, classes], dim=-1).permute(0, 1, 4, 2, 3).flatten(1, 2)
+
+    @property
+    def _has_own_rows(self) -> bool:
+        """Whether a prior's class rows are its own."""
+        return self._rows.class_weight.shape[0] > 1
+
+    def _place(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Flat box indices -> prior and cell (row of the features) of each."""
+        _, a, h, w, _ = self._box_rows.shape
+        prior_of_batch = torch.div(boxes, h * w, rounding_mode="floor")
+        image = torch.div(prior_of_batch, a, rounding_mode="floor")
+        return prior_of_batch - image * a, boxes + (image - prior_of_batch) * (h * w)
+
+    def class_logits(self, boxes: Tensor, columns: Tensor | None = None) -> Tensor:
+        prior, cell = self._place(boxes)
+        features = self._cells.index_select(0, cell)
+        weight, bias = self._rows.class_weight, self._rows.class_bias
+        if columns is not None:
+            # one gather of whole rows, whose backward fills one dense gradient however many boxes read a row
+            weight, bias = weight.index_select(1, columns), bias.index_select(1, columns)
+        if not self._has_own_rows:
+            return _linear(features, weight[0], bias[0])
+        if _host_knows(boxes):
+            return _by_prior(features, prior, weight, bias)
+        # to sort the boxes by prior one needs to know how many each has, for which a GPU would make the host wait
+        logits = _linear(features, weight.flatten(0, 1), bias.flatten()).unflatten(1, bias.shape)
+        of_prior: Tensor = logits.gather(1, prior[:, None, None].expand(-1, 1, bias.shape[1])).squeeze(1)
+        return of_prior
+
+    def class_logits_at(self, boxes: Tensor, columns: Tensor) -> Tensor:
+        prior, cell = self._place(boxes)
+        row = prior * self.num_classes + columns if self._has_own_rows else columns
+        features = _full_precision(self._cells.index_select(0, cell))
+        weight = self._rows.class_weight.flatten(0, 1).index_select(0, row)
+        return (features * weight).sum(dim=-1) + self._rows.class_bias.flatten().index_select(0, row)
+
+    def class_logits_of_images(self, images: Tensor, columns: Tensor) -> Tensor:
+        b, a, h, w, _ = self._box_rows.shape
+        features = self._cells.view(b, h * w, -1).index_select(0, images)  # (n, H*W, D)
+        weight = self._rows.class_weight[:, columns].transpose(0, 1)  # (n, A or 1, C, D)
+        bias = self._rows.class_bias[:, columns].transpose(0, 1)
+        features, weight = _full_precision(features), _full_precision(weight)
+        with _full_precision_products(features.device):
+            logits = torch.baddbmm(bias.flatten(1)[:, None], features, weight.flatten(1, 2).transpose(1, 2))
+        by_prior: Tensor = logits.unflatten(2, (-1, columns.shape[1])).transpose(1, 2)  # (n, A or 1, H*W, C)
+        return by_prior.expand(-1, a, -1, -1).flatten(1, 2)
+
+
+def _by_prior(features: Tensor, prior: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Each box with the class rows of its prior: (N, D), (N,), (A, C, D), (A, C) -> (N, C)."""
+    order = torch.argsort(prior, stable=True)
+    parts = features.index_select(0, order).split(torch.bincount(prior, minlength=len(weight)).tolist())
+    logits = torch.cat([_linear(*each) for each in zip(parts, weight, bias, strict=True)])
+    return logits.index_select(0, torch.argsort(order))
+
+
+def _host_knows(tensor: Tensor) -> bool:
+    """Whether the host may look at the values: they lie in its memory, and are more than shapes to be followed."""
+    return not torch.compiler.is_compiling() and tensor.device.type == "cpu" and detect_fake_mode([tensor]) is None
+
+
+def _full_precision(x: Tensor) -> Tensor:
+    """float32 whatever autocast made of it; float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _full_precision_products(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """No autocast; there is none on a device without numbers (meta)."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()
+
+
+def _linear(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(N, D), (C, D), (C,) -> (N, C), in full precision also under autocast."""
+    with _full_precision_products(features.device):
+        return F.linear(_full_precision(features), _full_precision(weight), _full_precision(bias))
