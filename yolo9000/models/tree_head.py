@@ -6,6 +6,7 @@ Shapes: B images, A priors a cell, H x W grid, K nodes (or classes), D channels 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
