@@ -1,0 +1,79 @@
+"""Net, head and loss are one graph, forward and backward: nothing on the way asks the host for a value.
+
+A value that the host reads (`.item()`, a shape that depends on data, a Python branch on a tensor) breaks a graph, and
+``fullgraph=True`` makes that an error. On a GPU it would make the host wait.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from wordtree import load_tree
+from yolo9000.datasets.sample import Target
+from yolo9000.detection.loss import packed_loss
+from yolo9000.detection.recipes import RECIPES
+from yolo9000.detection.targets import PackedTargets, pack_targets
+from yolo9000.models import Detector, DetectorConfig, RegionSpec
+
+TREE = load_tree("coco")
+REGION = RegionSpec(priors=((1.0, 1.5), (3.0, 2.0)), num_classes=len(TREE), tree=TREE)
+
+
+def packed_batch(rng: int) -> PackedTargets:
+    """Truths (two of them at one box), none, ignored areas and a partly labelled source; an image label, a mosaic."""
+    torch.manual_seed(rng)
+    labels = torch.randint(0, len(TREE), (6,))
+    nowhere = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
+    targets = [
+        Target(torch.tensor([[0.5, 0.5, 0.2, 0.3]] * 2), labels[:2], labelled_nodes=torch.tensor([3, 40])),
+        Target(*nowhere, ignore_boxes_cxcywh=torch.tensor([[0.1, 0.1, 0.2, 0.2]])),
+        Target(torch.rand(3, 4) * 0.5 + 0.25, labels[:3]),
+        Target.of_image(int(labels[4])),
+        Target(*nowhere, regions_cxcywh=torch.rand(2, 4) * 0.5 + 0.25, region_labels=labels[4:]),
+    ]
+    return pack_targets(targets, REGION, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shared"),
+    [
+        ("overlap", False),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (("overlap", True), ("paper", False), ("darknet", False))
+        ),
+    ],
+)
+def test_net_and_joint_loss_are_one_graph(recipe: str, shared: bool) -> None:
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    model = Detector(DetectorConfig(width=0.05, share_class_rows=shared), REGION)
+    for parameter in model.head.parameters():
+        nn.init.normal_(parameter)
+
+    def loss(images: torch.Tensor, packed: PackedTargets) -> torch.Tensor:
+        terms = packed_loss(model(images), packed, REGION, pull=True, recipe=RECIPES[recipe])
+        return torch.stack(list(terms.values()))
+
+    packed, images = packed_batch(1), torch.rand(5, 3, 64, 64)
+    answers = []
+    for function in (loss, torch.compile(loss, fullgraph=True, backend="aot_eager")):
+        model.zero_grad()
+        terms = function(images, packed)
+        terms.sum().backward()
+        answers.append((terms.detach(), [parameter.grad for parameter in model.parameters()]))
+    torch.testing.assert_close(answers[0][0], answers[1][0])
+    for one, two in zip(answers[0][1], answers[1][1], strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4)
+
+
+def test_a_value_read_by_the_host_would_be_noticed() -> None:
+    def reads(packed: PackedTargets) -> torch.Tensor:
+        return packed.labels * (2.0 if packed.labels.sum().item() > 0 else 1.0)
+
+    with pytest.raises(torch._dynamo.exc.TorchDynamoException):
+        torch.compile(reads, fullgraph=True, backend="aot_eager")(dataclasses.replace(packed_batch(1)))
