@@ -25,6 +25,7 @@ from yolo9000.engine.darknet_files import letterbox_of, open_detector
 from yolo9000.engine.data import Data, load_data
 from yolo9000.engine.data_config import DataConfig
 from yolo9000.engine.evaluation import classification_top1, evaluate_detector, held_out_loss
+from yolo9000.engine.inference import prepare
 from yolo9000.engine.objectives import detection_objective
 from yolo9000.engine.snapshot import TrainedModel, checkpoint_of
 from yolo9000.models.darknet_cfg import CfgError
@@ -185,7 +186,7 @@ def _evaluate(
     }
     if not loaders:
         raise DatasetError("there are no images to evaluate on; name some with --coco, --voc, --tiles or --imagenet")
-    model = trained.detector
+    model = prepare(trained.detector, device=device, precision=precision)  # which takes care of the precision
     if "detection" in loaders:
         report |= evaluate_detector(
             model,
@@ -194,7 +195,6 @@ def _evaluate(
             boxed=boxed,
             never_boxed=never_boxed,
             device=device,
-            precision=precision,
             baseline=True,
         )
         if nodes is not None:
@@ -207,10 +207,10 @@ def _evaluate(
             report["map"] = {"name": options.map, **means, "classes": classes}
     if "classification" in loaders:
         report["top1"] = classification_top1(
-            model, loaders["classification"], trained.region, data.image_labels, device=device, precision=precision
+            model, loaders["classification"], trained.region, data.image_labels, device=device
         )
     for name, loader in loaders.items():
-        report["held_out_loss"][name] = held_out_loss(model, loader, loss, device=device, precision=precision)
+        report["held_out_loss"][name] = held_out_loss(model, loader, loss, device=device)
     return report
 
 

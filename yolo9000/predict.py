@@ -109,6 +109,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--precision", choices=("float32", "bfloat16", "float16"), help="(default: bfloat16 where it pays)"
     )
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the net first: a minute or more, which many images win back"
+    )
     return parser
 
 
@@ -153,6 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             size=options.size,
             batch_size=options.batch,
             letterbox=letterbox_of(trained, options.letterbox),
+            compile=options.compile,
         )
         entries = write_predictions(predictions, trained, Path(options.out))
     except (*MISTAKES, OSError) as error:

@@ -117,6 +117,12 @@ def build_parser() -> argparse.ArgumentParser:
     add(net, "--stride", "pixels of a grid cell", type=int, choices=(16, 32))
     add(net, "--extra-convs", "3x3 convolutions after the backbone (YOLOv2: 2)", type=int, default=0)
     add(net, "--passthrough", "bring finer features to the head (YOLOv2)", action="store_true")
+    add(
+        net,
+        "--share-class-rows",
+        "one row a class for all priors, in place of one for each: with 3 priors a third of the head's weights",
+        action="store_true",
+    )
     add(net, "--batch-norm-momentum", "of the running statistics", type=float)
     add(net, "--priors", "K, to cluster K priors from the boxes; or yolo9000, yolov2", default="3", metavar="K")
     add(
@@ -163,6 +169,12 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("float32", "bfloat16", "float16"),
     )
     add(run, "--workers", "processes that read and augment images; 0: none of their own", type=int, default=0)
+    add(
+        run,
+        "--compile",
+        "compile the net first: faster steps after a minute or more, for long runs",
+        action="store_true",
+    )
     add(run, "--threads", "threads of torch on the CPU", type=int)
     add(run, "--log-every", "steps between rows of results.csv", type=int, default=10)
     add(run, "--evaluate-every", "steps between evaluations, besides those at the end of each phase", type=int)
@@ -287,7 +299,7 @@ def _run_config(options: argparse.Namespace) -> RunConfig:
     sizes: tuple[int, ...] = (options.size,)
     if options.multi_scale:
         sizes = tuple(side for side in range(32, 2 * options.size, 32) if 0.75 <= side / options.size <= 1.5)
-    form = ("width", "stride", "extra_convs", "passthrough", "batch_norm_momentum")
+    form = ("width", "stride", "extra_convs", "passthrough", "batch_norm_momentum", "share_class_rows")
     detector = DetectorConfig(**{name: getattr(options, name) for name in form})
     optimiser = OptimiserConfig(
         optimizer=options.optimizer,
@@ -318,7 +330,7 @@ def _run_config(options: argparse.Namespace) -> RunConfig:
         optimiser=optimiser,
         classification_optimiser=classification,
     )
-    whole = ("accumulate", "precision", "log_every", "evaluate_every", "save_every")
+    whole = ("accumulate", "precision", "compile", "log_every", "evaluate_every", "save_every")
     train_config = TrainConfig(
         **{name: getattr(options, name) for name in whole},
         batch_size=options.batch,

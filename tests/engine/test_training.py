@@ -18,10 +18,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from wordtree import WordTree
+from yolo9000.datasets.sample import Target
+from yolo9000.engine.objectives import detection_objective
 from yolo9000.engine.optimisation import OptimiserConfig
 from yolo9000.engine.phases import ImageBatch, Phase, TrainConfig
 from yolo9000.engine.tally import NonFiniteLoss
 from yolo9000.engine.training import TrainResult, train
+from yolo9000.models import Detector, DetectorConfig, RegionSpec
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
 from yolo9000.runtime.logs import ResultsFile
 from yolo9000.runtime.run_folder import RunFolder
@@ -324,3 +328,35 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
         torch.testing.assert_close(first[name], value, rtol=1e-5, atol=1e-6)
     both, one = (ResultsFile(tmp_path / name / "results.csv").column("loss")[1] for name in ("0", "alone"))
     assert both == pytest.approx(one, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_compiled_net_learns_the_same(tmp_path: Path) -> None:
+    """Of the real net and loss: the same terms, and a checkpoint that a run without --compile goes on from."""
+    torch.compiler.reset()
+    tree = WordTree(("a", "v", "d", "c"), ("animal", "vehicle", "dog", "cat"), (-1, -1, 0, 0))
+    region = RegionSpec(priors=((1.0, 1.5), (3.0, 2.0)), num_classes=4, tree=tree)
+
+    @dataclass(frozen=True)
+    class Images:
+        images: Tensor
+        targets: Sequence[Target]
+
+    def batches(first: int) -> Iterator[ImageBatch]:
+        for number in count(first):
+            generator = torch.Generator().manual_seed(number)
+            truth = Target(torch.rand(2, 4, generator=generator) * 0.5 + 0.25, torch.tensor([2, number % 4]))
+            yield Images(torch.rand(4, 3, 64, 64, generator=generator), [truth, truth, truth, Target.of_image(3)])
+
+    losses = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        model = Detector(DetectorConfig(width=0.05), region)
+        whole = phase(model, 4, loss=detection_objective(region), batches=batches)
+        folder = tmp_path / str(compiled)
+        go([whole], folder, dataclasses.replace(CONFIG, compile=compiled))
+        losses.append(ResultsFile(RunFolder(folder).results, keep_to_step=4).column("loss")[1])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert losses[0][0] != losses[0][-1]
+    longer = phase(Detector(DetectorConfig(width=0.05), region), 6, loss=detection_objective(region), batches=batches)
+    assert go([longer], tmp_path / "True", resume=True).step == 6

@@ -81,6 +81,8 @@ class TrainConfig:
         The score of `Phase.evaluate` that picks ``best.pt``.
     channels_last
         Memory layout of the convolutions; faster on GPUs with mixed precision and on most CPUs.
+    compile
+        Compile the models, once for each size of their input: tens of seconds that long runs win back.
 
     Raises
     ------
@@ -98,6 +100,7 @@ class TrainConfig:
     save_every: int = 1000
     best_score: str = "ap50"
     channels_last: bool = True
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.accumulate < 1 or self.batch_size % self.accumulate:

@@ -18,9 +18,10 @@ from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.postprocess import DecodeConfig, detect
 from yolo9000.detection.results import Detections
 from yolo9000.engine.drawing import draw_detections
+from yolo9000.engine.inference import prepare
 from yolo9000.engine.snapshot import TrainedModel
 from yolo9000.runtime.checkpoint import write_atomically
-from yolo9000.runtime.device import Precision, autocast
+from yolo9000.runtime.device import Precision
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 
@@ -89,6 +90,7 @@ def predict_images(
     size: int | None = None,
     batch_size: int = 16,
     letterbox: Callable[[Record, int], Sample] = letterbox,
+    compile: bool = False,
 ) -> Iterator[Prediction]:
     """Detect things in images, one after the other.
 
@@ -104,13 +106,15 @@ def predict_images(
     letterbox : callable
         How a record is fitted into the input; `yolo9000.datasets.darknet_images.letterbox_as_darknet` for the numbers
         of darknet.
+    compile : bool
+        See `yolo9000.engine.inference.prepare`.
     """
+    detector = prepare(trained.detector, device=device, precision=precision, compile=compile)
     waiting: list[Record] = []
 
     def flush() -> Iterator[Prediction]:
         batch = collate([letterbox(record, size or trained.size) for record in waiting])
-        with autocast(device, precision):
-            output = trained.detector(batch.images.to(device))
+        output = detector(batch.images.to(device))
         for record, placement, found in zip(
             waiting, batch.placements, detect(output, trained.region, config), strict=True
         ):

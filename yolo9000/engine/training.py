@@ -9,12 +9,12 @@ checkpoint needs the number and the weights, and no random state.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from yolo9000.engine.curves import draw_curves
 from yolo9000.engine.optimisation import ModelAverage, build_optimizer, learning_rate
@@ -151,6 +151,8 @@ class _Training:
         model = phase.model.to(self.device)
         if self.config.channels_last:
             model.to(memory_format=torch.channels_last)
+        # the model itself stays as it is, for checkpoints, averages and evaluation
+        self.forward: Callable[[Tensor], Any] = torch.compile(model) if self.config.compile else model
         if saved is None and phase.begin is not None:
             phase.begin()
         if saved is not None:
@@ -211,7 +213,7 @@ class _Training:
                 memory_format=torch.channels_last if config.channels_last else torch.contiguous_format,
             )
             with autocast(self.device, config.precision):
-                output = model(images)
+                output = self.forward(images)
             terms = phase.loss(output, batch.targets, self.images_seen)
             total = torch.stack(list(terms.values())).sum() / config.batch_size
             self.scaler.scale(total).backward()
