@@ -100,9 +100,10 @@ def augment(record: Record, size: int, rng: np.random.Generator, config: Augment
     >>> sample.image.shape, sample.target.labels
     (torch.Size([3, 64, 64]), tensor([7]))
     """
-    image, placement = _draw(record.image, (size, size), rng, config)
+    canvas = np.full((size, size, 3), GREY, np.uint8)
+    placement = _draw(record.image, canvas, rng, config)
     return Sample(
-        _tensor(image), target_in_input(record, placement, config.min_visible, _THINNEST), record.key, placement
+        _tensor(canvas), target_in_input(record, placement, config.min_visible, _THINNEST), record.key, placement
     )
 
 
@@ -142,13 +143,12 @@ def mosaic(records: Sequence[Record], size: int, rng: np.random.Generator, confi
     if len(labels) < len(records):
         raise ValueError("mosaic: every image needs an image_label")
     columns, rows = _borders(n, size, rng), _borders(n, size, rng)
-    image = np.empty((size, size, 3), np.uint8)
+    canvas = np.full((size, size, 3), GREY, np.uint8)
     regions = []
     for i, record in enumerate(records):
         (y0, y1), (x0, x1) = rows[i // n : i // n + 2], columns[i % n : i % n + 2]
-        cell = (x1 - x0, y1 - y0)
-        image[y0:y1, x0:x1], _ = _draw(record.image, cell, rng, config)
-        regions.append(((x0 + x1) / 2 / size, (y0 + y1) / 2 / size, cell[0] / size, cell[1] / size))
+        _draw(record.image, canvas[y0:y1, x0:x1], rng, config)
+        regions.append(((x0 + x1) / 2 / size, (y0 + y1) / 2 / size, (x1 - x0) / size, (y1 - y0) / size))
     target = Target(
         torch.zeros(0, 4),
         torch.zeros(0, dtype=torch.int64),
@@ -156,7 +156,7 @@ def mosaic(records: Sequence[Record], size: int, rng: np.random.Generator, confi
         region_labels=torch.tensor(labels, dtype=torch.int64),
     )
     key = "+".join(record.key for record in records)
-    return Sample(_tensor(image), target, key, Placement(size, size, 1.0, 1.0, 0.0, 0.0, size))
+    return Sample(_tensor(canvas), target, key, Placement(size, size, 1.0, 1.0, 0.0, 0.0, size))
 
 
 def letterbox(record: Record, size: int) -> Sample:
@@ -187,26 +187,29 @@ def letterbox(record: Record, size: int) -> Sample:
 
 
 def _draw(
-    image: NDArray[np.uint8], canvas: tuple[int, int], rng: np.random.Generator, config: AugmentConfig
-) -> tuple[NDArray[np.uint8], Placement]:
-    """Return the image on a grey canvas of (width, height) pixels, and where it lies there."""
+    image: NDArray[np.uint8], canvas: NDArray[np.uint8], rng: np.random.Generator, config: AugmentConfig
+) -> Placement:
+    """Draw the image on a grey canvas, which is changed; return where it lies there."""
     # All draws in a fixed order and number: what one image needs must not shift another's.
     stretch_x, stretch_y, zoom, left, top, mirror = rng.random(6).tolist()
     height, width = image.shape[:2]
     stretch_x, stretch_y = (1 + config.aspect * (2 * stretch - 1) for stretch in (stretch_x, stretch_y))
     low, high = (math.log(limit) for limit in config.scale)
-    fit = min(canvas[0] / (width * stretch_x), canvas[1] / (height * stretch_y)) * math.exp(low + zoom * (high - low))
+    largest = min(canvas.shape[1] / (width * stretch_x), canvas.shape[0] / (height * stretch_y))
+    scale = largest * math.exp(low + zoom * (high - low))
     block = 1
-    while min(stretch_x, stretch_y) * fit * block < _SHRINK and 2 * block <= min(width, height):
+    while min(stretch_x, stretch_y) * scale * block < _SHRINK and 2 * block <= min(width, height):
         block *= 2
-    x = _Stretch.draw(width, stretch_x * fit, canvas[0], left, block)
-    y = _Stretch.draw(height, stretch_y * fit, canvas[1], top, block)
-    flipped = mirror < config.flip
-    placed = _place_image(image[y.source, x.source], block, canvas, x.target, y.target)
+    x = _Stretch.draw(width, stretch_x * scale, canvas.shape[1], left, block)
+    y = _Stretch.draw(height, stretch_y * scale, canvas.shape[0], top, block)
+    shown = _resized(image[y.source, x.source], block, x.shown, y.shown)
+    shown = _distort(shown, rng, config)  # while it is alone: the canvas stays as grey as a letterbox's
+    columns, flipped = x.target, mirror < config.flip
     if flipped:
-        placed = np.asarray(cv2.flip(placed, 1), np.uint8)
-    placement = Placement(width, height, x.scale, y.scale, x.offset, y.offset, canvas[0], flipped)
-    return _distort(placed, rng, config), placement
+        shown = np.asarray(cv2.flip(shown, 1), np.uint8)
+        columns = slice(canvas.shape[1] - columns.stop, canvas.shape[1] - columns.start)
+    canvas[y.target, columns] = shown
+    return Placement(width, height, x.scale, y.scale, x.offset, y.offset, canvas.shape[1], flipped)
 
 
 @dataclass(frozen=True)
@@ -238,27 +241,26 @@ class _Stretch:
         return cls(slice(first, first + count), slice(start, start + shown))
 
     @property
+    def shown(self) -> int:
+        return int(self.target.stop - self.target.start)
+
+    @property
     def scale(self) -> float:
-        return float((self.target.stop - self.target.start) / (self.source.stop - self.source.start))
+        return self.shown / int(self.source.stop - self.source.start)
 
     @property
     def offset(self) -> float:
         return float(self.target.start - self.source.start * self.scale)
 
 
-def _place_image(
-    image: NDArray[np.uint8], block: int, canvas: tuple[int, int], columns: slice, rows: slice
-) -> NDArray[np.uint8]:
-    """Return a grey canvas of (width, height) pixels with the image resized into these columns and rows."""
+def _resized(image: NDArray[np.uint8], block: int, width: int, height: int) -> NDArray[np.uint8]:
+    """Return the image bilinearly resized, after each ``block`` x ``block`` pixels have become one."""
     while block > 1:
         # Halves are exact and 15 times as fast as shrinking by area to any other size.
         half = (image.shape[1] // 2, image.shape[0] // 2)
         image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
         block //= 2
-    placed = np.full((canvas[1], canvas[0], 3), GREY, np.uint8)
-    region = placed[rows, columns]
-    cv2.resize(image, region.shape[1::-1], dst=region, interpolation=cv2.INTER_LINEAR)
-    return placed
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _borders(n: int, size: int, rng: np.random.Generator) -> list[int]:
@@ -282,7 +284,9 @@ def _distort(image: NDArray[np.uint8], rng: np.random.Generator, config: Augment
     if hue == 0 and s == 1 and v == 1:
         return image
     hsv = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL), np.uint8)
-    hsv[..., 0] += np.uint8(round(hue * 256) % 256)  # bytes wrap around, as hues do
+    turned = np.zeros(hsv.shape[1:], np.uint8)
+    turned[:, 0] = round(hue * 256) % 256
+    hsv += turned  # bytes wrap around, as hues do; whole rows, a quarter of the time of every third byte
     hsv = np.asarray(cv2.transform(hsv, np.diag([1.0, s, v])), np.uint8)  # stops at 255, a sixth of a table's time
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), np.uint8)
 

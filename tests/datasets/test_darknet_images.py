@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from yolo9000.datasets.darknet_augment import _bilinear
 from yolo9000.datasets.darknet_images import fitted_size, letterbox_as_darknet, letterbox_image, resize
 from yolo9000.datasets.sample import Placement, Record
-from yolo9000.datasets.transforms import AugmentConfig, _distort, _place_image, letterbox
+from yolo9000.datasets.transforms import AugmentConfig, _distort, _resized, letterbox
 
 Z = np.load(Path(__file__).parents[1] / "golden" / "imageops.npz")
 IMAGES = {"wide": Z["image"], "tall": Z["image"].transpose(0, 2, 1)}
@@ -79,16 +79,14 @@ def test_our_colours_are_darknets_within_eight_bits(hue: float, saturation: floa
     assert difference.mean() < 0.005
 
 
-@pytest.mark.parametrize(("nw", "nh", "dx", "dy"), [(30, 21, 2, 7), (32, 32, 0, 0), (5, 3, 27, 29)])
-def test_our_placing_is_darknets_at_pixel_centres(nw: int, nh: int, dx: int, dy: int) -> None:
-    # darknet's canvas pixel x shows the image at x * ow / nw, ours at (x + .5) * ow / nw - .5
-    image = Z["image"]
-    x = ((np.arange(nw) + 0.5) * image.shape[2] / nw - 0.5).clip(0, image.shape[2] - 1)
-    y = ((np.arange(nh) + 0.5) * image.shape[1] / nh - 0.5).clip(0, image.shape[1] - 1)
-    expected = np.full((3, 32, 32), 127 / 255)
-    expected[:, dy : dy + nh, dx : dx + nw] = _bilinear(pixels(image).transpose(2, 0, 1) / 255, x[None], y[:, None])
-    ours = _place_image(pixels(image), 1, (32, 32), slice(dx, dx + nw), slice(dy, dy + nh))
-    np.testing.assert_allclose(ours.transpose(2, 0, 1) / 255, expected, atol=1 / 255)
+@pytest.mark.parametrize(("width", "height"), [(30, 21), (32, 32), (5, 3), (100, 27)])
+def test_our_resizing_is_darknets_at_pixel_centres(width: int, height: int) -> None:
+    # darknet's pixel x shows the image at x * ow / w where it places one, ours at (x + .5) * ow / w - .5
+    image = pixels(Z["image"])
+    x = ((np.arange(width) + 0.5) * image.shape[1] / width - 0.5).clip(0, image.shape[1] - 1)
+    y = ((np.arange(height) + 0.5) * image.shape[0] / height - 0.5).clip(0, image.shape[0] - 1)
+    expected = _bilinear(image.transpose(2, 0, 1) / 255, x[None], y[:, None])
+    np.testing.assert_allclose(_resized(image, 1, width, height).transpose(2, 0, 1) / 255, expected, atol=1 / 255)
 
 
 @pytest.mark.parametrize("case", [0, 1, 2])
