@@ -11,7 +11,6 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import torch
-from benchmarks.harness import Goal, Row, Scale, Side
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -19,6 +18,7 @@ from torchvision import tv_tensors
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
+from benchmarks.harness import Goal, Row, Scale, Side
 from yolo9000.datasets.decode import GREY, decode
 from yolo9000.datasets.sample import Record
 from yolo9000.datasets.transforms import DETECTION, augment
