@@ -7,7 +7,7 @@ Letters: ``C`` channels, ``H W`` height and width.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -50,12 +50,11 @@ def resize(image: NDArray[Any], width: int, height: int) -> NDArray[np.float32]:
     >>> resize(np.array([[[0.0, 1.0, 4.0]]]), 5, 1).tolist()
     [[[0.0, 0.5, 1.0, 2.5, 4.0]]]
     """
-    wide = _along_last_axis(np.asarray(image, np.float32), width)
-    return _along_last_axis(wide.swapaxes(1, 2), height).swapaxes(1, 2)
+    return _along(_along(np.asarray(image, np.float32), width, -1), height, -2)
 
 
-def _along_last_axis(image: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-    before = image.shape[-1]
+def _along(image: NDArray[np.float32], length: int, axis: Literal[-1, -2]) -> NDArray[np.float32]:
+    before = image.shape[axis]
     # A single column is the last one, which darknet copies without interpolating.
     step = np.float32(before - 1) / np.float32(length - 1) if length > 1 else np.float32(0)
     place = np.arange(length, dtype=np.float32) * step
@@ -63,8 +62,14 @@ def _along_last_axis(image: NDArray[np.float32], length: int) -> NDArray[np.floa
     left[-1] = before - 1
     share = place - left.astype(np.float32)
     share[-1] = 0
-    right = np.minimum(left + 1, before - 1)
-    mixed: NDArray[np.float32] = (1 - share) * image[..., left] + share * image[..., right]
+    if axis == -2:
+        share = share[:, None]
+    # `take` and sums in place: half the time of indexing, to the same bits
+    mixed: NDArray[np.float32] = image.take(left, axis)
+    mixed *= 1 - share
+    right = image.take(np.minimum(left + 1, before - 1), axis)
+    right *= share
+    mixed += right
     return mixed
 
 

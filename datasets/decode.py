@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -13,13 +14,22 @@ from yolo9000.datasets.sample import Unreadable
 NO_IMAGE = "no image in a format that Pillow reads"
 GREY = 127
 """What lies around an image and behind its transparent parts (darknet's .5 grey)."""
+_END_OF_JPEG = b"\xff\xd9"
+_SHRINK = {
+    1: 0,
+    # with IMREAD_COLOR_RGB beside them these shrink, and do not make it grey
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
 
 
 def decode(data: bytes, key: str, *, draft: int | None = None) -> NDArray[np.uint8]:
     """Decode an image to ``(H, W, 3)`` uint8 RGB.
 
     Grey, CMYK, palette and 16-bit images become 8-bit RGB; transparency is laid on mid grey. The EXIF orientation is
-    ignored, because the boxes of COCO and VOC are given in the stored pixels.
+    ignored, because the boxes of COCO and VOC are given in the stored pixels. OpenCV decodes plain JPEGs, Pillow
+    whatever else there is: of a plain JPEG both make the same pixels, OpenCV in four fifths of the time.
 
     Parameters
     ----------
@@ -48,10 +58,13 @@ def decode(data: bytes, key: str, *, draft: int | None = None) -> NDArray[np.uin
     if not data:
         raise Unreadable(key, "the file is empty")
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if draft is not None:
-                image.draft(None, (draft, draft))
-            return _to_rgb(image)
+        with Image.open(io.BytesIO(data)) as image:  # 15 us: it reads the header only
+            pixels = _plain_jpeg(data, image, draft)
+            if pixels is None:
+                if draft is not None:
+                    image.draft(None, (draft, draft))
+                pixels = _to_rgb(image)
+            return pixels
     except MemoryError:
         raise
     except UnidentifiedImageError as error:
@@ -77,6 +90,21 @@ def image_size(data: bytes, key: str) -> tuple[int, int]:
         raise Unreadable(key, NO_IMAGE) from error
     except Exception as error:
         raise Unreadable(key, f"{type(error).__name__}: {error}") from error
+
+
+def _plain_jpeg(data: bytes, header: Image.Image, draft: int | None) -> NDArray[np.uint8] | None:
+    """Return the pixels of a grey or RGB JPEG that is complete; None if Pillow is to decide what it is."""
+    # OpenCV before 5 returns the upper part of a truncated file in silence. Some cameras write bytes after the end;
+    # their files go to Pillow too.
+    if header.format != "JPEG" or header.mode not in ("L", "RGB") or not data.endswith(_END_OF_JPEG):
+        return None
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    shrink = 1
+    if draft is not None:
+        shrink = next(s for s in (8, 4, 2, 1) if s == 1 or s * draft <= min(header.size))
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | _SHRINK[shrink])
+    width, height = (-(-side // shrink) for side in header.size)
+    return np.asarray(pixels, np.uint8) if pixels is not None and pixels.shape == (height, width, 3) else None
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:

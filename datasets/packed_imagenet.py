@@ -1,6 +1,7 @@
 """Classification images in one HDF5 file: the bytes of all JPEGs after one another, and where each begins.
 
-A pack copies fast, needs one file handle, and is read as fast as tars. Its data sets: ``blob`` (uint8), ``offsets``
+A pack copies fast and is read as fast as tars: the blob lies in one piece, so that HDF5 is asked once where it begins,
+and every image is read in place. Its data sets: ``blob`` (uint8), ``offsets``
 (int64, N + 1), ``classes`` (int32, N), ``class_names`` (the wnids), ``key_blob`` and ``key_offsets`` (file names).
 """
 
@@ -12,7 +13,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -34,8 +34,6 @@ class PackError(OSError):
 
 class PackedImageNet:
     """Images with one label each, from a pack that :func:`write_pack` has made.
-
-    Every process opens the file for itself: HDF5 handles survive neither a fork nor a pickle.
 
     Parameters
     ----------
@@ -73,8 +71,6 @@ class PackedImageNet:
         draft: int | None = 512,
     ) -> None:
         self.path, self.name, self.draft = Path(path), name, draft
-        self._file: Any = None
-        self._pid = -1
         if not self.path.is_file():
             raise DatasetError(f"{self.path}: no such file; tools/pack_imagenet.py makes one")
         try:
@@ -85,8 +81,12 @@ class PackedImageNet:
                 classes: NDArray[np.int32] = file["classes"][:]
                 self._keys = NameTable.of_arrays(file["key_blob"][:], file["key_offsets"][:])
                 self.class_names: list[str] = [str(class_name) for class_name in file["class_names"].asstr()[:]]
+                blob = file["blob"].id.get_offset()
         except (OSError, KeyError) as error:
             raise DatasetError(f"{self.path} is not a readable pack: {error}") from error
+        if blob is None:
+            raise DatasetError(f"{self.path} was changed by another program: its images lie in chunks. Make it again")
+        self._blob = int(blob)
         where = f"{name} ({self.path})"
         nodes = nodes_of(where, "classes", self.class_names, label_map.get, skip_missing=skip_missing)
         labels = np.array(nodes, np.int64)[classes]
@@ -97,9 +97,6 @@ class PackedImageNet:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_file": None, "_pid": -1}
-
     def key(self, index: int) -> str:
         """Return ``<wnid>/<file name>`` of image ``index``."""
         return self._keys[int(self._rows[index])]
@@ -107,14 +104,16 @@ class PackedImageNet:
     def read_bytes(self, index: int) -> bytes:
         """Return the file of image ``index`` as it was packed; raises ``Unreadable``."""
         row = int(self._rows[index])
+        begin, end = int(self._offsets[row]), int(self._offsets[row + 1])
         try:
-            if self._pid != os.getpid():
-                if self._file is not None:
-                    self._file.close()  # the parent's, inherited by a fork; closes this process's copy only
-                self._file, self._pid = h5py.File(self.path, "r"), os.getpid()
-            data: bytes = self._file["blob"][self._offsets[row] : self._offsets[row + 1]].tobytes()
+            # Not through HDF5: that takes 45 us instead of 6, and its handles survive neither a fork nor a pickle.
+            with open(self.path, "rb", buffering=0) as file:
+                file.seek(self._blob + begin)
+                data = file.read(end - begin)
         except OSError as error:
-            raise Unreadable(self.key(index), str(error)) from error
+            raise Unreadable(self.key(index), error.strerror or str(error)) from error
+        if len(data) < end - begin:
+            raise Unreadable(self.key(index), f"{self.path.name} ends inside it")
         return data
 
     def read(self, index: int) -> Record:

@@ -229,7 +229,18 @@ class Replacement:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One input of the network: ``image`` is ``(3, H, W)`` float32, RGB, 0..1."""
+    """One input of the network.
+
+    Parameters
+    ----------
+    image
+        ``(3, H, W)`` RGB: uint8, 0..255, best as a view of ``(H, W, 3)`` pixels; or float32, 0..1, where a byte is too
+        coarse (darknet's numbers). :func:`pixels` makes floats of either.
+    target, key, placement
+        What is known about it, its name, and where it lies in the input.
+    replaced
+        The unreadable images for which this one stands.
+    """
 
     image: Tensor
     target: Target
@@ -291,7 +302,8 @@ class Batch:
     Parameters
     ----------
     images
-        ``(B, 3, H, W)`` float32, RGB, 0..1.
+        ``(B, 3, H, W)`` RGB, uint8 or float32 as in :class:`Sample`, in channels_last memory. A network wants
+        ``pixels(batch.images, device)``.
     targets, keys, placements
         One of each per image.
     replaced
@@ -333,8 +345,49 @@ class Batch:
         vars(self).update(state, targets=packed.unpack())
 
 
+def pixels(
+    images: Tensor,
+    device: torch.device | str | None = None,
+    *,
+    non_blocking: bool = False,
+    memory_format: torch.memory_format = torch.channels_last,
+) -> Tensor:
+    """Return a batch's images as a network takes them.
+
+    Bytes become floats on the device: a quarter of the floats' way through workers, memory and bus.
+
+    Parameters
+    ----------
+    images
+        ``(B, 3, H, W)``: uint8, 0..255, or floats, 0..1.
+    device
+        Where to; None leaves them where they are.
+    non_blocking
+        Do not wait for the copy; for images in page-locked memory.
+    memory_format
+        How the result lies in memory.
+
+    Returns
+    -------
+    images
+        ``(B, 3, H, W)`` float32, 0..1; floats keep their type and are not copied without need.
+
+    Examples
+    --------
+    >>> import torch
+    >>> pixels(torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 3, 1, 1)).flatten()
+    tensor([0.0000, 0.2000, 1.0000])
+    """
+    there = images.to(device, non_blocking=non_blocking)
+    if there.dtype == torch.uint8:
+        return there.to(torch.float32, memory_format=memory_format).div_(255)
+    return there.contiguous(memory_format=memory_format)
+
+
 def collate(samples: Sequence[Sample]) -> Batch:
     """Return one batch of samples that all have the same size.
+
+    Bytes stay bytes, unless there are floats among them.
 
     Raises
     ------
@@ -344,7 +397,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
     Examples
     --------
     >>> import torch
-    >>> sample = Sample(torch.zeros(3, 32, 32), Target.of_image(1), "a.jpg", Placement(32, 32, 1, 1, 0, 0, 32))
+    >>> image = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    >>> sample = Sample(image, Target.of_image(1), "a.jpg", Placement(32, 32, 1, 1, 0, 0, 32))
     >>> batch = collate([sample, sample])
     >>> batch.images.shape, batch.keys
     (torch.Size([2, 3, 32, 32]), ['a.jpg', 'a.jpg'])
@@ -354,8 +408,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
     shapes = {tuple(sample.image.shape) for sample in samples}
     if len(shapes) > 1:
         raise ValueError(f"collate: the images of a batch must have one size, not {sorted(shapes)}")
+    rows = [sample.image.permute(1, 2, 0) for sample in samples]  # back to (H, W, 3): one plain copy each
+    if len({image.dtype for image in rows}) > 1:
+        rows = [image.float().div_(255) if image.dtype == torch.uint8 else image for image in rows]
     return Batch(
-        images=torch.stack([sample.image for sample in samples]),
+        images=torch.stack(rows).permute(0, 3, 1, 2),
         targets=[sample.target for sample in samples],
         keys=[sample.key for sample in samples],
         placements=[sample.placement for sample in samples],

@@ -1,7 +1,8 @@
 """Pixels and boxes together: random augmentation for training, letterboxing for evaluation.
 
 Every image is moved by one affine map per axis, ``input = pixel * scale + offset`` (see ``Placement``), mirrored or
-not; boxes go through the same map. Coordinates are edges: the first pixel covers 0 to 1.
+not; boxes go through the same map. Coordinates are edges: the first pixel covers 0 to 1. Pixels stay bytes in rows of
+RGB, as the decoder has left them; a ``Sample`` shows them as ``(3, H, W)`` without copying.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from yolo9000.datasets.decode import GREY
 from yolo9000.datasets.sample import Placement, Record, Sample, Target
 
 _SHRINK = 0.6
-"""Below this scale bilinear sampling skips pixels, and the image is shrunk by area first."""
+"""Below this scale bilinear sampling skips pixels, and the image is halved first."""
 _THINNEST = 1e-3
 """In training a box thinner than this fraction of the input is left out, as in darknet."""
 
@@ -99,11 +100,10 @@ def augment(record: Record, size: int, rng: np.random.Generator, config: Augment
     >>> sample.image.shape, sample.target.labels
     (torch.Size([3, 64, 64]), tensor([7]))
     """
-    height, width = record.image.shape[:2]
-    placement = _draw_placement(width, height, (size, size), rng, config)
-    image = _distort(_warp(record.image, placement, (size, size)), rng, config)
+    canvas = np.full((size, size, 3), GREY, np.uint8)
+    placement = _draw(record.image, canvas, rng, config)
     return Sample(
-        _tensor(image), target_in_input(record, placement, config.min_visible, _THINNEST), record.key, placement
+        _tensor(canvas), target_in_input(record, placement, config.min_visible, _THINNEST), record.key, placement
     )
 
 
@@ -143,14 +143,12 @@ def mosaic(records: Sequence[Record], size: int, rng: np.random.Generator, confi
     if len(labels) < len(records):
         raise ValueError("mosaic: every image needs an image_label")
     columns, rows = _borders(n, size, rng), _borders(n, size, rng)
-    image = np.empty((size, size, 3), np.uint8)
+    canvas = np.full((size, size, 3), GREY, np.uint8)
     regions = []
     for i, record in enumerate(records):
         (y0, y1), (x0, x1) = rows[i // n : i // n + 2], columns[i % n : i % n + 2]
-        cell = (x1 - x0, y1 - y0)
-        placement = _draw_placement(record.image.shape[1], record.image.shape[0], cell, rng, config)
-        image[y0:y1, x0:x1] = _distort(_warp(record.image, placement, cell), rng, config)
-        regions.append(((x0 + x1) / 2 / size, (y0 + y1) / 2 / size, cell[0] / size, cell[1] / size))
+        _draw(record.image, canvas[y0:y1, x0:x1], rng, config)
+        regions.append(((x0 + x1) / 2 / size, (y0 + y1) / 2 / size, (x1 - x0) / size, (y1 - y0) / size))
     target = Target(
         torch.zeros(0, 4),
         torch.zeros(0, dtype=torch.int64),
@@ -158,7 +156,7 @@ def mosaic(records: Sequence[Record], size: int, rng: np.random.Generator, confi
         region_labels=torch.tensor(labels, dtype=torch.int64),
     )
     key = "+".join(record.key for record in records)
-    return Sample(_tensor(image), target, key, Placement(size, size, 1.0, 1.0, 0.0, 0.0, size))
+    return Sample(_tensor(canvas), target, key, Placement(size, size, 1.0, 1.0, 0.0, 0.0, size))
 
 
 def letterbox(record: Record, size: int) -> Sample:
@@ -188,19 +186,81 @@ def letterbox(record: Record, size: int) -> Sample:
     return Sample(_tensor(image), target_in_input(record, placement), record.key, placement)
 
 
-def _draw_placement(
-    width: int, height: int, canvas: tuple[int, int], rng: np.random.Generator, config: AugmentConfig
+def _draw(
+    image: NDArray[np.uint8], canvas: NDArray[np.uint8], rng: np.random.Generator, config: AugmentConfig
 ) -> Placement:
+    """Draw the image on a grey canvas, which is changed; return where it lies there."""
     # All draws in a fixed order and number: what one image needs must not shift another's.
     stretch_x, stretch_y, zoom, left, top, mirror = rng.random(6).tolist()
-    w = width * (1 + config.aspect * (2 * stretch_x - 1))
-    h = height * (1 + config.aspect * (2 * stretch_y - 1))
+    height, width = image.shape[:2]
+    stretch_x, stretch_y = (1 + config.aspect * (2 * stretch - 1) for stretch in (stretch_x, stretch_y))
     low, high = (math.log(limit) for limit in config.scale)
-    fit = min(canvas[0] / w, canvas[1] / h) * math.exp(low + zoom * (high - low))
-    scale_x, scale_y = w * fit / width, h * fit / height
-    # Anywhere inside if it is smaller than the canvas, anywhere covering it if larger.
-    offset_x, offset_y = left * (canvas[0] - w * fit), top * (canvas[1] - h * fit)
-    return Placement(width, height, scale_x, scale_y, offset_x, offset_y, canvas[0], mirror < config.flip)
+    largest = min(canvas.shape[1] / (width * stretch_x), canvas.shape[0] / (height * stretch_y))
+    scale = largest * math.exp(low + zoom * (high - low))
+    block = 1
+    while min(stretch_x, stretch_y) * scale * block < _SHRINK and 2 * block <= min(width, height):
+        block *= 2
+    x = _Stretch.draw(width, stretch_x * scale, canvas.shape[1], left, block)
+    y = _Stretch.draw(height, stretch_y * scale, canvas.shape[0], top, block)
+    shown = _resized(image[y.source, x.source], block, x.shown, y.shown)
+    shown = _distort(shown, rng, config)  # while it is alone: the canvas stays as grey as a letterbox's
+    columns, flipped = x.target, mirror < config.flip
+    if flipped:
+        shown = np.asarray(cv2.flip(shown, 1), np.uint8)
+        columns = slice(canvas.shape[1] - columns.stop, canvas.shape[1] - columns.start)
+    canvas[y.target, columns] = shown
+    return Placement(width, height, x.scale, y.scale, x.offset, y.offset, canvas.shape[1], flipped)
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Which pixels of an image go to which of the canvas, along one axis.
+
+    Both ends are whole pixels, so that plain resizing does it: a third of the time of an affine warp, and no edge mixes
+    with what lies around. The scale moves by a fraction of a pixel over the image's length, and the boxes with it.
+    """
+
+    source: slice
+    target: slice
+
+    @classmethod
+    def draw(cls, length: int, scale: float, canvas: int, share: float, block: int) -> _Stretch:
+        """Return a whole image somewhere inside the canvas, or one that is larger somewhere covering it.
+
+        ``share``, 0 to 1, says where; a whole number of blocks of pixels is shown.
+        """
+        blocks = length // block
+        if length * scale <= canvas:
+            count = blocks * block
+            shown = min(canvas, max(1, round(count * scale)))
+            first, start = 0, round(share * (canvas - shown))
+        else:
+            count = min(blocks, max(1, round(canvas / scale / block))) * block
+            shown = canvas
+            first, start = round(share * (length - count)), 0
+        return cls(slice(first, first + count), slice(start, start + shown))
+
+    @property
+    def shown(self) -> int:
+        return int(self.target.stop - self.target.start)
+
+    @property
+    def scale(self) -> float:
+        return self.shown / int(self.source.stop - self.source.start)
+
+    @property
+    def offset(self) -> float:
+        return float(self.target.start - self.source.start * self.scale)
+
+
+def _resized(image: NDArray[np.uint8], block: int, width: int, height: int) -> NDArray[np.uint8]:
+    """Return the image bilinearly resized, after each ``block`` x ``block`` pixels have become one."""
+    while block > 1:
+        # Halves are exact and 15 times as fast as shrinking by area to any other size.
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
+        block //= 2
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _borders(n: int, size: int, rng: np.random.Generator) -> list[int]:
@@ -215,29 +275,6 @@ def _resize(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uin
     return np.asarray(resized, np.uint8)
 
 
-def _warp(image: NDArray[np.uint8], placement: Placement, canvas: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the image on a grey canvas of (width, height) pixels, placed and mirrored."""
-    scale_x, scale_y = placement.scale_x, placement.scale_y
-    if min(scale_x, scale_y) < _SHRINK:
-        w = max(1, round(image.shape[1] * min(scale_x, 1.0)))
-        h = max(1, round(image.shape[0] * min(scale_y, 1.0)))
-        scale_x, scale_y = scale_x * image.shape[1] / w, scale_y * image.shape[0] / h
-        image = _resize(image, w, h)
-    # cv2 counts pixel centres from 0, we count edges: shift by half a pixel on both sides.
-    matrix = np.array(
-        [
-            [scale_x, 0, placement.offset_x + 0.5 * scale_x - 0.5],
-            [0, scale_y, placement.offset_y + 0.5 * scale_y - 0.5],
-        ]
-    )
-    if placement.flipped:
-        matrix[0] = [-scale_x, 0, canvas[0] - 1 - matrix[0, 2]]
-    warped = cv2.warpAffine(
-        image, matrix, canvas, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(GREY,) * 3
-    )
-    return np.asarray(warped, np.uint8)
-
-
 def _distort(image: NDArray[np.uint8], rng: np.random.Generator, config: AugmentConfig) -> NDArray[np.uint8]:
     """Return the image with hue turned, saturation and value multiplied (darknet's ranges)."""
     turn, saturate, grow_s, expose, grow_v = rng.random(5).tolist()
@@ -246,14 +283,16 @@ def _distort(image: NDArray[np.uint8], rng: np.random.Generator, config: Augment
     v = (1 + expose * (config.exposure - 1)) ** (1 if grow_v < 0.5 else -1)
     if hue == 0 and s == 1 and v == 1:
         return image
-    levels = np.arange(256)
-    table = np.stack([(levels + hue * 256) % 256, (levels * s).clip(0, 255), (levels * v).clip(0, 255)], axis=-1)
-    hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL), table.astype(np.uint8)[None])
+    hsv = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL), np.uint8)
+    turned = np.zeros(hsv.shape[1:], np.uint8)
+    turned[:, 0] = round(hue * 256) % 256
+    hsv += turned  # bytes wrap around, as hues do; whole rows, a quarter of the time of every third byte
+    hsv = np.asarray(cv2.transform(hsv, np.diag([1.0, s, v])), np.uint8)  # stops at 255, a sixth of a table's time
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), np.uint8)
 
 
 def _tensor(image: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(image).permute(2, 0, 1).contiguous().float().div_(255)
+    return torch.from_numpy(image).permute(2, 0, 1)
 
 
 def target_in_input(record: Record, placement: Placement, min_visible: float = 0.0, thinnest: float = 0.0) -> Target:
@@ -284,7 +323,9 @@ def _place(
     boxes_xyxy: NDArray[np.float32], placement: Placement, thinnest: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Return the boxes in the input, clipped to it, and the fraction of each one's area that is left."""
-    whole = placement.to_input(torch.from_numpy(np.asarray(boxes_xyxy, np.float64).reshape(-1, 4))).numpy()
+    if not len(boxes_xyxy):
+        return np.zeros((0, 4), np.float32), np.zeros(0)
+    whole = placement.to_input(torch.from_numpy(np.asarray(boxes_xyxy, np.float64))).numpy()
     low, high = whole[:, :2] - whole[:, 2:] / 2, whole[:, :2] + whole[:, 2:] / 2
     low, high = low.clip(0, 1), high.clip(0, 1)
     clipped = np.concatenate([(low + high) / 2, high - low], axis=1)

@@ -12,9 +12,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from yolo9000.datasets.darknet_augment import _bilinear
 from yolo9000.datasets.darknet_images import fitted_size, letterbox_as_darknet, letterbox_image, resize
 from yolo9000.datasets.sample import Placement, Record
-from yolo9000.datasets.transforms import AugmentConfig, _distort, _warp, letterbox
+from yolo9000.datasets.transforms import AugmentConfig, _distort, _resized, letterbox
 
 Z = np.load(Path(__file__).parents[1] / "golden" / "imageops.npz")
 IMAGES = {"wide": Z["image"], "tall": Z["image"].transpose(0, 2, 1)}
@@ -48,7 +49,7 @@ def test_a_record_comes_back_to_its_pixels() -> None:
     torch.testing.assert_close(back, torch.tensor([[3.0, 4, 20, 18]]))
     assert (sample.key, sample.target.labels.tolist()) == ("a", [2])
     # ours is the same picture, but for the half pixel by which darknet's corners are moved
-    assert (letterbox(record, 64).image - sample.image)[:, 12:52].abs().mean() < 0.1
+    assert (letterbox(record, 64).image / 255 - sample.image)[:, 12:52].abs().mean() < 0.1
 
 
 class Draws:
@@ -78,15 +79,14 @@ def test_our_colours_are_darknets_within_eight_bits(hue: float, saturation: floa
     assert difference.mean() < 0.005
 
 
-@pytest.mark.parametrize(("nw", "nh", "dx", "dy"), [(30, 21, 2, 7), (40, 32, -5, 0)])
-def test_our_placing_is_darknets_inside_the_image(nw: int, nh: int, dx: int, dy: int) -> None:
-    # darknet's canvas pixel x shows the image at x * ow / nw, without the half pixels of ours
-    sx, sy = nw / 39, nh / 27
-    placement = Placement(39, 27, sx, sy, dx - 0.5 * sx + 0.5, dy - 0.5 * sy + 0.5, 32)
-    ours = _warp(pixels(Z["image"]), placement, (32, 32)).transpose(2, 0, 1) / 255
-    # darknet darkens the last row and column: beyond the image it sees 0
-    inside = (slice(None), slice(max(dy, 0), min(dy + nh - 1, 31)), slice(max(dx, 0), min(dx + nw - 1, 31)))
-    np.testing.assert_allclose(ours[inside], Z[f"place_nw{nw}_nh{nh}_dx{dx}_dy{dy}"][inside], atol=0.02)
+@pytest.mark.parametrize(("width", "height"), [(30, 21), (32, 32), (5, 3), (100, 27)])
+def test_our_resizing_is_darknets_at_pixel_centres(width: int, height: int) -> None:
+    # darknet's pixel x shows the image at x * ow / w where it places one, ours at (x + .5) * ow / w - .5
+    image = pixels(Z["image"])
+    x = ((np.arange(width) + 0.5) * image.shape[1] / width - 0.5).clip(0, image.shape[1] - 1)
+    y = ((np.arange(height) + 0.5) * image.shape[0] / height - 0.5).clip(0, image.shape[0] - 1)
+    expected = _bilinear(image.transpose(2, 0, 1) / 255, x[None], y[:, None])
+    np.testing.assert_allclose(_resized(image, 1, width, height).transpose(2, 0, 1) / 255, expected, atol=1 / 255)
 
 
 @pytest.mark.parametrize("case", [0, 1, 2])

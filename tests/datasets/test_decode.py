@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from yolo9000.datasets.decode import decode, image_size
@@ -15,6 +16,79 @@ def _file(image: Image.Image, form: str, **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, form, **options)
     return file.getvalue()
+
+
+def _by_pillow(data: bytes, draft: int | None = None) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(data)) as image:
+        image.draft(None, None if draft is None else (draft, draft))
+        return np.asarray(image.convert("RGB"))
+
+
+def _photo(width: int = 83, height: int = 61) -> Image.Image:
+    """Something with edges, gradients and noise, of odd sides."""
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    noise = np.random.default_rng(0).integers(0, 40, (height, width))
+    pixels = np.stack([x * 2 + noise, y * 3, (x // 9 + y // 7) % 2 * 200 + noise], axis=-1)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+JPEGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "progressive": {"progressive": True},
+    "optimised": {"optimize": True},
+    "subsampled": {"subsampling": "4:2:0"},
+    "subsampled in x": {"subsampling": "4:2:2"},
+    "not subsampled": {"subsampling": "4:4:4"},
+    "coarse": {"quality": 5},
+    "stored as RGB": {"keep_rgb": True},
+    "with restarts": {"restart_marker_blocks": 1},
+    "with a comment": {"comment": b"\xff\xd9 is not the end"},
+}
+
+
+@pytest.mark.parametrize("options", JPEGS.values(), ids=JPEGS)
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_jpegs_pixels_are_pillows(grey: bool, options: dict[str, Any]) -> None:
+    if grey:
+        options = {name: value for name, value in options.items() if name != "keep_rgb"}
+    data = _file(_photo().convert("L" if grey else "RGB"), "JPEG", **options)
+    pixels = decode(data, "a.jpg")
+    assert pixels.flags.c_contiguous
+    assert np.array_equal(pixels, _by_pillow(data))
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (8, 1000), (1001, 601), (1007, 1500)])
+@pytest.mark.parametrize("draft", [1, 100, 125, 126, 250, 251, 300, 301, 600, 2000])
+def test_a_shrunk_jpegs_pixels_are_pillows(width: int, height: int, draft: int) -> None:
+    data = _file(_photo(width, height), "JPEG")
+    assert np.array_equal(decode(data, "a.jpg", draft=draft), _by_pillow(data, draft))
+
+
+def test_an_unusual_jpeg_is_pillows() -> None:
+    data = _file(_photo(), "JPEG")
+    assert np.array_equal(decode(data + b"written by a camera", "a.jpg"), _by_pillow(data))
+    stereo = _file(_photo(), "MPO", save_all=True, append_images=[_photo()])
+    assert np.array_equal(decode(stereo, "a.mpo"), _by_pillow(stereo))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
+def test_a_jpeg_cut_off_anywhere_is_named(progressive: bool, share: float) -> None:
+    data = _file(_photo(400, 300), "JPEG", progressive=progressive)
+    cut = data[: int(len(data) * share)]
+    for broken in (cut, cut + bytes(16)):
+        with pytest.raises(Unreadable, match="broken.jpg"):
+            decode(broken, "broken.jpg")
+
+
+def test_a_cut_that_ends_with_a_thumbnails_end_is_named() -> None:
+    # the thumbnail in the EXIF block is a JPEG of its own, with an end of its own
+    exif = b"Exif\x00\x00" + _file(_photo(16, 16), "JPEG")
+    data = _file(_photo(), "JPEG", exif=exif)
+    end = data.index(b"\xff\xd9") + 2
+    assert end < len(data)
+    with pytest.raises(Unreadable, match="thumb.jpg"):
+        decode(data[:end], "thumb.jpg")
 
 
 def test_grey_becomes_rgb() -> None:

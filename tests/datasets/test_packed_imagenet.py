@@ -19,6 +19,7 @@ from PIL import Image
 from yolo9000.datasets.box_index import DatasetError
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.packed_imagenet import PackedImageNet, PackError, write_pack
+from yolo9000.datasets.sample import Unreadable
 
 DOG, CAT = "n02085620", "n02123045"
 
@@ -58,10 +59,10 @@ def test_writing_in_several_pieces(source: ImageNetSource, tmp_path: Path, monke
     assert [packed.read_bytes(i) for i in range(5)] == [source.read_bytes(i) for i in range(5)]
 
 
-def test_each_process_opens_the_pack_for_itself(source: ImageNetSource, tmp_path: Path) -> None:
+def test_a_pack_is_read_in_other_processes(source: ImageNetSource, tmp_path: Path) -> None:
     write_pack(source, tmp_path / "pack.h5")
     packed = PackedImageNet(tmp_path / "pack.h5", {DOG: 7, CAT: 5})
-    expected = packed.read(4).image.tolist()  # opened here, before the fork
+    expected = packed.read(4).image.tolist()
     context = multiprocessing.get_context("fork" if sys.version_info < (3, 12) else "spawn")
     queue = context.Queue()
     process = context.Process(target=_first_pixels, args=(packed, queue))
@@ -100,6 +101,25 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         file["images"] = [1, 2]
     with pytest.raises(DatasetError, match="no pack made by"):
         PackedImageNet(tmp_path / "other.h5", {})
+
+
+def test_a_pack_that_another_program_changed(source: ImageNetSource, tmp_path: Path) -> None:
+    write_pack(source, tmp_path / "pack.h5")
+    whole = (tmp_path / "pack.h5").read_bytes()
+    packed = PackedImageNet(tmp_path / "pack.h5", {DOG: 7, CAT: 5})
+    (tmp_path / "pack.h5").write_bytes(whole[: packed._blob + 10])
+    with pytest.raises(Unreadable, match=f"{CAT}_1.JPEG: pack.h5 ends inside it"):
+        packed.read(4)
+    (tmp_path / "pack.h5").unlink()
+    with pytest.raises(Unreadable, match="No such file"):
+        packed.read(4)
+    (tmp_path / "pack.h5").write_bytes(whole)
+    with h5py.File(tmp_path / "pack.h5", "r+") as file:
+        blob = file["blob"][:]
+        del file["blob"]
+        file.create_dataset("blob", data=blob, chunks=True, compression="gzip")
+    with pytest.raises(DatasetError, match="lie in chunks. Make it again"):
+        PackedImageNet(tmp_path / "pack.h5", {DOG: 7, CAT: 5})
 
 
 def test_a_small_disk(source: ImageNetSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
+import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, Dataset
 
-from yolo9000.datasets.sample import Batch, Placement, Replacement, Sample, Target, Unreadable, collate
+from yolo9000.datasets.sample import Batch, Placement, Replacement, Sample, Target, Unreadable, collate, pixels
 
 PLACEMENT = Placement(640, 480, 0.5, 0.5, 3.0, 40.0, 320)
 
@@ -66,6 +69,78 @@ def test_a_batch_without_any_boxes_moves() -> None:
     batch = collate([_sample(Target.of_image(3))]).to("cpu")
     assert batch.targets[0].boxes_cxcywh.shape == (0, 4)
     assert batch.targets[0].image_label == 3
+
+
+def _bytes(value: int, side: int = 4) -> Sample:
+    rows = torch.arange(side * side * 3, dtype=torch.uint8).reshape(side, side, 3) + value
+    return Sample(rows.permute(2, 0, 1), Target.of_image(1), "a.jpg", PLACEMENT)
+
+
+def test_bytes_stay_bytes_in_rows_of_rgb() -> None:
+    batch = collate([_bytes(0), _bytes(100)])
+    assert batch.images.shape == (2, 3, 4, 4)
+    assert batch.images.dtype == torch.uint8
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert batch.images[1, :, 0, 1].tolist() == [103, 104, 105]
+
+
+def test_pixels_are_what_dividing_in_numpy_gives() -> None:
+    levels = np.arange(256, dtype=np.uint8)
+    images = torch.from_numpy(levels).reshape(1, 1, 16, 16).expand(2, 3, 16, 16)
+    found = pixels(images)
+    assert found.dtype == torch.float32
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert found[1, 2].flatten().tolist() == (levels.astype(np.float32) / np.float32(255)).tolist()
+    assert pixels(images, "cpu", memory_format=torch.contiguous_format).is_contiguous()
+
+
+def test_pixels_leave_floats_as_they_are() -> None:
+    images = torch.rand(2, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    assert pixels(images) is images
+    rows = torch.rand(2, 3, 8, 8)
+    assert torch.equal(pixels(rows), rows)
+    assert pixels(rows).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_bytes_and_floats_in_one_batch() -> None:
+    # darknet's augmentation for one source, ours for the other
+    batch = collate([_sample(Target.of_image(1), size=4), _bytes(51)])
+    assert batch.images.dtype == torch.float32
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert batch.images[1, 0, 0, 0].item() == pytest.approx(0.2)
+    assert batch.images[0].max() <= 1
+
+
+class Fixed(Dataset[Sample]):
+    """What a worker sends: see `test_a_batch_comes_out_of_a_worker_as_it_was`."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> Sample:
+        return _bytes(index, side=5)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_comes_out_of_a_worker_as_it_was(workers: int) -> None:
+    # forked, for speed, where threads of torch cannot make that a warning
+    context = ("fork" if sys.version_info < (3, 12) else "spawn") if workers else None
+    loader = DataLoader(Fixed(), batch_size=3, num_workers=workers, collate_fn=collate, multiprocessing_context=context)
+    for first, batch in zip((0, 3), loader, strict=True):
+        _assert_same(batch, collate([_bytes(i, side=5) for i in range(first, first + 3)]))
+        assert batch.images.dtype == torch.uint8
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.gpu
+def test_pixels_travel_as_bytes_and_arrive_as_floats() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    batch = collate([_bytes(0), _bytes(100)]).pin_memory()
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    found = pixels(batch.images, "cuda", non_blocking=True)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(found.cpu(), pixels(batch.images))
 
 
 def test_collate_wants_one_size() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from yolo9000.datasets.sample import Record
+from yolo9000.datasets.sample import Record, Sample, pixels
 from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION, AugmentConfig, augment, letterbox, mosaic
 
 STILL = AugmentConfig(scale=(1, 1), aspect=0, flip=0, hue=0, saturation=1, exposure=1)
@@ -22,6 +22,11 @@ def _with_rectangle(width: int, height: int, box: tuple[int, int, int, int], **m
     image = np.zeros((height, width, 3), np.uint8)
     image[box[1] : box[3], box[0] : box[2], 0] = 255
     return Record(image, "a.png", np.array([box], np.float32), np.array([7]), **more)
+
+
+def _shown(sample: Sample) -> torch.Tensor:
+    """``(3, H, W)`` as the network sees it, 0..1."""
+    return pixels(sample.image[None])[0]
 
 
 def _found(image: torch.Tensor) -> list[float]:
@@ -49,11 +54,43 @@ def test_the_box_follows_the_pixels(data: st.DataObject, seed: int, width: int, 
         return
     assert sample.target.labels.tolist() == [7]
     cx, cy, w, h = boxes[0].tolist()
-    assert _found(sample.image) == pytest.approx([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], abs=1.01)
+    assert _found(_shown(sample)) == pytest.approx([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], abs=1.01)
     # and the placement leads back to the pixels of the input, where the box was not cut
     if min(cx - w / 2, cy - h / 2) > 0.01 and max(cx + w / 2, cy + h / 2) < 127.99:
         back = sample.placement.to_image(sample.target.boxes_cxcywh)[0].tolist()
         assert back == pytest.approx([x0, y0, x1, y1], abs=0.01)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    width=st.integers(1, 256),
+    height=st.integers(1, 256),
+    scale=st.sampled_from([(0.1, 0.3), (0.5, 1), (1, 1), (1, 4), (0.2, 3)]),
+)
+def test_pixels_lie_where_the_placement_says(seed: int, width: int, height: int, scale: tuple[float, float]) -> None:
+    # Red tells a pixel's column and green its row, so that each input pixel tells where it is from; blue is the image.
+    image = np.full((height, width, 3), 255, np.uint8)
+    image[..., 0], image[..., 1] = np.arange(width)[None], np.arange(height)[:, None]
+    sample = augment(Record(image, "a"), 64, np.random.default_rng(seed), replace(ONLY_MOVED, scale=scale))
+    place, seen = sample.placement, sample.image.numpy()
+    seen = seen[:, :, ::-1] if place.flipped else seen
+    shown = seen[2] == 255
+    for axis, n, scaled, offset in (
+        (0, width, place.scale_x, place.offset_x),
+        (1, height, place.scale_y, place.offset_y),
+    ):
+        expected = (np.arange(64) + 0.5 - offset) / scaled - 0.5
+        inside = (expected > -0.5) & (expected < n - 0.5)
+        # Halving drops what fills no whole block, up to an input pixel and a half, and rounding may hide another half.
+        lost = inside & ~shown.any(axis)
+        assert lost.sum() <= 2
+        assert shown.any(axis).sum() == (inside & ~lost).sum()
+        found = (seen[axis] * shown).max(axis)[inside & ~lost]
+        # At an edge there is nothing to mix with but half of a block, which is at most 1.2 input pixels; then rounding.
+        block = 1.2 / min(place.scale_x, place.scale_y, 1.2)
+        assert np.abs(found - expected[inside & ~lost]).max() <= block / 2 + 0.5
+    assert (seen[:, ~shown] == 127).all()
 
 
 @settings(max_examples=40, deadline=None)
@@ -80,12 +117,25 @@ def test_without_any_jitter_nothing_changes() -> None:
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     record = Record(image, "a", np.array([[8, 16, 24, 48]], np.float32), np.array([2]))
     sample = augment(record, 64, np.random.default_rng(1), STILL)
-    assert torch.equal((sample.image * 255).round().to(torch.uint8), torch.from_numpy(image).permute(2, 0, 1))
+    assert torch.equal(sample.image, torch.from_numpy(image).permute(2, 0, 1))
     assert sample.target.boxes_cxcywh.tolist() == [[0.25, 0.5, 0.25, 0.5]]
     mirrored = augment(record, 64, np.random.default_rng(1), replace(STILL, flip=1))
     assert torch.equal(mirrored.image, sample.image.flip(-1))
     assert mirrored.target.boxes_cxcywh.tolist() == [[0.75, 0.5, 0.25, 0.5]]
     assert mirrored.placement.flipped
+
+
+@pytest.mark.parametrize("side", [40, 64, 200])
+def test_samples_show_the_rows_of_rgb_without_a_copy(side: int) -> None:
+    record = Record(np.zeros((side, side, 3), np.uint8), "a", image_label=1)
+    for sample in (
+        augment(record, 64, np.random.default_rng(0)),
+        letterbox(record, 64),
+        mosaic([record] * 4, 64, np.random.default_rng(0), STILL),
+    ):
+        assert sample.image.dtype == torch.uint8
+        assert sample.image.stride() == (1, 3 * 64, 3)
+    assert not record.image.any()  # nothing is painted into the source's pixels
 
 
 def test_a_box_that_is_mostly_cut_off_is_ignored() -> None:
@@ -107,8 +157,8 @@ def test_shrinking_averages() -> None:
     image[:, ::2] = 255
     for seed in range(5):
         sample = augment(Record(image, "a"), 64, np.random.default_rng(seed), STILL)
-        assert (sample.image - 0.5).abs().max() < 0.02
-    assert (letterbox(Record(image, "a"), 64).image - 0.5).abs().max() < 0.02
+        assert (_shown(sample) - 0.5).abs().max() < 0.02
+    assert (_shown(letterbox(Record(image, "a"), 64)) - 0.5).abs().max() < 0.02
 
 
 def test_a_classification_image_never_has_boxes() -> None:
@@ -126,7 +176,7 @@ def test_colours_are_distorted_but_not_lost() -> None:
     image = np.zeros((32, 32, 3), np.uint8)
     image[:] = [200, 120, 40]
     seen = [augment(Record(image, "a"), 32, np.random.default_rng(i), replace(STILL, exposure=1.5)) for i in range(50)]
-    value = np.array([float(sample.image.max()) * 255 for sample in seen])
+    value = np.array([float(sample.image.max()) for sample in seen])
     assert value.min() >= 200 / 1.5 - 3
     assert value.max() == 255
     assert 0.3 < (value > 200).mean() < 0.7
@@ -140,8 +190,8 @@ def test_letterbox_by_hand() -> None:
     sample = letterbox(record, 100)
     assert sample.target.boxes_cxcywh.tolist() == [[0.375, 0.5, 0.25, 0.5]]
     assert sample.target.ignore_boxes_cxcywh is not None
-    assert sample.image[:, 0, 0].tolist() == pytest.approx([127 / 255] * 3)
-    assert sample.image[:, 50, 40].tolist() == [1, 0, 0]
+    assert sample.image[:, 0, 0].tolist() == [127, 127, 127]
+    assert sample.image[:, 50, 40].tolist() == [255, 0, 0]
     assert sample.placement.to_image(sample.target.boxes_cxcywh).tolist() == [[50, 0, 100, 100]]
 
 
@@ -156,7 +206,10 @@ def test_any_shape_of_image(width: int, height: int) -> None:
         [0, 0, width, height], abs=1e-2
     )
     for seed in range(3):
-        assert augment(record, 64, np.random.default_rng(seed)).image.isfinite().all()
+        sample = augment(record, 64, np.random.default_rng(seed))
+        assert sample.image.shape == (3, 64, 64)
+        assert sample.placement.scale_x > 0
+        assert sample.placement.scale_y > 0
 
 
 def _tile(level: int) -> Record:
@@ -180,7 +233,7 @@ def test_mosaic_cells_tile_the_input(n: int) -> None:
         for (cx, cy, w, h), label in zip((regions * 96).tolist(), sample.target.region_labels.tolist(), strict=True):
             rows, columns = slice(round(cy - h / 2), round(cy + h / 2)), slice(round(cx - w / 2), round(cx + w / 2))
             seen[rows, columns] += 1
-            middle = sample.image[:, round(cy), round(cx)] * 255
+            middle = sample.image[:, round(cy), round(cx)]
             assert middle.tolist() == pytest.approx([label] * 3, abs=1)
             assert w >= 96 / n / 2
         assert (seen == 1).all()

@@ -11,7 +11,7 @@ from wordtree import WordTree
 from yolo9000.datasets.loader import make_loader
 from yolo9000.datasets.mixed import MixedDataset
 from yolo9000.datasets.pictograms import read_classes
-from yolo9000.datasets.sample import Record
+from yolo9000.datasets.sample import Record, pixels
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
 from yolo9000.engine.objectives import detection_objective
 from yolo9000.models import Detector, DetectorConfig, RegionSpec
@@ -45,7 +45,7 @@ def weights_after(source: type[SceneSource]) -> dict[str, torch.Tensor]:
     loss = detection_objective(region)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     for step, batch in enumerate(make_loader(dataset, stop=16), 1):
-        torch.stack(list(loss(net(batch.images), batch.targets, 4 * step).values())).sum().backward()
+        torch.stack(list(loss(net(pixels(batch.images)), batch.targets, 4 * step).values())).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
     return net.state_dict()

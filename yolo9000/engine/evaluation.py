@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from wordtree import WordTree
 from wordtree.softmax import log_probs
-from yolo9000.datasets.sample import Batch, Target
+from yolo9000.datasets.sample import Batch, Target, pixels
 from yolo9000.detection.postprocess import score_nodes
 from yolo9000.detection.results import Detections
 from yolo9000.engine.average_precision import (
@@ -69,7 +69,7 @@ def score_batches(
     targets: list[Target] = []
     for batch in batches:
         with autocast(device, precision):
-            output = model(batch.images.to(device, non_blocking=True))
+            output = model(pixels(batch.images, device, non_blocking=True))
         for found, nodes in zip(detections, node_sets, strict=True):
             scored = score_nodes(output, region, nodes, threshold=threshold, max_detections=max_detections)
             found += [_on_cpu(each) for each in scored]
@@ -194,7 +194,7 @@ def classification_top1(
     right = images = 0
     for batch in batches:
         with autocast(device, precision):
-            output = model(batch.images.to(device, non_blocking=True))
+            output = model(pixels(batch.images, device, non_blocking=True))
         if isinstance(output, Tensor):
             scores = log_probs(output, region.tree) if region.tree is not None else output.float()
             best = choices[scores[:, choices].argmax(dim=1)].tolist()
@@ -240,7 +240,7 @@ def held_out_loss(
     tally = LossTally()
     for number, batch in enumerate(batches, 1):
         with autocast(device, precision):
-            output = model(batch.images.to(device, non_blocking=True))
+            output = model(pixels(batch.images, device, non_blocking=True))
         tally.add(number, loss(output, batch.targets, SEEN_LONG_AGO), len(batch.targets))
     terms = tally.read()
     return {"loss": sum(terms.values()), **terms} if terms else {}

@@ -16,7 +16,7 @@ Loss = Callable[[Any, Sequence[Any], int], dict[str, Tensor]]
 
 
 class ImageBatch(Protocol):
-    """What the loop reads of a batch: images (B, 3, S, S) in 0..1, and one target an image."""
+    """What the loop reads of a batch: images (B, 3, S, S), bytes or floats in 0..1, and one target an image."""
 
     @property
     def images(self) -> Tensor: ...

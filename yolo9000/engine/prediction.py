@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from yolo9000.datasets.decode import decode
-from yolo9000.datasets.sample import Record, Sample, Unreadable, collate
+from yolo9000.datasets.sample import Record, Sample, Unreadable, collate, pixels
 from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.postprocess import DecodeConfig, detect
 from yolo9000.detection.results import Detections
@@ -114,7 +114,7 @@ def predict_images(
 
     def flush() -> Iterator[Prediction]:
         batch = collate([letterbox(record, size or trained.size) for record in waiting])
-        output = detector(batch.images.to(device))
+        output = detector(pixels(batch.images, device))
         for record, placement, found in zip(
             waiting, batch.placements, detect(output, trained.region, config), strict=True
         ):

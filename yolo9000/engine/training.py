@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from yolo9000.datasets.sample import pixels
 from yolo9000.engine.curves import draw_curves
 from yolo9000.engine.optimisation import ModelAverage, build_optimizer, learning_rate
 from yolo9000.engine.phases import ImageBatch, Phase, TrainConfig
@@ -207,7 +208,8 @@ class _Training:
         self.rate = rate
         for _ in range(config.accumulate):
             batch = next(batches)
-            images = batch.images.to(
+            images = pixels(
+                batch.images,
                 self.device,
                 non_blocking=True,
                 memory_format=torch.channels_last if config.channels_last else torch.contiguous_format,
