@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     """All options of an evaluation."""
     parser = argparse.ArgumentParser(
         prog="python -m yolo9000.evaluate",
-        description="Evaluate a run on images it has not seen: average precision (pycocotools) of the classes that had "
+        description="Evaluate a run on images it has not seen: average precision (COCO's) of the classes that had "
         "boxes in training and of those that had none, at the label and at its parent in the tree; top-1 on labelled "
         "images; mean loss of each source. Without options the held-out part of the run's own data is used.",
     )
