@@ -84,15 +84,14 @@ def classes_at_parents(tree: WordTree, labels: Collection[int], others: Collecti
      EvaluatedClass(node=1, positives=frozenset({3}), ignored=frozenset({1}))]
     """
     parents = sorted({tree.parents[label] if tree.parents[label] >= 0 else label for label in labels})
-    paths = {label: set(tree.path(label)) for label in (*labels, *others)}
-    return [
-        EvaluatedClass(
-            parent,
-            frozenset(label for label in labels if parent in paths[label]),
-            frozenset(label for label in others if parent in paths[label] and label not in labels),
-        )
-        for parent in parents
-    ]
+    asked = set(labels)
+    positives: dict[int, list[int]] = {parent: [] for parent in parents}
+    ignored: dict[int, list[int]] = {parent: [] for parent in parents}
+    for label in asked.union(others):  # up from the labels: asking every parent about every label takes seconds
+        for parent in tree.path(label):
+            if parent in positives:
+                (positives if label in asked else ignored)[parent].append(label)
+    return [EvaluatedClass(parent, frozenset(positives[parent]), frozenset(ignored[parent])) for parent in parents]
 
 
 def average_precision(
