@@ -9,6 +9,7 @@ import resource
 import statistics
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -40,31 +41,27 @@ def made_up(images: int, classes: int, found: int, boxes: int = 7) -> tuple[Trut
 def by_pycocotools(truth: TruthBoxes, found: FoundBoxes, images: int, classes: int) -> Any:
     """The twelve numbers from the same arrays; filling its dictionaries, which it cannot do without, is timed too."""
     names = ("image_id", "category_id", "bbox", "area", "iscrowd")
-    columns = (truth.images, truth.classes, truth.boxes_xywh, truth.areas, truth.crowd)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
+    rows = zip(*(getattr(truth, column.name).tolist() for column in fields(truth)), strict=True)
     coco = COCO()
     coco.dataset = {
         "info": {},
-        "images": [{"id": image} for image in range(images)],
-        "categories": [{"id": k} for k in range(classes)],
+        **{name: [{"id": i} for i in range(n)] for name, n in (("images", images), ("categories", classes))},
         "annotations": [dict(zip(names, row, strict=True), id=i) for i, row in enumerate(rows, 1)],
     }
     coco.createIndex()
-    table = np.column_stack([found.images, found.boxes_xywh, found.scores, found.classes])
-    evaluation = COCOeval(coco, coco.loadRes(table), "bbox")
+    results = coco.loadRes(np.column_stack([found.images, found.boxes_xywh, found.scores, found.classes]))
+    evaluation = COCOeval(coco, results, "bbox")
     for step in (evaluation.evaluate, evaluation.accumulate, evaluation.summarize):
         step()
     return evaluation.stats
 
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--classes", type=int, default=1200)
-parser.add_argument("--images", type=int, default=2000)
-parser.add_argument("--rounds", type=int, default=5, help="alternated (default: 5)")
+for name, default in (("classes", 1200), ("images", 2000), ("rounds", 5)):
+    parser.add_argument(f"--{name}", type=int, default=default, help=f"(default: {default})")
 parser.add_argument("--alone", action="store_true", help="without pycocotools")
 options = parser.parse_args()
-size = (options.images, options.classes)
-truth, found = made_up(*size, found=100)
+truth, found = made_up(*(size := (options.images, options.classes)), found=100)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 coco_summary(evaluate_boxes(truth, found, options.classes))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
