@@ -229,6 +229,14 @@ def test_of_two_equally_overlapping_boxes_the_last_is_taken() -> None:
     agree(evaluate_boxes(truth, found, 1), by_pycocotools(truth, found, 1, 1))
 
 
+def test_large_image_ids_do_not_wrap() -> None:
+    # 2 ** 19 images times 2 ** 13 classes is 0 in 32 bits
+    truth = truth_of((2**19, 0, BOX, 1600.0, False))
+    truth = TruthBoxes(truth.images.astype(np.int32), truth.classes, truth.boxes_xywh, truth.areas, truth.crowd)
+    assert coco_summary(evaluate_boxes(truth, found_of((0, 0, BOX, 0.9)), 2**13)).ap == 0
+    assert coco_summary(evaluate_boxes(truth, found_of((2**19, 0, BOX, 0.9)), 2**13)).ap == pytest.approx(1)
+
+
 def test_a_summary_of_some_classes() -> None:
     truth = truth_of((0, 0, BOX, 1600.0, False), (0, 2, BOX, 1600.0, False))
     evaluation = evaluate_boxes(truth, found_of((0, 2, BOX, 0.9)), 4)

@@ -128,7 +128,7 @@ def test_cocos_numbers_on_coco(shared: Path) -> None:
     source = CocoSource(root, node_of, split="val2017")
     generator = torch.Generator().manual_seed(0)
     detections, images, rows = [], {}, []
-    for number, sample in enumerate(LetterboxedDataset(source, 128)):  # type: ignore[arg-type]
+    for number, sample in enumerate(LetterboxedDataset(source, 128)):
         nodes = sample.target.labels.repeat(2)
         boxes = sample.target.boxes_cxcywh.repeat(2, 1)
         boxes = boxes + torch.randn(boxes.shape, generator=generator) * boxes[:, 2:].repeat(1, 2) * 0.08

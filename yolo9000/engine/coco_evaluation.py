@@ -286,9 +286,14 @@ def _check_rows(table: TruthBoxes | FoundBoxes) -> None:
         raise ValueError(f"{type(table).__name__}: images are numbered from 0, not {table.images.min()}")
 
 
+def _pair_numbers(table: TruthBoxes | FoundBoxes, num_classes: int) -> NDArray[np.int64]:
+    """One number for image and class of each row; of COCO's image ids it does not fit into the int32 they may be."""
+    return table.images.astype(np.int64) * num_classes + table.classes
+
+
 def _by_pair(truth: TruthBoxes, num_classes: int) -> tuple[TruthBoxes, NDArray[np.int64]]:
     """Sort by image and class, keeping the order within; also the number of each box's pair, (M,)."""
-    pairs = truth.images * num_classes + truth.classes
+    pairs = _pair_numbers(truth, num_classes)
     order = np.argsort(pairs, kind="stable")
     sorted_truth = TruthBoxes(*(getattr(truth, column.name)[order] for column in fields(truth)))
     return sorted_truth, pairs[order]
@@ -298,7 +303,7 @@ def _best_of_pairs(
     found: FoundBoxes, num_classes: int, limit: int
 ) -> tuple[FoundBoxes, NDArray[np.int64], NDArray[np.int64]]:
     """Sort by image and class, then score, and keep the best; also each one's pair, (N,), and its rank in it, (N,)."""
-    pairs = found.images * num_classes + found.classes
+    pairs = _pair_numbers(found, num_classes)
     order = np.lexsort((-found.scores, pairs))
     pairs = pairs[order]
     rank = np.arange(len(pairs)) - np.searchsorted(pairs, pairs, side="left")
