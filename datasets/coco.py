@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,34 @@ _FIELDS = (
     ("categories", ("id",), ("name",)),
     ("annotations", ("image_id", "category_id"), ("bbox",)),
 )
+
+
+@dataclass(frozen=True, eq=False)
+class CocoTruth:
+    """The boxes of an annotation file just as it states them, for COCO's own measure. ``M`` boxes.
+
+    Parameters
+    ----------
+    names
+        File name of each image.
+    images
+        ``(M,)`` int64: the place in ``names`` of each box's image.
+    labels
+        ``(M,)`` int64: class index or tree node.
+    boxes_xywh
+        ``(M, 4)`` float64: left, top, width and height in pixels of the image, not clipped.
+    areas
+        ``(M,)`` float64: pixels of the object's outline; of the box, if the file does not say.
+    crowd
+        ``(M,)`` bool.
+    """
+
+    names: tuple[str, ...]
+    images: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    boxes_xywh: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    crowd: NDArray[np.bool_]
 
 
 class CocoSource:
@@ -81,8 +110,9 @@ class CocoSource:
         nodes = nodes_of(
             where, "categories", [str(c["name"]) for c in data["categories"]], label_map.get, skip_missing=skip_missing
         )
+        self._node_of = dict(zip(category_ids, nodes, strict=True))
         image_of, boxes_xyxy, labels, ignore, dropped = _boxes(
-            where, data["annotations"], self.image_ids, dict(zip(category_ids, nodes, strict=True))
+            where, data["annotations"], self.image_ids, self._node_of
         )
         self.index = BoxIndex.build(name, folder, names, sizes, image_of, boxes_xyxy, labels, ignore, dropped)
 
@@ -92,6 +122,28 @@ class CocoSource:
     def read(self, index: int) -> Record:
         """Return image ``index`` with its boxes; raises ``Unreadable``."""
         return self.index.read(index)
+
+    def truth(self) -> CocoTruth:
+        """Read the annotations once more: training does not need what only COCO's own measure asks for.
+
+        Annotations of an image that is not listed, of a category without a node or without a box are left out.
+        """
+        number_of = {image: number for number, image in enumerate(self.image_ids.tolist())}
+        rows = [
+            (number_of[a["image_id"]], self._node_of[a["category_id"]], *_box_and_area(a), bool(a.get("iscrowd") or 0))
+            for a in _load(self.annotations)["annotations"]
+            if a["image_id"] in number_of and self._node_of[a["category_id"]] >= 0
+        ]
+        table = np.array(rows, np.float64).reshape(-1, 8)
+        table = table[np.isfinite(table).all(axis=1)]
+        return CocoTruth(
+            names=tuple(self.index.names[number] for number in range(len(self))),
+            images=table[:, 0].astype(np.int64),
+            labels=table[:, 1].astype(np.int64),
+            boxes_xywh=table[:, 2:6],
+            areas=table[:, 6],
+            crowd=table[:, 7].astype(np.bool_),
+        )
 
 
 def category_names(root: str | Path, split: str) -> list[str]:
@@ -235,10 +287,22 @@ def _boxes(
     return image_of[keep], boxes[keep], nodes[keep], crowd[keep], dropped
 
 
-def _corners(bbox: Any) -> tuple[float, float, float, float]:
-    """Return x0, y0, x1, y1 of COCO's x, y, w, h; NaN if it is no box at all."""
+def _xywh(bbox: Any) -> tuple[float, float, float, float]:
+    """Return COCO's x, y, w, h as numbers; NaN if it is no box at all."""
     try:
         x, y, w, h = (float(value) for value in bbox)
     except (TypeError, ValueError):
         return (np.nan,) * 4
+    return x, y, w, h
+
+
+def _corners(bbox: Any) -> tuple[float, float, float, float]:
+    """Return x0, y0, x1, y1 of COCO's x, y, w, h; NaN if it is no box at all."""
+    x, y, w, h = _xywh(bbox)
     return x, y, x + w, y + h
+
+
+def _box_and_area(annotation: dict[str, Any]) -> tuple[float, float, float, float, float]:
+    x, y, w, h = _xywh(annotation["bbox"])
+    area = annotation.get("area")
+    return x, y, w, h, float(area) if isinstance(area, int | float) else w * h

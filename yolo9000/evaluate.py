@@ -16,13 +16,13 @@ import torch
 
 from wordtree import TreeError, TreeMismatch, load_tree
 from yolo9000.datasets.box_index import DatasetError
-from yolo9000.datasets.coco import category_names
+from yolo9000.datasets.coco import CocoSource, category_names
 from yolo9000.datasets.loader import make_evaluation_loader
 from yolo9000.datasets.pictograms import PictogramError
 from yolo9000.detection.recipes import Recipe
 from yolo9000.engine.class_maps import find_class_map, with_class_map
 from yolo9000.engine.darknet_files import letterbox_of, open_detector
-from yolo9000.engine.data import Data, load_data
+from yolo9000.engine.data import Data, Excerpt, load_data
 from yolo9000.engine.data_config import DataConfig
 from yolo9000.engine.evaluation import classification_top1, evaluate_detector, held_out_loss
 from yolo9000.engine.inference import prepare
@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     """All options of an evaluation."""
     parser = argparse.ArgumentParser(
         prog="python -m yolo9000.evaluate",
-        description="Evaluate a run on images it has not seen: average precision (pycocotools) of the classes that had "
+        description="Evaluate a run on images it has not seen: average precision (COCO's) of the classes that had "
         "boxes in training and of those that had none, at the label and at its parent in the tree; top-1 on labelled "
         "images; mean loss of each source. Without options the held-out part of the run's own data is used.",
     )
@@ -188,6 +188,7 @@ def _evaluate(
         raise DatasetError("there are no images to evaluate on; name some with --coco, --voc, --tiles or --imagenet")
     model = prepare(trained.detector, device=device, precision=precision)  # which takes care of the precision
     if "detection" in loaders:
+        boxes = data.val_detection.source if isinstance(data.val_detection, Excerpt) else data.val_detection
         report |= evaluate_detector(
             model,
             loaders["detection"],
@@ -196,6 +197,7 @@ def _evaluate(
             never_boxed=never_boxed,
             device=device,
             baseline=True,
+            coco=boxes.truth() if isinstance(boxes, CocoSource) else None,
         )
         if nodes is not None:
             found = [report[name] for name in ("boxed", "never_boxed") if report[name]["classes"]]
@@ -244,6 +246,8 @@ def format_report(report: dict[str, Any], *, worst: int = 5) -> str:
             row(f"{names[key]}, at parents", scores["classes"], scores["ap50"], scores["ap"])
         for key, scores in report.get("constant_box", {}).items():
             row(f"constant box, {names[key]}"[:27], "", scores["ap50"], None)
+        if "coco" in report:
+            lines += _coco_lines(report["coco"])
         classes = [c for c in report.get("classes", []) if c["boxes"]]
         for what, some in (
             ("best", sorted(classes, key=lambda c: -c["ap50"])[:worst]),
@@ -257,6 +261,26 @@ def format_report(report: dict[str, Any], *, worst: int = 5) -> str:
         if terms:
             lines.append(f"{'loss of ' + name:<27}{'':>9}{terms['loss']:>8.3f}")
     return "\n".join(lines)
+
+
+def _coco_lines(numbers: Mapping[str, float]) -> list[str]:
+    """COCO's twelve numbers in two lines.
+
+    Examples
+    --------
+    >>> ap = {"ap": 0.4, "ap50": 0.6, "ap75": 0.45, "ap_small": 0.1, "ap_medium": 0.5, "ap_large": float("nan")}
+    >>> ar = {"ar_1": 0.3, "ar_10": 0.5, "ar_100": 0.52, "ar_small": 0.2, "ar_medium": 0.6, "ar_large": float("nan")}
+    >>> print("\\n".join(_coco_lines(ap | ar)))
+    COCO's AP 0.400, at IoU .5 0.600, at .75 0.450; small 0.100, medium 0.500, large -
+    COCO's AR 0.520, at 10 boxes 0.500, at 1 0.300; small 0.200, medium 0.600, large -
+    """
+    shown = {name: "-" if math.isnan(value) else f"{value:.3f}" for name, value in numbers.items()}
+    return [
+        "COCO's AP {ap}, at IoU .5 {ap50}, at .75 {ap75}; "
+        "small {ap_small}, medium {ap_medium}, large {ap_large}".format(**shown),
+        "COCO's AR {ar_100}, at 10 boxes {ar_10}, at 1 {ar_1}; "
+        "small {ar_small}, medium {ar_medium}, large {ar_large}".format(**shown),
+    ]
 
 
 def _without_nan(value: Any) -> Any:

@@ -57,6 +57,29 @@ def test_boxes_labels_crowds_and_background(tmp_path: Path) -> None:
     assert source.index.relative_sizes().tolist() == [pytest.approx([0.5, 0.125]), pytest.approx([0.075, 0.1])]
 
 
+def test_the_truth_is_what_the_file_states(tmp_path: Path) -> None:
+    annotations = [
+        _annotation(9, 18, [1, 2, 3, 4], area=7.5, iscrowd=0),
+        _annotation(10, 17, [30, 10, 20, 5]),  # sticks out by 10; no area, no iscrowd
+        _annotation(9, 17, [0, 0, 40, 30], area=1000, iscrowd=1),
+        _annotation(9, 17, None, area=3),
+        _annotation(9, 17, [1, 2, float("nan"), 4]),
+        _annotation(11, 17, [1, 2, 3, 4]),  # there is no image 11
+        _annotation(9, 19, [1, 2, 3, 4]),  # without a node
+    ]
+    categories = [{"id": 17, "name": "cat"}, {"id": 18, "name": "dog"}, {"id": 19, "name": "axolotl"}]
+    source = CocoSource(_write(tmp_path, annotations=annotations, categories=categories), LABELS, skip_missing=True)
+    truth = source.truth()
+    assert truth.names == ("a.jpg", "b.jpg", "c.jpg")
+    assert truth.images.tolist() == [1, 0, 1]
+    assert truth.labels.tolist() == [5, 3, 3]
+    assert truth.boxes_xywh.tolist() == [[1, 2, 3, 4], [30, 10, 20, 5], [0, 0, 40, 30]]
+    assert truth.areas.tolist() == [7.5, 100, 1000]
+    assert truth.crowd.tolist() == [False, False, True]
+    nothing = CocoSource(_write(tmp_path, annotations=[]), LABELS).truth()
+    assert nothing.boxes_xywh.shape == (0, 4)
+
+
 @pytest.mark.parametrize("split", ["train2017", "train"])
 def test_split_with_and_without_the_year(tmp_path: Path, split: str) -> None:
     assert len(CocoSource(_write(tmp_path), LABELS, split=split)) == 3

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from wordtree import WordTree
 from yolo9000.datasets.sample import Target
@@ -118,6 +125,92 @@ def test_constant_box_is_told_the_labels() -> None:
     assert side == 0.5
     assert 0.1 < ap50 < 0.5
     assert math.isnan(constant_box(targets, [])[0])
+
+
+def by_pycocotools(
+    detections: list[Detections], targets: list[Target], classes: list[EvaluatedClass], max_detections: int
+) -> dict[int, tuple[float, float, int]]:
+    """Node -> AP50, AP and number of boxes: every ignore box a crowd of every class, and COCO's own code."""
+    annotations: list[dict[str, object]] = []
+
+    def add(image: int, cxcywh: list[float], node: int, ignore: bool) -> None:
+        x, y, w, h = (1000 * value for value in cxcywh)
+        box = {"bbox": [x - w / 2, y - h / 2, w, h], "area": w * h, "iscrowd": int(ignore)}
+        annotations.append({"id": len(annotations) + 1, "image_id": image, "category_id": node, **box})
+
+    for image, each in enumerate(targets):
+        for box, label in zip(each.boxes_cxcywh.double().tolist(), each.labels.tolist(), strict=True):
+            for evaluated in classes:
+                if label in evaluated.positives | evaluated.ignored:
+                    add(image, box, evaluated.node, label in evaluated.ignored)
+        for box in [] if each.ignore_boxes_cxcywh is None else each.ignore_boxes_cxcywh.double().tolist():
+            for evaluated in classes:
+                add(image, box, evaluated.node, True)
+    rows = [
+        {"image_id": image, "category_id": node, "score": score, "bbox": [x - w / 2, y - h / 2, w, h]}
+        for image, each in enumerate(detections)
+        for (x, y, w, h), node, score in zip(
+            (each.boxes_cxcywh.double() * 1000).tolist(), each.nodes.tolist(), each.scores.tolist(), strict=True
+        )
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = {
+            "info": {},
+            "images": [{"id": image} for image in range(len(targets))],
+            "categories": [{"id": evaluated.node} for evaluated in classes],
+            "annotations": annotations,
+        }
+        coco.createIndex()
+        evaluation = COCOeval(coco, coco.loadRes(rows), "bbox")
+        evaluation.params.maxDets = [max_detections]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"][:, :, :, 0, 0]
+    return {
+        node: (
+            precision[0, :, k].mean(),
+            precision[:, :, k].mean(),
+            sum(a["category_id"] == node and not a["iscrowd"] for a in annotations),
+        )
+        for k, node in enumerate(evaluation.params.catIds)
+    }
+
+
+places = st.sampled_from([0.2, 0.25, 0.3, 0.5])
+boxes_cxcywh = st.tuples(places, places, places, places)
+labels = st.integers(0, 4)
+scene = st.tuples(
+    st.lists(st.tuples(boxes_cxcywh, labels), max_size=4),
+    st.none() | st.lists(boxes_cxcywh.map(list), min_size=1, max_size=2),
+    st.lists(st.tuples(boxes_cxcywh, labels, st.sampled_from([0.25, 0.5, 0.75])), max_size=8),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(scene, min_size=1, max_size=3), st.sets(labels, min_size=1), st.booleans(), st.sampled_from([1, 3, 100])
+)
+def test_the_same_as_pycocotools(scenes: list[Any], some: set[int], parents: bool, limit: int) -> None:
+    targets = [target(*boxes, ignore=ignored) for boxes, ignored, _ in scenes]
+    detections = [found((LEFT, 0, 0.1), *boxes) for _, _, boxes in scenes]
+    classes = classes_at_parents(TREE, some, {0, 1, 2, 3, 4} - some) if parents else classes_at_labels(some)
+    expected = by_pycocotools(detections, targets, classes, limit)
+    for score in average_precision(detections, targets, classes, max_detections=limit):
+        ap50, ap, boxes = expected[score.node]
+        assert score.boxes == boxes
+        if boxes:
+            assert (score.ap50, score.ap) == pytest.approx((ap50, ap), abs=1e-9)
+        else:
+            assert math.isnan(score.ap50)
+            assert math.isnan(score.ap)
+
+
+def test_no_image_at_all() -> None:
+    (score,) = average_precision([], [], classes_at_labels([3]))
+    assert math.isnan(score.ap)
+    assert score.boxes == 0
+    assert average_precision([found((LEFT, 3, 0.9))], [target((LEFT, 3))], []) == []
 
 
 def test_numbers_must_agree() -> None:

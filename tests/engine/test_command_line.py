@@ -358,7 +358,15 @@ def test_evaluating_on_other_images(
     out = ["--device", "cpu", "--out", str(tmp_path / "evaluation.json")]
     file = Path(data["coco"]) / "annotations" / "instances_val2017.json"
     assert evaluate.main([str(run), "--coco", str(file), *out]) == 0
-    assert json.loads((tmp_path / "evaluation.json").read_text())["images"] == 2
+    report = json.loads((tmp_path / "evaluation.json").read_text())
+    assert report["images"] == 2
+    assert report["coco"].keys() == {
+        *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
+        *("ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large"),
+    }
+    assert report["coco"]["ap"] is not None
+    assert report["coco"]["ap_large"] is None
+    assert "COCO's AP 0." in capsys.readouterr().out
     only_val = tmp_path / "only_val"  # a folder without the part that a training would need
     (only_val / "annotations").mkdir(parents=True)
     (only_val / "annotations" / file.name).symlink_to(file)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from torch import Tensor, nn
 
-from yolo9000.datasets.loader import make_evaluation_loader
-from yolo9000.datasets.sample import Batch
-from yolo9000.engine.evaluation import classification_top1, evaluate_detector, held_out_loss
+from yolo9000.datasets.coco import CocoSource, CocoTruth
+from yolo9000.datasets.loader import LetterboxedDataset, make_evaluation_loader
+from yolo9000.datasets.sample import Batch, Placement
+from yolo9000.detection.results import Detections
+from yolo9000.engine.evaluation import classification_top1, coco_numbers, evaluate_detector, held_out_loss
 from yolo9000.models import DenseRegionOutput, RegionOutput, RegionSpec
 
 CPU = torch.device("cpu")
@@ -79,6 +88,72 @@ def test_a_cat_found_as_a_dog_is_right_at_the_parent(boxes: Sequence[Batch], reg
     assert report["boxed"]["ap50"] == pytest.approx(0.5)  # the four cars are more probably cats than the cats are
     assert report["at_parents"]["boxed"]["ap50"] == pytest.approx(1)  # "animal"
     assert report["never_boxed"]["ap50"] == pytest.approx(1)
+
+
+def found(boxes_cxcywh: Tensor, nodes: Tensor, scores: Tensor) -> Detections:
+    ones = torch.ones(len(scores))
+    return Detections(boxes_cxcywh=boxes_cxcywh, scores=scores, nodes=nodes, objectness=ones, probabilities=ones)
+
+
+def test_cocos_numbers_are_of_the_image_and_of_the_file() -> None:
+    # a 200 x 100 image in an input of 100: half size, from row 25 on
+    images = {"a.jpg": (0, Placement(200, 100, 0.5, 0.5, 0.0, 25.0, 100))}
+    coco = CocoTruth(
+        names=("unseen.jpg", "a.jpg"),
+        images=np.array([1, 1, 1, 0]),
+        labels=np.array([3, 4, 9, 3]),
+        boxes_xywh=np.array([[20.0, 8, 100, 100], [100, 0, 50, 50], [0, 0, 9, 9], [0, 0, 9, 9]]),
+        areas=np.array([9000.0, 900, 81, 81]),
+        crowd=np.array([False, False, False, False]),
+    )
+    both = found(
+        torch.tensor([[0.35, 0.54, 0.5, 0.5], [0.625, 0.375, 0.25, 0.25]]),
+        torch.tensor([3, 4]),
+        torch.tensor([0.9, 0.8]),
+    )
+    numbers = coco_numbers([both], images, coco, [3, 4])
+    # 3 is medium by its outline, though its box is large; it sticks out by 8 rows, as no detection can: IoU .92
+    assert (numbers.ap50, numbers.ap_small, numbers.ap_medium) == pytest.approx((1, 1, 0.9))
+    assert math.isnan(numbers.ap_large)
+    assert numbers.ap == pytest.approx(0.95)
+    assert math.isnan(coco_numbers([], {}, coco, [3, 4]).ap)
+
+
+def test_cocos_numbers_on_coco(shared: Path) -> None:
+    """From the net's input back to pixels, against pycocotools on the file itself."""
+    root = shared / "data" / "coco"
+    file = root / "annotations" / "instances_val2017.json"
+    data = json.loads(file.read_text())
+    node_of = {category["name"]: node for node, category in enumerate(data["categories"])}
+    source = CocoSource(root, node_of, split="val2017")
+    generator = torch.Generator().manual_seed(0)
+    detections, images, rows = [], {}, []
+    for number, sample in enumerate(LetterboxedDataset(source, 128)):
+        nodes = sample.target.labels.repeat(2)
+        boxes = sample.target.boxes_cxcywh.repeat(2, 1)
+        boxes = boxes + torch.randn(boxes.shape, generator=generator) * boxes[:, 2:].repeat(1, 2) * 0.08
+        scores = torch.rand(len(nodes), generator=generator)
+        detections.append(found(boxes, nodes, scores))
+        images[sample.key] = number, sample.placement
+        pixels = sample.placement.to_image(boxes.double())
+        rows += [
+            {
+                "image_id": int(source.image_ids[number]),
+                "category_id": data["categories"][node]["id"],
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "score": score,
+            }
+            for (x0, y0, x1, y1), node, score in zip(pixels.tolist(), nodes.tolist(), scores.tolist(), strict=True)
+        ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        official = COCO(file)
+        evaluation = COCOeval(official, official.loadRes(rows), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    numbers = coco_numbers(detections, images, source.truth(), range(80))
+    assert numbers == pytest.approx(tuple(evaluation.stats), abs=1e-9)
+    assert numbers.ap_small > 0.05
 
 
 def test_top1_of_a_detector_and_of_a_classifier(

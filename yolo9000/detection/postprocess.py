@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -256,37 +256,73 @@ def score_nodes(
     threshold
         Least objectness of a box (darknet's ``valid``: .005).
     """
-    columns = torch.tensor(list(nodes), device=output.objectness.device, dtype=torch.long)
-    part = None if region.tree is None else _closure(region.tree, tuple(nodes))
-    if part is not None:
-        read = torch.tensor(part.new_to_old, device=columns.device)
-        place = torch.searchsorted(read, columns)
-    results = []
+    (found,) = score_node_sets(
+        output, region, [nodes], threshold=threshold, nms_iou=nms_iou, max_detections=max_detections
+    )
+    return found
+
+
+@torch.no_grad()
+def score_node_sets(
+    output: RegionOutput,
+    region: RegionSpec,
+    node_sets: Sequence[Sequence[int]],
+    *,
+    threshold: float = 0.005,
+    nms_iou: float = 0.45,
+    max_detections: int = 100,
+) -> list[list[Detections]]:
+    """`score_nodes` for several sets of nodes, apart from each other: the class probabilities are computed once.
+
+    Returns
+    -------
+    list of lists of Detections
+        For each set, for each image.
+    """
+    device = output.objectness.device
+    wanted = tuple(sorted({node for nodes in node_sets for node in nodes}))
+    part = None if region.tree is None else _closure(region.tree, wanted)
+    read = None if part is None else torch.tensor(part.new_to_old, device=device)
+    columns = [torch.tensor(list(nodes), device=device, dtype=torch.long) for nodes in node_sets]
+    places = columns if read is None else [torch.searchsorted(read, each) for each in columns]
+    results: list[list[Detections]] = [[] for _ in node_sets]
     for flat, boxes, objectness in _survivors(output, region, threshold):
+        logits = output.class_logits(flat, read).float()
         if part is not None:
-            probability = log_probs(output.class_logits(flat, read).float(), part.tree)[:, place].exp()
+            probability = log_probs(logits, part.tree).exp()
         else:
-            logits = output.class_logits(flat).float()
-            probability = (logits.softmax(-1) if region.softmax else logits.sigmoid())[:, columns]
-        scores = (objectness[:, None] * probability).flatten()
-        best = scores.topk(min(10 * max_detections, scores.numel())).indices
-        row = torch.div(best, max(len(nodes), 1), rounding_mode="floor")
-        column = best - row * len(nodes)
-        overlaps, box, asked = _overlaps(boxes, nms_iou).cpu().numpy(), row.cpu().numpy(), column.cpu().numpy()
-
-        def doubles_of(pair: int, overlaps: Any = overlaps, box: Any = box, asked: Any = asked) -> NDArray[np.bool_]:
-            doubles: NDArray[np.bool_] = overlaps[box[pair]][box] & (asked == asked[pair])
-            return doubles
-
-        kept = suppress(scores[best], doubles_of, max_detections)
-        keep = torch.from_numpy(kept).to(boxes.device)
-        results.append(
-            Detections(
-                boxes_cxcywh=boxes[row[keep]],
-                scores=scores[best[keep]],
-                nodes=columns[column[keep]],
-                objectness=objectness[row[keep]],
-                probabilities=probability.flatten()[best[keep]],
-            )
-        )
+            probability = logits.softmax(-1) if region.softmax else logits.sigmoid()
+        overlaps = _overlaps(boxes, nms_iou).cpu().numpy()
+        for found, nodes, place in zip(results, columns, places, strict=True):
+            found.append(_best_pairs(boxes, objectness, probability[:, place], nodes, overlaps, max_detections))
     return results
+
+
+def _best_pairs(
+    boxes: Tensor,
+    objectness: Tensor,
+    probability: Tensor,
+    nodes: Tensor,
+    overlaps: NDArray[np.bool_],
+    max_detections: int,
+) -> Detections:
+    """The best pairs of a box and a node: (N, 4), (N,), (N, S), (S,), (N, N)."""
+    scores = (objectness[:, None] * probability).flatten()
+    best = scores.topk(min(10 * max_detections, scores.numel())).indices
+    row = torch.div(best, max(len(nodes), 1), rounding_mode="floor")
+    column = best - row * len(nodes)
+    box, asked = row.cpu().numpy(), column.cpu().numpy()
+
+    def doubles_of(pair: int) -> NDArray[np.bool_]:
+        doubles: NDArray[np.bool_] = overlaps[box[pair]][box] & (asked == asked[pair])
+        return doubles
+
+    kept = suppress(scores[best], doubles_of, max_detections)
+    keep = torch.from_numpy(kept).to(boxes.device)
+    return Detections(
+        boxes_cxcywh=boxes[row[keep]],
+        scores=scores[best[keep]],
+        nodes=nodes[column[keep]],
+        objectness=objectness[row[keep]],
+        probabilities=probability.flatten()[best[keep]],
+    )

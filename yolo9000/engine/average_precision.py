@@ -1,4 +1,4 @@
-"""Average precision by pycocotools, over nodes of a tree as classes.
+"""Average precision by COCO's rules, over nodes of a tree as classes.
 
 Which boxes of the truth belong to a class is spelt out (`EvaluatedClass`), because in a tree it is not the label
 alone: for the class "dog", a box labelled "poodle" is right.
@@ -6,24 +6,21 @@ alone: for the class "dog", a box labelled "poodle" is right.
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from wordtree import WordTree
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.results import Detections
+from yolo9000.engine.coco_evaluation import AREA_RANGES, FoundBoxes, TruthBoxes, evaluate_boxes, rows_between
 
 UNIT = 1000.0
-"""Relative boxes are written in thousandths of the input's side; AP depends on ratios only, but COCOeval's areas
-start at 0."""
+"""Boxes are in thousandths of the input's side. COCO's sizes in pixels are not known here, so that only its "all" is
+evaluated; any unit would do, but an IoU of exactly .5 rounds to one side or the other of it by the unit."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +84,14 @@ def classes_at_parents(tree: WordTree, labels: Collection[int], others: Collecti
      EvaluatedClass(node=1, positives=frozenset({3}), ignored=frozenset({1}))]
     """
     parents = sorted({tree.parents[label] if tree.parents[label] >= 0 else label for label in labels})
-    paths = {label: set(tree.path(label)) for label in (*labels, *others)}
-    return [
-        EvaluatedClass(
-            parent,
-            frozenset(label for label in labels if parent in paths[label]),
-            frozenset(label for label in others if parent in paths[label] and label not in labels),
-        )
-        for parent in parents
-    ]
+    asked = set(labels)
+    positives: dict[int, list[int]] = {parent: [] for parent in parents}
+    ignored: dict[int, list[int]] = {parent: [] for parent in parents}
+    for label in asked.union(others):  # up from the labels: asking every parent about every label takes seconds
+        for parent in tree.path(label):
+            if parent in positives:
+                (positives if label in asked else ignored)[parent].append(label)
+    return [EvaluatedClass(parent, frozenset(positives[parent]), frozenset(ignored[parent])) for parent in parents]
 
 
 def average_precision(
@@ -129,30 +125,10 @@ def average_precision(
     """
     if len(detections) != len(targets):
         raise ValueError(f"{len(detections)} detections for {len(targets)} images")
-    truth = _ground_truth(targets, classes)
-    counts = {evaluated.node: 0 for evaluated in classes}
-    for annotation in truth["annotations"]:  # type: ignore[attr-defined]
-        counts[annotation["category_id"]] += not annotation["iscrowd"]
-    found = _result_rows(detections, np.array([evaluated.node for evaluated in classes], np.int64))
-    scores = {node: (float("nan"), float("nan")) for node in counts}
-    if len(found):
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress on stdout
-            coco = COCO()
-            coco.dataset = truth
-            coco.createIndex()
-            evaluation = COCOeval(coco, coco.loadRes(found), "bbox")
-            evaluation.params.maxDets = [max_detections]
-            evaluation.params.areaRng = [[0, 1e10]]
-            evaluation.params.areaRngLbl = ["all"]
-            evaluation.evaluate()
-            evaluation.accumulate()
-        precision = evaluation.eval["precision"][:, :, :, 0, 0]  # (IoU, recall, class), -1 without a positive
-        for number, node in enumerate(evaluation.params.catIds):
-            if counts[node]:
-                scores[node] = float(precision[0, :, number].mean()), float(precision[:, :, number].mean())
-    else:
-        scores = {node: (0.0, 0.0) if counts[node] else pair for node, pair in scores.items()}
-    return [ClassScore(c.node, *scores[c.node], counts[c.node]) for c in classes]
+    nodes = _nodes_of(classes)
+    found = _found_boxes(detections, nodes)
+    truth = _with_ignore_boxes(_labelled_boxes(targets, classes, nodes), targets, found)
+    return _scores(truth, found, classes, nodes, max_detections)
 
 
 def mean_score(scores: Iterable[ClassScore]) -> dict[str, float]:
@@ -195,74 +171,99 @@ def constant_box(
         Mean AP at IoU .5, and the side that reached it.
     """
     classes = classes_at_labels(labels)
-    wanted = torch.tensor([evaluated.node for evaluated in classes])
-    results = []
+    nodes = _nodes_of(classes)
+    truth = _labelled_boxes(targets, classes, nodes)
+    images, numbers = np.divmod(np.unique(truth.images * len(nodes) + truth.classes), max(len(nodes), 1))
+    results: list[tuple[float, float]] = []
     for side in sides:
-        detections = []
-        for target in targets:
-            nodes = torch.unique(target.labels[torch.isin(target.labels, wanted)])
-            ones = torch.ones(len(nodes))
-            boxes = torch.tensor([[0.5, 0.5, side, side]]).expand(len(nodes), 4)
-            detections.append(
-                Detections(boxes_cxcywh=boxes, scores=ones, nodes=nodes, objectness=ones, probabilities=ones)
-            )
-        results.append((mean_score(average_precision(detections, targets, classes))["ap50"], side))
+        box_xywh = _xywh(torch.tensor([[0.5, 0.5, side, side]]))
+        found = FoundBoxes(images, numbers, np.repeat(box_xywh, len(images), axis=0), np.ones(len(images)))
+        if not results:  # the boxes to be ignored depend on where detections are, which is the same for every side
+            truth = _with_ignore_boxes(truth, targets, found)
+        results.append((mean_score(_scores(truth, found, classes, nodes, 1))["ap50"], side))
     return max(results)
 
 
-def _ground_truth(targets: Sequence[Target], classes: Sequence[EvaluatedClass]) -> dict[str, object]:
-    """The targets in COCO's format: categories are nodes, images are numbered from 1."""
-    as_positive: dict[int, list[int]] = {}
-    as_ignored: dict[int, list[int]] = {}
-    for evaluated in classes:
-        for label in evaluated.positives:
-            as_positive.setdefault(label, []).append(evaluated.node)
-        for label in evaluated.ignored:
-            as_ignored.setdefault(label, []).append(evaluated.node)
-    annotations: list[dict[str, object]] = []
+def _nodes_of(classes: Sequence[EvaluatedClass]) -> NDArray[np.int64]:
+    """The nodes of the classes, rising: a class is evaluated under its place in this list."""
+    return np.array(sorted({evaluated.node for evaluated in classes}), np.int64)
 
-    def add(image: int, box: list[float], node: int, ignore: bool) -> None:
-        annotations.append(
-            {
-                "id": len(annotations) + 1,  # 0 would read as "no match"
-                "image_id": image,
-                "category_id": node,
-                "bbox": box,
-                "area": box[2] * box[3],
-                "iscrowd": int(ignore),
-            }
-        )
 
-    for image, target in enumerate(targets, 1):
-        for box, label in zip(_xywh(target.boxes_cxcywh).tolist(), target.labels.tolist(), strict=True):
-            for node in as_positive.get(label, ()):
-                add(image, box, node, False)
-            for node in as_ignored.get(label, ()):
-                add(image, box, node, True)
-        if target.ignore_boxes_cxcywh is not None:
-            for box in _xywh(target.ignore_boxes_cxcywh).tolist():
-                for evaluated in classes:
-                    add(image, box, evaluated.node, True)
-    return {
-        "info": {},
-        "images": [{"id": image} for image in range(1, len(targets) + 1)],
-        "annotations": annotations,
-        "categories": [{"id": evaluated.node, "name": str(evaluated.node)} for evaluated in classes],
-    }
+def _scores(
+    truth: TruthBoxes,
+    found: FoundBoxes,
+    classes: Sequence[EvaluatedClass],
+    nodes: NDArray[np.int64],
+    max_detections: int,
+) -> list[ClassScore]:
+    evaluation = evaluate_boxes(truth, found, len(nodes), area_ranges=AREA_RANGES[:1], max_detections=[max_detections])
+    precision, boxes = evaluation.precision[0], evaluation.positives[0]
+    columns = zip(nodes.tolist(), precision[0].tolist(), precision.mean(axis=0).tolist(), boxes.tolist(), strict=True)
+    score_of = {node: ClassScore(node, ap50, ap, count) for node, ap50, ap, count in columns}
+    return [score_of[evaluated.node] for evaluated in classes]
+
+
+def _labelled_boxes(
+    targets: Sequence[Target], classes: Sequence[EvaluatedClass], nodes: NDArray[np.int64]
+) -> TruthBoxes:
+    """Each box once for every class that it belongs to, as a crowd where it is to be ignored."""
+    number_of = {node: number for number, node in enumerate(nodes.tolist())}
+    belongs = sorted(
+        {(label, number_of[c.node], False) for c in classes for label in c.positives}
+        | {(label, number_of[c.node], True) for c in classes for label in c.ignored}
+    )
+    labels, numbers, ignored = np.array(belongs, np.int64).reshape(-1, 3).T
+    own = _in_a_row([target.labels for target in targets], torch.zeros(0, dtype=torch.int64)).numpy()
+    boxes, places = rows_between(np.searchsorted(labels, own, side="left"), np.searchsorted(labels, own, side="right"))
+    images = np.repeat(np.arange(len(targets)), [len(target.labels) for target in targets])
+    boxes_xywh = _xywh(_in_a_row([target.boxes_cxcywh for target in targets], torch.zeros(0, 4)))[boxes]
+    areas = boxes_xywh[:, 2] * boxes_xywh[:, 3]
+    return TruthBoxes(images[boxes], numbers[places], boxes_xywh, areas, ignored[places].astype(bool))
+
+
+def _with_ignore_boxes(truth: TruthBoxes, targets: Sequence[Target], found: FoundBoxes) -> TruthBoxes:
+    """Add every image's ignore boxes for each class that was found in it.
+
+    They hold for all classes, but to one that was not found they make no difference, and at the nodes of a tree they
+    would outnumber all other boxes.
+    """
+    regions = [t.boxes_cxcywh[:0] if t.ignore_boxes_cxcywh is None else t.ignore_boxes_cxcywh for t in targets]
+    images = np.repeat(np.arange(len(targets)), [len(region) for region in regions])
+    if not len(images):
+        return truth
+    inside = np.isin(found.images, images)
+    found_image, found_class = np.unique(np.stack([found.images, found.classes])[:, inside], axis=1)
+    boxes, places = rows_between(
+        np.searchsorted(found_image, images, side="left"), np.searchsorted(found_image, images, side="right")
+    )
+    boxes_xywh = _xywh(_in_a_row(regions, torch.zeros(0, 4)))[boxes]
+    added = TruthBoxes(
+        images[boxes],
+        found_class[places],
+        boxes_xywh,
+        boxes_xywh[:, 2] * boxes_xywh[:, 3],
+        np.ones(len(boxes), bool),
+    )
+    names = [column.name for column in fields(TruthBoxes)]
+    return TruthBoxes(*(np.concatenate([getattr(truth, name), getattr(added, name)]) for name in names))
+
+
+def _found_boxes(detections: Sequence[Detections], nodes: NDArray[np.int64]) -> FoundBoxes:
+    """The detections of the evaluated nodes."""
+    images = np.repeat(np.arange(len(detections)), [len(found) for found in detections])
+    labels = _in_a_row([found.nodes for found in detections], torch.zeros(0, dtype=torch.int64)).numpy()
+    scores = _in_a_row([found.scores for found in detections], torch.zeros(0)).double().numpy()
+    boxes_xywh = _xywh(_in_a_row([found.boxes_cxcywh for found in detections], torch.zeros(0, 4)))
+    keep = np.isin(labels, nodes)
+    return FoundBoxes(images[keep], np.searchsorted(nodes, labels[keep]), boxes_xywh[keep], scores[keep])
+
+
+def _in_a_row(tensors: Sequence[torch.Tensor], nothing: torch.Tensor) -> torch.Tensor:
+    """All rows in one tensor on the CPU; `nothing` stands for no image at all."""
+    return torch.cat(list(tensors)).detach().cpu() if tensors else nothing
 
 
 def _xywh(boxes_cxcywh: torch.Tensor) -> NDArray[np.float64]:
-    """COCO's corner and size, in thousandths of the side."""
-    boxes = boxes_cxcywh.detach().cpu().double().numpy() * UNIT
+    """COCO's corner and size, in `UNIT`."""
+    boxes = boxes_cxcywh.double().numpy() * UNIT
     return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)
-
-
-def _result_rows(detections: Sequence[Detections], nodes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(N, 7) rows image, x, y, w, h, score, class: pycocotools' array format."""
-    rows = []
-    for image, found in enumerate(detections, 1):
-        labels = found.nodes.cpu().numpy()
-        keep = np.isin(labels, nodes)
-        boxes, scores = _xywh(found.boxes_cxcywh)[keep], found.scores.detach().cpu().double().numpy()[keep]
-        rows.append(np.column_stack([np.full(len(boxes), image), boxes, scores, labels[keep]]))
-    return np.concatenate(rows) if rows else np.zeros((0, 7))

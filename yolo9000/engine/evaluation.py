@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from wordtree import WordTree
 from wordtree.softmax import log_probs
-from yolo9000.datasets.sample import Batch, Target, pixels
-from yolo9000.detection.postprocess import score_nodes
+from yolo9000.datasets.coco import CocoTruth
+from yolo9000.datasets.sample import Batch, Placement, Target, pixels
+from yolo9000.detection.postprocess import score_node_sets, score_nodes
 from yolo9000.detection.results import Detections
 from yolo9000.engine.average_precision import (
     ClassScore,
@@ -21,6 +23,7 @@ from yolo9000.engine.average_precision import (
     constant_box,
     mean_score,
 )
+from yolo9000.engine.coco_evaluation import CocoSummary, FoundBoxes, TruthBoxes, coco_summary, evaluate_boxes
 from yolo9000.engine.phases import Loss
 from yolo9000.engine.tally import LossTally
 from yolo9000.models.region import RegionSpec
@@ -41,7 +44,7 @@ def score_batches(
     precision: Precision = "float32",
     threshold: float = 0.005,
     max_detections: int = 100,
-) -> tuple[list[list[Detections]], list[Target]]:
+) -> tuple[list[list[Detections]], list[Target], dict[str, tuple[int, Placement]]]:
     """Run a detector over batches and score every box for every node of each set.
 
     Parameters
@@ -64,17 +67,22 @@ def score_batches(
         For each set, for each image; on the CPU.
     targets : list of Target
         For each image; on the CPU.
+    images : dict
+        Key of each image -> its number, and where it lies in the network's input.
     """
     detections: list[list[Detections]] = [[] for _ in node_sets]
     targets: list[Target] = []
+    images: dict[str, tuple[int, Placement]] = {}
     for batch in batches:
         with autocast(device, precision):
             output = model(pixels(batch.images, device, non_blocking=True))
-        for found, nodes in zip(detections, node_sets, strict=True):
-            scored = score_nodes(output, region, nodes, threshold=threshold, max_detections=max_detections)
-            found += [_on_cpu(each) for each in scored]
+        scored = score_node_sets(output, region, node_sets, threshold=threshold, max_detections=max_detections)
+        for found, of_set in zip(detections, scored, strict=True):
+            found += [_on_cpu(each) for each in of_set]
+        for number, (key, placement) in enumerate(zip(batch.keys, batch.placements, strict=True), len(targets)):
+            images.setdefault(key, (number, placement))  # one that stands in for an unreadable image comes twice
         targets += [target.to("cpu") for target in batch.targets]
-    return detections, targets
+    return detections, targets, images
 
 
 def _on_cpu(found: Detections) -> Detections:
@@ -98,6 +106,7 @@ def evaluate_detector(
     precision: Precision = "float32",
     parents: bool = True,
     baseline: bool = False,
+    coco: CocoTruth | None = None,
     max_detections: int = 100,
 ) -> dict[str, Any]:
     """Average precision of the classes that had boxes in training and of those that had none.
@@ -115,6 +124,10 @@ def evaluate_detector(
         Also evaluate at the parents, if there is a tree.
     baseline : bool
         Also score the constant box that is told the label.
+    coco : CocoTruth, optional
+        Also give COCO's twelve numbers: against the boxes, areas and crowds of the annotation file, in pixels of the
+        image, over all the labels. The other figures are measured in the network's input, where a crowd of one class
+        is ignored for all.
     max_detections : int
         Of an image, over all classes.
 
@@ -123,7 +136,8 @@ def evaluate_detector(
     dict
         ``{"images": n, "boxed": {"ap50", "ap", "classes"}, "never_boxed": {..}, "at_parents": {"boxed": {..},
         "never_boxed": {..}}, "constant_box": {"boxed": {"ap50", "side"}, ..}, "classes": [{"node", "boxed", "ap50",
-        "ap", "boxes", "id", "name"}, ..]}``. A mean over no class is NaN.
+        "ap", "boxes", "id", "name"}, ..], "coco": {"ap", "ap50", "ap75", "ap_small", .., "ar_large"}}``. A mean over no
+        class is NaN.
     """
     tree = region.tree
     sets = {"boxed": sorted(set(boxed)), "never_boxed": sorted(set(never_boxed) - set(boxed))}
@@ -135,7 +149,7 @@ def evaluate_detector(
             "never_boxed": classes_at_parents(tree, sets["never_boxed"], sets["boxed"]),
         }
     node_sets = [labels, *([evaluated.node for evaluated in group] for group in at_parents.values())]
-    (detections, *of_parents), targets = score_batches(
+    (detections, *of_parents), targets, images = score_batches(
         model, batches, region, node_sets, device=device, precision=precision, max_detections=max_detections
     )
     scores = average_precision(detections, targets, classes_at_labels(labels), max_detections=max_detections)
@@ -153,8 +167,55 @@ def evaluate_detector(
     if baseline:
         best = {name: constant_box(targets, group) for name, group in sets.items()}
         report["constant_box"] = {name: {"ap50": ap50, "side": side} for name, (ap50, side) in best.items()}
+    if coco is not None:
+        report["coco"] = coco_numbers(detections, images, coco, labels)._asdict()
     report["classes"] = [_class_row(score, tree, score.node in is_boxed) for score in scores]
     return report
+
+
+def coco_numbers(
+    detections: Sequence[Detections],
+    images: Mapping[str, tuple[int, Placement]],
+    coco: CocoTruth,
+    labels: Collection[int],
+) -> CocoSummary:
+    """COCO's twelve numbers, as its own code gives them for the same detections in pixels of the image.
+
+    Parameters
+    ----------
+    detections : sequence of Detections
+    images : mapping
+        Key of each image -> its place in `detections`, and where it lies in the network's input.
+    coco : CocoTruth
+        Has images of these keys; others of its images do not count.
+    labels : collection of int
+        The classes.
+    """
+    classes = np.array(sorted(set(labels)), np.int64)
+    number_of = {name: number for number, name in enumerate(coco.names)}
+    images_found, nodes, boxes, scores = [], [], [], []
+    for key, (place, placement) in images.items():
+        found = detections[place]
+        images_found += [number_of[key]] * len(found)
+        nodes.append(found.nodes)
+        boxes.append(placement.to_image(found.boxes_cxcywh.double()))
+        scores.append(found.scores.double())
+    boxes_xyxy = torch.cat(boxes).numpy() if boxes else np.zeros((0, 4))
+    own = np.isin(coco.labels, classes) & np.isin(coco.images, [number_of[key] for key in images])
+    truth = TruthBoxes(
+        coco.images[own],
+        np.searchsorted(classes, coco.labels[own]),
+        coco.boxes_xywh[own],
+        coco.areas[own],
+        coco.crowd[own],
+    )
+    of_found = FoundBoxes(
+        np.array(images_found, np.int64),
+        np.searchsorted(classes, torch.cat(nodes).numpy() if nodes else np.zeros(0, np.int64)),
+        np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1),
+        torch.cat(scores).numpy() if scores else np.zeros(0),
+    )
+    return coco_summary(evaluate_boxes(truth, of_found, len(classes)))
 
 
 def _class_row(score: ClassScore, tree: WordTree | None, boxed: bool) -> dict[str, Any]:
