@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -93,14 +93,22 @@ def tree_tables(tree: WordTree, device: torch.device | str) -> TreeTables:
         return _make_tables(
             tree, lambda values: torch.tensor(values.tolist(), device=device, dtype=torch.from_numpy(values).dtype)
         )
-    return _cached_tables(tree, device)
+    return _cached_tables(_Key(tree.digest, tree), device)
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A tree as the key of a cache: to find the tables of an equal tree, no two lists of names are compared."""
+
+    digest: str
+    tree: WordTree = field(compare=False)
 
 
 @lru_cache(maxsize=16)
-def _cached_tables(tree: WordTree, device: torch.device) -> TreeTables:
+def _cached_tables(key: _Key, device: torch.device) -> TreeTables:
     # Tables first made under inference_mode() would be of no use to a later training step.
     with torch.inference_mode(False):
-        return _make_tables(tree, lambda values: torch.from_numpy(values).to(device))
+        return _make_tables(key.tree, lambda values: torch.from_numpy(values).to(device))
 
 
 def _make_tables(tree: WordTree, as_tensor: Callable[[npt.NDArray[Any]], Tensor]) -> TreeTables:
@@ -158,9 +166,14 @@ def _paths(tree: WordTree) -> IntTable:
     return paths
 
 
-@lru_cache(maxsize=16)
 def path_widths(tree: WordTree) -> IntTable:
     """Return for each node how many nodes stand in the sibling groups along its path, (K,)."""
+    return _cached_path_widths(_Key(tree.digest, tree))
+
+
+@lru_cache(maxsize=16)
+def _cached_path_widths(key: _Key) -> IntTable:
+    tree = key.tree
     widths = tree.group_sizes[tree.group_of]
     by_level = np.split(np.argsort(tree.depths, kind="stable"), np.cumsum(np.bincount(tree.depths))[:-1])
     for nodes in by_level[1:]:

@@ -350,6 +350,7 @@ def test_tables_first_made_without_gradients_serve_training() -> None:
 def test_tables_are_made_once() -> None:
     assert tree_tables(make_tree(PARENTS), "cpu") is tree_tables(make_tree(PARENTS), torch.device("cpu"))
     assert tree_tables(make_tree(PARENTS), "cpu") is not tree_tables(make_tree(PARENTS, "all"), "cpu")
+    assert tree_tables(make_tree(PARENTS), "cpu") is not tree_tables(make_tree((*PARENTS, 8)), "cpu")
 
 
 @pytest.mark.gpu
