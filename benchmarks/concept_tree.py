@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import random
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -112,13 +113,12 @@ def _checkpoint(nodes: int, scale: Scale, stack: ExitStack) -> Sides:
 
 
 def _tables(nodes: int, scale: Scale, stack: ExitStack) -> Sides:
-    columns = [getattr(tree_of(nodes, scale), field.name) for field in dataclasses.fields(WordTree)]
-    fresh = iter(range(1_000_000))
+    tree = tree_of(nodes, scale)
+    runs = itertools.count()
 
     def unseen() -> WordTree:
-        tree = WordTree(*columns)
-        tree.__dict__["digest"] = f"unseen {next(fresh)}"  # or the second run would find the first one's tables
-        return tree
+        # Another id each time, or the second run would find the first one's tables.
+        return dataclasses.replace(tree, wnids=(f"{tree.wnids[0]}-{next(runs)}", *tree.wnids[1:]))
 
     def ours() -> list[Tensor]:
         tree = unseen()
@@ -149,13 +149,14 @@ def _tables(nodes: int, scale: Scale, stack: ExitStack) -> Sides:
 def looping_log_conditionals(logits: Tensor, tree: WordTree) -> Tensor:
     """One group after another: darknet's way."""
     parts = []
-    for offset, size, has_rest in zip(
-        tree.group_offsets.tolist(), tree.group_sizes.tolist(), tree.group_has_rest.tolist(), strict=True
+    # split(), not a slice for each group: the gradient of a slice is as large as all logits.
+    for members, has_rest in zip(
+        logits.split(tree.group_sizes.tolist(), dim=1), tree.group_has_rest.tolist(), strict=True
     ):
-        members = logits[:, offset : offset + size]
         if has_rest:
-            members = torch.cat([members, members.new_zeros(len(members), 1)], dim=1)
-        parts.append(members.log_softmax(dim=1)[:, :size])
+            parts.append(torch.cat([members, members.new_zeros(len(members), 1)], dim=1).log_softmax(dim=1)[:, :-1])
+        else:
+            parts.append(members.log_softmax(dim=1))
     return torch.cat(parts, dim=1)
 
 
@@ -182,15 +183,17 @@ def _closure(nodes: int, wanted: int, scale: Scale, stack: ExitStack) -> Sides:
     coco = load_tree("yolo9000").label_maps["coco"]
     found = [coco[name] for name in coco] if nodes == 9418 and not scale.quick else None
     asked = found or random.Random(0).sample(range(len(tree)), wanted)
-    logits = torch.randn(100, len(tree), generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(100, 1024, generator=generator) / 32  # yolo9000's head reads 1,024 channels
+    weight = torch.randn(len(tree), 1024, generator=generator)
 
     def ours() -> Tensor:
-        part = tree.closure(asked)
-        columns = torch.tensor(part.new_to_old)
-        return log_probs(logits[:, columns], part.tree)[:, [part.old_to_new[node] for node in asked]]
+        part = tree.closure(asked)  # could be made once; counted each time
+        logits = features @ weight[list(part.new_to_old)].T
+        return log_probs(logits, part.tree)[:, [part.old_to_new[node] for node in asked]]
 
     def whole() -> Tensor:
-        return log_probs(logits, tree)[:, asked]
+        return log_probs(features @ weight.T, tree)[:, asked]
 
     return {
         "ours": Side(run=ours, setting=f"{len(tree.closure(asked).tree):,} columns, {_threads()}"),
@@ -236,7 +239,7 @@ def rows() -> list[Row]:
             ),
             (
                 f"tree-closure-{nodes}",
-                f"log P of {wanted} nodes, 100 boxes, {many}",
+                f"class logits and log P of {wanted} nodes, 100 boxes, {many}",
                 partial(_closure, nodes, wanted),
                 "whole tree",
             ),
