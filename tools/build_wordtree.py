@@ -7,13 +7,13 @@ python tools/build_wordtree.py --coco --categories warehouse.csv --out warehouse
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from wordtree import sources
-from wordtree.formats import load_tree
+from wordtree import load_tree, sources
 from wordtree.report import compare_parents, summarize
 
 
@@ -33,6 +33,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         ("categories", "FILE", sources.categories, "your classes: a COCO JSON, or CSV name,concept; see CONCEPTS"),
     ):
         add(f"--{name}", dest="sources", action="append", metavar=metavar, type=sources.read_later(read), help=text)
+    add("--all-nouns", action="store_true", help="every noun of WordNet below --root")
     add("--first-sense", action="store_true", help="of a noun with several senses take WordNet's first")
     add("--root", default="physical_entity.n.01", help="the synset above all nodes (%(default)s)")
     add("--extra-edge", nargs=2, action="append", metavar=("CHILD", "PARENT"), help="a parent in place of hypernyms")
@@ -54,15 +55,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         sources.check_outputs(given.out, given.darknet_out, force=given.force)
         reference = load_tree(given.compare) if given.compare else None
+        options = {"root": given.root, "extra_edges": given.extra_edge, "wordnet": given.wordnet}
+        wanted = [read() for read in given.sources or ()] + ([sources.all_nouns(**options)] if given.all_nouns else [])
         found = sources.resolve_labels(
-            [read() for read in given.sources] if given.sources else sources.default_sources(),
-            root=given.root, extra_edges=given.extra_edge, skip_unreachable=given.skip_unreachable,
-            first_sense=given.first_sense, wordnet=given.wordnet,
+            wanted or sources.default_sources(), **options,
+            skip_unreachable=given.skip_unreachable, first_sense=given.first_sense,
         )  # fmt: skip
         for path, new in sources.write_templates(found, given.out.parent).items():
-            print(
-                f"{path}{'' if new else ' (left as it was)'}: fill in, then name it with --categories", file=sys.stderr
-            )
+            kept = "" if new else " (left as it was)"
+            print(f"{path}{kept}: fill in, then name it with --categories", file=sys.stderr)
         tree = sources.build_from_labels(found, contract=not given.no_contract, lift=given.lift, rest=given.rest)
         sources.write_tree(tree, given.out, given.darknet_out, force=given.force)
         print(f"{given.out}\n{summarize(tree)}")
@@ -75,4 +76,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    gc.disable()  # the nouns are millions of objects and hardly one of them garbage: looking for some takes a third
     sys.exit(main())

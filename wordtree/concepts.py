@@ -234,8 +234,8 @@ class _Finder:
                 f"is the root of the tree, which is no node; {wider}--skip-unreachable would accept it",
                 unreachable=True,
             )
-        lost = (self._hierarchy.ancestors(found) | {found}) & self._new_ids - set(self._hierarchy.new)
-        if lost:
+        without_place = self._new_ids - self._hierarchy.new.keys()
+        if lost := without_place and without_place & (self._hierarchy.ancestors(found) | {found}):
             raise _Unresolved(f"is below the new concept {min(lost)}, which has no place itself")
         if not self._hierarchy.reaches_root(found):
             raise self._unreachable([found])
@@ -244,9 +244,10 @@ class _Finder:
     def find(self, text: str) -> str:
         """Return the id of a concept, below the root or not."""
         text = text.strip()
-        for candidate in (text, NewConcept(text, "-").id if text else ""):
-            if candidate in self._new_ids:
-                return candidate
+        if self._new_ids and text:
+            for candidate in (text, NewConcept(text, "-").id):
+                if candidate in self._new_ids:
+                    return candidate
         if is_wnid(text.lower()):
             text = text.lower()
             if text in self._wordnet:

@@ -221,7 +221,7 @@ class TreeDistribution:
             raise ValueError(f"k is {k}; it must be at least 1")
         probabilities = self.probs()
         if among == "leaves":
-            leaves = torch.tensor(self.tree.leaves, device=self.logits.device)
+            leaves = torch.as_tensor(np.flatnonzero(self.tree.child_group < 0), device=self.logits.device)
             values, places = probabilities.index_select(-1, leaves).topk(min(k, len(leaves)), dim=-1)
             return NodeProbabilities(values, leaves[places])
         return NodeProbabilities(*probabilities.topk(min(k, len(self.tree)), dim=-1))
@@ -247,7 +247,7 @@ class TreeDistribution:
         if depth < 0:
             raise ValueError(f"depth is {depth}; the top nodes have depth 0")
         cut = (self.tree.depths == depth) | ((self.tree.depths < depth) & (self.tree.child_group < 0))
-        nodes = torch.tensor(cut.nonzero()[0].tolist(), device=self.logits.device)
+        nodes = torch.as_tensor(np.flatnonzero(cut), device=self.logits.device)
         return NodeProbabilities(self.probs().index_select(-1, nodes), nodes)
 
     def _log_conditionals_to(self, node: int) -> Tensor:

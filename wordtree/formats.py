@@ -68,17 +68,17 @@ def load_tree(name_or_path: str | Path) -> WordTree:
     """
     if name_or_path in BUNDLED:
         file = resources.files("wordtree") / "data" / f"{name_or_path}.json.gz"
-        return _parse_json(gzip.decompress(file.read_bytes()), f"bundled tree {name_or_path}")
+        return from_json(gzip.decompress(file.read_bytes()), f"bundled tree {name_or_path}")
     path = Path(name_or_path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; the bundled trees are {', '.join(BUNDLED)}, and {_KINDS}")
     if path.name.endswith(".json.gz"):
         try:
-            return _parse_json(gzip.decompress(path.read_bytes()), str(path))
+            return from_json(gzip.decompress(path.read_bytes()), str(path))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise TreeFormatError(f"{path}: not a whole gzip file: {error}") from None
     if path.suffix == ".json":
-        return _parse_json(path.read_bytes(), str(path))
+        return from_json(path.read_bytes(), str(path))
     if path.suffix == ".tree":
         return _read_darknet_tree(path)
     raise TreeFormatError(f"{path}: unknown kind of file; {_KINDS}")
@@ -119,7 +119,7 @@ def tree_files(tree: WordTree, path: str | Path) -> dict[Path, bytes]:
     """Return the content of each file that `save_tree` writes."""
     path = Path(path)
     if path.name.endswith(JSON_SUFFIXES):
-        content = _to_json(tree).encode()
+        content = to_json(tree).encode()
         # A fixed time in the header: the same tree is the same file.
         return {path: gzip.compress(content, mtime=0) if path.suffix == ".gz" else content}
     if path.suffix == ".tree":
@@ -229,7 +229,8 @@ def to_dot(tree: WordTree) -> str:
 # ---------------------------------------------------------------------------------------------------------------- JSON
 
 
-def _to_json(tree: WordTree) -> str:
+def to_json(tree: WordTree) -> str:
+    """Return the text of a ``.json`` file, which `from_json` reads; quicker to store and load than the columns."""
     document = {"format": "wordtree", "version": FORMAT_VERSION}
     document |= {column.name: getattr(tree, column.name) for column in fields(tree)}
     # One line for each key: compact, yet `grep` and `git diff` have something to hold on to.
@@ -237,8 +238,27 @@ def _to_json(tree: WordTree) -> str:
     return "{\n" + ",\n".join(members) + "\n}\n"
 
 
-def _parse_json(content: bytes, file: str) -> WordTree:
-    text = _decoded(content, file)
+def from_json(content: str | bytes, file: str) -> WordTree:
+    """Return the tree of a ``.json`` file's content.
+
+    Parameters
+    ----------
+    content : str or bytes
+    file : str
+        Where it is from, for the messages.
+
+    Raises
+    ------
+    TreeFormatError
+        If it is no tree; the message names `file` and the line or key.
+
+    Examples
+    --------
+    >>> tree = WordTree(("a", "b"), ("dog", "terrier"), (-1, 0), rest="all")
+    >>> from_json(to_json(tree), "a checkpoint") == tree
+    True
+    """
+    text = content if isinstance(content, str) else _decoded(content, file)
     try:
         document = json.loads(text)
     except json.JSONDecodeError as error:

@@ -130,7 +130,18 @@ class Hierarchy:
     def reaches_root(self, concept: str) -> bool:
         """Return whether the root is above a concept."""
         if concept not in self._below:
-            self._below[concept] = self.root in self.ancestors(concept)
+            # Up to what is known already: a tree of all nouns asks for each of them.
+            seen = {concept}
+            todo = [concept]
+            while todo:
+                for parent in self.parents(todo.pop()):
+                    if self._below.get(parent):
+                        self._below[concept] = True
+                        return True
+                    if parent not in seen and parent not in self._below:
+                        seen.add(parent)
+                        todo.append(parent)
+            self._below.update(dict.fromkeys(seen, False))
         return self._below[concept]
 
     def label(self, concept: str) -> str:

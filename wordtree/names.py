@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 
 def fold(name: str) -> str:
@@ -15,6 +15,41 @@ def fold(name: str) -> str:
     'norfolk terrier'
     """
     return " ".join(name.replace("_", " ").casefold().split())
+
+
+def fold_all(names: Sequence[str]) -> list[str]:
+    """Return `fold` of each name.
+
+    Examples
+    --------
+    >>> fold_all(["Norfolk_terrier", "DOG"])
+    ['norfolk terrier', 'dog']
+    """
+    # All at once, since a tree of all nouns has 300,000 names. That goes well where every white space between words is
+    # one blank, and every line end one of those put in here.
+    text = "\n".join(names).replace("_", " ").casefold()
+    folded = text.split("\n")
+    if len(folded) == len(names) and text.replace("\n", " ") == " ".join(text.split()):
+        return folded
+    return list(map(fold, names))
+
+
+class _Stage:
+    """Folded name -> nodes."""
+
+    def __init__(self, names: Sequence[str], nodes: Sequence[int]) -> None:
+        folded = fold_all(names)
+        self.one_node = dict(zip(folded, nodes, strict=True))
+        self._several: dict[str, set[int]] = {}
+        if len(self.one_node) < len(folded):
+            for name, node in zip(folded, nodes, strict=True):
+                if (other := self.one_node[name]) != node:
+                    self._several.setdefault(name, {other}).add(node)
+
+    def find(self, folded: str) -> tuple[int, ...]:
+        if folded in self._several:
+            return tuple(sorted(self._several[folded]))
+        return (self.one_node[folded],) if folded in self.one_node else ()
 
 
 class NameIndex:
@@ -37,34 +72,39 @@ class NameIndex:
         lemmas: Sequence[Sequence[str]],
         label_maps: Mapping[str, Mapping[str, int]],
     ) -> None:
+        nodes = range(len(wnids))
         # Two ids may differ in case alone: the exact id comes before every folded one.
-        self._exact = {wnid: node for node, wnid in enumerate(wnids)}
-        self._stages = (
-            _table((wnid, node) for node, wnid in enumerate(wnids)),
-            _table((synset, node) for node, synset in enumerate(synsets) if synset is not None),
-            _table(pair for classes in label_maps.values() for pair in classes.items()),
-            _table((name, node) for node, name in enumerate(names)),
-            _table((lemma, node) for node, of_node in enumerate(lemmas) for lemma in of_node),
+        self._exact = dict(zip(wnids, nodes, strict=True))
+        # Made when they are first asked for: who names nodes by synset never needs the lemmas.
+        self._makers: tuple[Callable[[], _Stage], ...] = (
+            lambda: _Stage(wnids, nodes),
+            lambda: _stage_of_pairs((synset, node) for node, synset in enumerate(synsets) if synset is not None),
+            lambda: _stage_of_pairs(pair for classes in label_maps.values() for pair in classes.items()),
+            lambda: _Stage(names, nodes),
+            lambda: _stage_of_pairs((lemma, node) for node, of_node in enumerate(lemmas) for lemma in of_node),
         )
+        self._made: list[_Stage | None] = [None] * len(self._makers)
 
     def find(self, name: str) -> tuple[int, ...]:
         """Return the nodes of the first stage that knows `name`: none, one or several."""
         if name in self._exact:
             return (self._exact[name],)
         folded = fold(name)
-        for stage in self._stages:
-            if folded in stage:
-                return tuple(sorted(stage[folded]))
-        return ()
+        return next((found for stage in self._stages() if (found := stage.find(folded))), ())
 
     def close_matches(self, name: str, n: int = 4) -> tuple[str, ...]:
         """Return up to `n` names of the tree that are spelled like `name`, the closest first."""
-        known = dict.fromkeys(key for stage in self._stages for key in stage)
+        known = dict.fromkeys(key for stage in self._stages() for key in stage.one_node)
         return tuple(difflib.get_close_matches(fold(name), known, n=n, cutoff=0.7))
 
+    def _stages(self) -> Iterator[_Stage]:
+        for place, make in enumerate(self._makers):
+            stage = self._made[place]
+            if stage is None:
+                stage = self._made[place] = make()
+            yield stage
 
-def _table(pairs: Iterable[tuple[str, int]]) -> dict[str, set[int]]:
-    table: dict[str, set[int]] = {}
-    for name, node in pairs:
-        table.setdefault(fold(name), set()).add(node)
-    return table
+
+def _stage_of_pairs(pairs: Iterable[tuple[str, int]]) -> _Stage:
+    listed = list(pairs)
+    return _Stage([name for name, _ in listed], [node for _, node in listed])

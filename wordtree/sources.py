@@ -37,12 +37,16 @@ class LabelSource:
         A person chose the names, and can say what they mean: problems go into a template.
     template : bool
         It is such a template, filled in: what it says goes before what the file says that it was made for.
+    mapped : bool
+        The tree gets a map of its classes. Not where nobody labels with them and their names are the ids of the
+        nodes: the map would say nothing, and be a third of the file.
     """
 
     name: str
     classes: Mapping[str, str]
     fillable: bool = False
     template: bool = False
+    mapped: bool = True
 
 
 def coco() -> LabelSource:
@@ -88,6 +92,35 @@ def darknet(path: Path) -> LabelSource:
 def nouns(path: Path) -> LabelSource:
     """Return the source of a file of nouns, called by its stem."""
     return LabelSource(path.stem, labels.noun_file(path), fillable=True)
+
+
+def all_nouns(
+    root: str = "physical_entity.n.01", *, extra_edges: Edges | None = None, wordnet: WordNetSource = None
+) -> LabelSource:
+    """Return the source ``all_nouns``: every noun of WordNet below a root, itself left out; it gets no label map.
+
+    Parameters
+    ----------
+    root, wordnet
+        See `build_wordtree`. There are 46,161 nouns below ``physical_entity.n.01``, 82,114 below ``entity.n.01``.
+    extra_edges
+        Those of the tree: what they put elsewhere than below the root is left out.
+
+    Raises
+    ------
+    ConceptError, WordNetDataError
+        As in `build_wordtree`.
+
+    Examples
+    --------
+    >>> wildcats = all_nouns("wildcat.n.03")
+    >>> tree = build_from_labels(resolve_labels([wildcats], root="wildcat.n.03"))
+    >>> len(tree), [tree.names[node] for node in tree.children("lynx.n.02")]
+    (18, ['bobcat', 'Canada lynx', 'caracal', 'common lynx', 'spotted lynx'])
+    """
+    hierarchy = resolve_concepts([], root=root, extra_edges=extra_edges, wordnet=wordnet).hierarchy
+    below = sorted(filter(hierarchy.reaches_root, hierarchy.wordnet.descendants(hierarchy.root)))
+    return LabelSource("all_nouns", dict(zip(below, below, strict=True)), mapped=False)
 
 
 def read_later(read: Callable[[Path], LabelSource]) -> Callable[[str], Callable[[], LabelSource]]:
@@ -207,7 +240,8 @@ def build_from_labels(
     seen: set[str] = set()
     for source in resolved.sources:
         found = {name: concept for name, (concept, _) in resolved.concepts_of(source).items() if concept is not None}
-        maps[source.name] = {name: nodes[concept] for name, concept in found.items()}
+        if source.mapped:
+            maps[source.name] = {name: nodes[concept] for name, concept in found.items()}
         counts[source.name] = {"classes": len(source.classes), "new_concepts": len(set(found.values()) - seen)}
         seen.update(found.values())
     return replace(tree, label_maps=maps, notes={**tree.notes, "sources": counts})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -87,18 +89,29 @@ def tree_tables(tree: WordTree, device: torch.device | str) -> TreeTables:
     device = torch.device(device)
     # Under FakeTensorMode and its like a new tensor is no plain one, and must not be met again outside of it.
     if type(torch.empty(0, device=device)) is not Tensor:
-        return _make_tables(tree, device)
-    return _cached_tables(tree, device)
+        # torch.from_numpy() goes unseen there; a list does not.
+        return _make_tables(
+            tree, lambda values: torch.tensor(values.tolist(), device=device, dtype=torch.from_numpy(values).dtype)
+        )
+    return _cached_tables(_Key(tree.digest, tree), device)
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A tree as the key of a cache: to find the tables of an equal tree, no two lists of names are compared."""
+
+    digest: str
+    tree: WordTree = field(compare=False)
 
 
 @lru_cache(maxsize=16)
-def _cached_tables(tree: WordTree, device: torch.device) -> TreeTables:
+def _cached_tables(key: _Key, device: torch.device) -> TreeTables:
     # Tables first made under inference_mode() would be of no use to a later training step.
     with torch.inference_mode(False):
-        return _make_tables(tree, device)
+        return _make_tables(key.tree, lambda values: torch.from_numpy(values).to(device))
 
 
-def _make_tables(tree: WordTree, device: torch.device) -> TreeTables:
+def _make_tables(tree: WordTree, as_tensor: Callable[[npt.NDArray[Any]], Tensor]) -> TreeTables:
     groups = np.arange(len(tree.group_sizes))
     kinds = np.stack([tree.group_sizes, tree.group_has_rest])
     by_bucket = np.lexsort((groups, *kinds))
@@ -107,28 +120,25 @@ def _make_tables(tree: WordTree, device: torch.device) -> TreeTables:
         Bucket(int(count), int(size), bool(has_rest))
         for (has_rest, size), count in zip(distinct.T, counts, strict=True)
     )
-    bucket_order = np.concatenate(
-        [np.arange(tree.group_sizes[group]) + tree.group_offsets[group] for group in by_bucket]
-    )
+    group_rank = _inverse(by_bucket)
+    bucket_order = np.argsort(group_rank[tree.group_of], kind="stable")
     level_order = np.argsort(tree.depths, kind="stable")
     level_sizes = np.bincount(tree.depths)
     level_rank = _inverse(level_order)
     level_start = np.cumsum(level_sizes) - level_sizes
     below_top = level_order[level_sizes[0] :]
-    parents = np.asarray(tree.parents)
-    parent_on_level = level_rank[parents[below_top]] - level_start[tree.depths[below_top] - 1]
+    parent_on_level = level_rank[tree.parent_of[below_top]] - level_start[tree.depths[below_top] - 1]
 
-    def table(values: object) -> Tensor:
-        # By way of a list: torch.from_numpy() is not seen by FakeTensorMode.
-        return torch.tensor(np.asarray(values).tolist(), device=device, dtype=torch.int64)
+    def table(values: npt.NDArray[Any]) -> Tensor:
+        return as_tensor(np.array(values, dtype=np.int64))  # a copy: the tree's own arrays are read-only
 
     return TreeTables(
-        parent=table(parents),
+        parent=table(tree.parent_of),
         group=table(tree.group_of),
         group_offset=table(tree.group_offsets),
         group_size=table(tree.group_sizes),
         child_group=table(tree.child_group),
-        has_rest=torch.tensor(tree.group_has_rest.tolist(), device=device, dtype=torch.bool),
+        has_rest=as_tensor(tree.group_has_rest.copy()),
         depth=table(tree.depths),
         path=table(_paths(tree)),
         max_path_columns=int(path_widths(tree).max()),
@@ -136,7 +146,7 @@ def _make_tables(tree: WordTree, device: torch.device) -> TreeTables:
         buckets=buckets,
         bucket_order=table(bucket_order),
         bucket_rank=table(_inverse(bucket_order)),
-        group_rank=table(_inverse(by_bucket)),
+        group_rank=table(group_rank),
         level_sizes=tuple(level_sizes.tolist()),
         level_order=table(level_order),
         level_rank=table(level_rank),
@@ -146,21 +156,28 @@ def _make_tables(tree: WordTree, device: torch.device) -> TreeTables:
 
 def _paths(tree: WordTree) -> IntTable:
     """Return the nodes from the top to each node, (K, D), padded with -1."""
-    paths = np.full((len(tree), int(tree.depths.max()) + 1), -1, dtype=np.int32)
-    for node, (parent, depth) in enumerate(zip(tree.parents, tree.depths, strict=True)):
-        if parent >= 0:
-            paths[node] = paths[parent]
-        paths[node, depth] = node
+    depths = tree.depths
+    paths = np.full((len(tree), int(depths.max()) + 1), -1, dtype=np.int32)
+    step, rows = np.arange(len(tree), dtype=np.int32), np.arange(len(tree))
+    while len(rows):  # a level up at a time
+        paths[rows, depths[step]] = step
+        step = tree.parent_of[step]
+        rows, step = rows[step >= 0], step[step >= 0]
     return paths
 
 
-@lru_cache(maxsize=16)
 def path_widths(tree: WordTree) -> IntTable:
     """Return for each node how many nodes stand in the sibling groups along its path, (K,)."""
+    return _cached_path_widths(_Key(tree.digest, tree))
+
+
+@lru_cache(maxsize=16)
+def _cached_path_widths(key: _Key) -> IntTable:
+    tree = key.tree
     widths = tree.group_sizes[tree.group_of]
-    for node, parent in enumerate(tree.parents):
-        if parent >= 0:
-            widths[node] += widths[parent]
+    by_level = np.split(np.argsort(tree.depths, kind="stable"), np.cumsum(np.bincount(tree.depths))[:-1])
+    for nodes in by_level[1:]:
+        widths[nodes] += widths[tree.parent_of[nodes]]
     return widths
 
 

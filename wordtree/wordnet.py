@@ -67,6 +67,8 @@ class WordNet:
     def __init__(self, reader: WordNetCorpusReader) -> None:
         self._reader = reader
         self._known: dict[str, Any] = {}
+        # What is above a synset is asked again from everything below it: for all nouns some million times.
+        self._above: dict[str, tuple[str, ...]] = {}
 
     def __contains__(self, wnid: object) -> bool:
         return isinstance(wnid, str) and self._find(wnid) is not None
@@ -98,15 +100,16 @@ class WordNet:
 
     def hypernyms(self, wnid: str) -> tuple[str, ...]:
         """Return the wnids right above, instance hypernyms too, sorted by synset name."""
-        synset = self._get(wnid)
-        above = {other.name(): _wnid_of(other) for other in synset.hypernyms() + synset.instance_hypernyms()}
-        return tuple(above[name] for name in sorted(above))
+        above = self._above.get(wnid)
+        if above is None:
+            synset = self._get(wnid)
+            above = self._above[wnid] = _by_name(synset.hypernyms() + synset.instance_hypernyms())
+        return above
 
     def hyponyms(self, wnid: str) -> tuple[str, ...]:
         """Return the wnids right below, instances too, sorted by synset name."""
         synset = self._get(wnid)
-        below = {other.name(): _wnid_of(other) for other in synset.hyponyms() + synset.instance_hyponyms()}
-        return tuple(below[name] for name in sorted(below))
+        return _by_name(synset.hyponyms() + synset.instance_hyponyms())
 
     def senses(self, noun: str) -> tuple[str, ...]:
         """Return the wnids that a noun may mean, the most frequent first; a plural is tried as its singular too.
@@ -240,6 +243,10 @@ def _check_version(path: Path, text: str) -> None:
         "has other synsets at these offsets. Use a copy of 3.0 (Debian's package wordnet-base), or leave the option "
         "out: the package carries one."
     )
+
+
+def _by_name(synsets: list[Any]) -> tuple[str, ...]:
+    return tuple(_wnid_of(synset) for synset in sorted(set(synsets), key=lambda synset: str(synset.name())))
 
 
 def _wnid_of(synset: Any) -> str:

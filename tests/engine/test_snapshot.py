@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from wordtree import TreeMismatch, WordTree, save_tree
-from yolo9000.engine.snapshot import check_same_tree, checkpoint_of, initialise_detector, load_detector
+from yolo9000.engine.snapshot import (
+    check_same_tree,
+    checkpoint_of,
+    describe_model,
+    initialise_detector,
+    load_detector,
+    region_of,
+)
 from yolo9000.models import Detector, DetectorConfig, RegionSpec
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from yolo9000.runtime.run_folder import RunFolder
@@ -43,14 +50,19 @@ def test_everything_comes_back(run: RunFolder) -> None:
 
 
 def test_the_tree_keeps_everything(tmp_path: Path) -> None:
-    from yolo9000.engine.snapshot import describe_model, region_of
-
     region = RegionSpec(priors=((1.0, 1.0),), num_classes=3, tree=PETS, thresh=0.25)
     save_checkpoint(tmp_path / "a.pt", describe_model(Detector(DetectorConfig(width=0.05), region), size=416))
     back = region_of(load_checkpoint(tmp_path / "a.pt"))
     assert back == region
     assert back.tree is not None
     assert list(back.tree.label_maps["pets"]) == ["Cat", "Dog"]
+
+
+def test_a_tree_stored_as_columns_still_reads(run: RunFolder) -> None:
+    columns = {field.name: getattr(PETS, field.name) for field in dataclasses.fields(PETS)}
+    region = {**load_checkpoint(run.last)["region"], "num_classes": 3, "map": None}
+    back = region_of({"region": region, "tree": columns})
+    assert back.tree == PETS
 
 
 def test_averaged_weights_are_preferred(run: RunFolder) -> None:

@@ -76,6 +76,27 @@ def test_sources_combine(build: Callable[..., int], capsys: pytest.CaptureFixtur
     assert "from mine" in capsys.readouterr().out
 
 
+def test_all_nouns_are_nodes_and_data_sets_keep_their_names(
+    build: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.csv").write_text("name,concept\nLuchs,lynx.n.02\nBüroluchs,office lynx < lynx.n.02\n")
+    assert build("--categories", "mine.csv", "--all-nouns", "--root", "wildcat.n.03", "--out", "cats.json") == 0
+    out = capsys.readouterr().out
+    assert "from mine       2 classes; 2 concepts added" in out
+    assert "from all_nouns  18 classes; 17 concepts added" in out
+    tree = load_tree("cats.json")
+    lynxes = ["bobcat", "Canada lynx", "caracal", "common lynx", "spotted lynx"]
+    others = [
+        "cougar", "European wildcat", "jaguarundi", "jungle cat", "kaffir cat", "leopard cat", "lynx", "manul",
+        "margay", "ocelot", "sand cat", "serval", "tiger cat",
+    ]  # fmt: skip
+    assert sorted(tree.names) == sorted([*others, *lynxes, "office lynx"])
+    assert tree.label_maps == {"mine": {"Luchs": tree.node("lynx.n.02"), "Büroluchs": tree.node("office lynx")}}
+    moved = ["--all-nouns", "--root", "wildcat.n.03", "--extra-edge", "lynx.n.02", "dog.n.01", "--out", "moved.json"]
+    assert build(*moved) == 0
+    assert sorted(load_tree("moved.json").names) == sorted(set(others) - {"lynx"})
+
+
 def test_what_is_unresolved_is_listed_and_left_for_the_user_to_fill_in(
     build: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,6 +138,8 @@ def test_options_reach_the_builder(build: Callable[..., int], capsys: pytest.Cap
         (["--imagenet", "nowhere"], "there is no such folder"),
         (["--wordnet", "."], "looked for data.noun and index.noun"),
         (["--compare", "nosuch"], "no such file; the bundled trees are"),
+        (["--root", "nosuch.n.01", "--all-nouns"], "'nosuch.n.01' (the root) is no synset"),
+        (["--root", "airedale.n.01", "--all-nouns"], "a tree needs at least one concept"),
         (["--root", "animal.n.01", "--voc"], "14 of 20 concepts have no place in a tree under animal.n.01"),
     ],
 )

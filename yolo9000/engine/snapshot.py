@@ -1,7 +1,7 @@
 """What a checkpoint says about its model, so that evaluation and prediction need nothing but the run.
 
-A snapshot is plain values: the net's form, what the head's numbers mean, the tree as columns, and which labels had
-boxes in training.
+A snapshot is plain values: the net's form, what the head's numbers mean, the tree as JSON, and which labels had boxes
+in training.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from wordtree import TreeMismatch, WordTree, load_tree
+from wordtree.formats import from_json, to_json
 from yolo9000.engine.transfer import transfer_detector
 from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector
 from yolo9000.models.region import RegionSpec
@@ -72,17 +73,11 @@ def describe_model(
         "detector": dataclasses.asdict(detector.config) if isinstance(detector, Detector) else {},
         "cfg": detector.cfg_text if isinstance(detector, DarknetDetector) else None,
         "region": constants,
-        "tree": None if tree is None else _tree_columns(tree),
+        "tree": None if tree is None else to_json(tree),  # as one text: a list of 82,000 names takes a second to load
         "size": size,
         "boxed": list(boxed),
         "never_boxed": list(never_boxed),
     }
-
-
-def _tree_columns(tree: WordTree) -> dict[str, Any]:
-    columns = {field.name: getattr(tree, field.name) for field in dataclasses.fields(tree)}
-    columns["label_maps"] = {source: dict(classes) for source, classes in tree.label_maps.items()}
-    return columns
 
 
 def check_same_tree(given: WordTree | None, expected: WordTree | None, where: str) -> None:
@@ -207,8 +202,13 @@ def region_of(content: Mapping[str, Any]) -> RegionSpec:
     constants = dict(content["region"])
     constants["priors"] = tuple(tuple(prior) for prior in constants["priors"])
     constants["map"] = None if constants["map"] is None else tuple(constants["map"])
-    tree = None if content["tree"] is None else WordTree(**content["tree"])
-    return RegionSpec(tree=tree, **constants)
+    return RegionSpec(tree=_tree_of(content["tree"]), **constants)
+
+
+def _tree_of(stored: str | Mapping[str, Any] | None) -> WordTree | None:
+    if isinstance(stored, Mapping):  # older checkpoints hold its columns
+        return WordTree(**stored)
+    return None if stored is None else from_json(stored, "the checkpoint")
 
 
 def initialise_detector(detector: AnyDetector, start: TrainedModel) -> list[str]:
