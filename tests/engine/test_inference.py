@@ -75,7 +75,7 @@ def test_bfloat16_is_as_near_as_bfloat16_can_be() -> None:
     output = prepare(net, device=CPU, precision="bfloat16")(images)
     assert output.objectness.dtype == torch.float32
     error = (output.raw - expected.raw).square().mean().sqrt() / expected.raw.std()
-    assert 1e-4 < error < 0.05  # of 8 bits and 20 layers: rounded, and not nonsense
+    assert 1e-4 < error < 0.1  # of 8 bits and 20 layers: rounded, and not nonsense
 
 
 def test_what_is_prepared_is_detected_and_measured_with() -> None:

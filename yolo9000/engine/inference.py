@@ -41,9 +41,8 @@ def prepare(
 ) -> PreparedDetector:
     """A copy of a detector that answers faster.
 
-    Convolutions take up their batch norms, work in the memory layout channels_last and in the precision, activations
-    work in place. The head stays in float32: its products are few, and bfloat16 would cost about a tenth of each
-    conditional probability.
+    Convolutions take up their batch norms, and work in the memory layout channels_last and in the precision. The head
+    stays in float32: its products are few, and bfloat16 would cost about a tenth of each conditional probability.
 
     Parameters
     ----------
@@ -78,8 +77,6 @@ def prepare(
     for module in list(net.modules()):
         if isinstance(module, ConvBlock):
             _fuse(module)
-        if isinstance(module, nn.LeakyReLU):
-            module.inplace = True
     net.to(device)
     net.to(memory_format=torch.channels_last)
     heads = [parameter for module in net.modules() if isinstance(module, TreeHead) for parameter in module.parameters()]

@@ -38,7 +38,7 @@ MAX_PRIORS = 1000
 """So is a region layer of more priors than this."""
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "leaky": lambda: nn.LeakyReLU(0.1),
+    "leaky": lambda: nn.LeakyReLU(0.1, inplace=True),
     "linear": nn.Identity,
     "logistic": nn.Sigmoid,
     "relu": nn.ReLU,
@@ -211,9 +211,16 @@ class DarknetNet(nn.Module):
         if images.dim() != 4 or images.shape[1] != self.options.channels:
             raise ValueError(f"images: (B, {self.options.channels}, H, W) is needed, got {tuple(images.shape)}")
         outputs: dict[int, Tensor] = {}
+        rows = [layer.rows for layer in self.layers if isinstance(layer, TreeHead)]
         x = images
         for number, layer in enumerate(self.layers):
-            x = layer([outputs[n] for n in layer.layers]) if isinstance(layer, Route) else layer(x)
+            match layer:
+                case Route():
+                    x = layer([outputs[n] for n in layer.layers])
+                case TreeHead():
+                    x = layer(x, *rows)
+                case _:
+                    x = layer(x)
             if number <= self._frozen:  # darknet's stopbackward: neither this layer nor any before it learns
                 x = x.detach()
             if number in self._kept:

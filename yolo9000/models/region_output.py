@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._guards import detect_fake_mode
 
+from yolo9000.models.late_gradient import LateTable
+
 
 class RegionOutput(Protocol):
     """Raw numbers before any sigmoid, exponential or softmax."""
@@ -36,7 +38,10 @@ class RegionOutput(Protocol):
         """Class columns K of one box."""
 
     def class_logits(self, boxes: Tensor, columns: Tensor | None = None) -> Tensor:
-        """Logits of single boxes at the same columns: flat indices (N,) and columns (C,) -> (N, C); None for all K."""
+        """Logits of single boxes at the same columns: flat indices (N,) and columns (C,) -> (N, C); None for all K.
+
+        A column may be named once only.
+        """
 
     def class_logits_at(self, boxes: Tensor, columns: Tensor) -> Tensor:
         """Single logits: flat indices (N,) and one column each (N,) -> (N,)."""
@@ -132,7 +137,7 @@ class HeadRows(NamedTuple):
     """(A*5, D): rows tx ty tw th to of every prior."""
     box_bias: Tensor
     """(A*5,)"""
-    class_weight: Tensor
+    classes: LateTable
     """(A, K, D), or (1, K, D) if all priors share their class rows."""
     class_bias: Tensor
     """(A, K) or (1, K)"""
@@ -155,7 +160,8 @@ class SparseRegionOutput:
 
     Examples
     --------
-    >>> rows = HeadRows(torch.zeros(5, 2), torch.zeros(5), torch.tensor([[[1.0, 0.0], [0.0, 2.0]]]), torch.zeros(1, 2))
+    >>> classes = LateTable(torch.tensor([[[1.0, 0.0], [0.0, 2.0]]]))
+    >>> rows = HeadRows(torch.zeros(5, 2), torch.zeros(5), classes, torch.zeros(1, 2))
     >>> out = SparseRegionOutput(torch.tensor([3.0, 4.0]).reshape(1, 2, 1, 1), rows, num_priors=1)
     >>> out.class_logits(torch.tensor([0])).tolist(), out.class_logits_at(torch.tensor([0]), torch.tensor([1])).tolist()
     ([[3.0, 8.0]], [8.0])
@@ -163,8 +169,10 @@ class SparseRegionOutput:
 
     def __init__(self, features: Tensor, rows: HeadRows, num_priors: int) -> None:
         b, d, h, w = features.shape
-        # what a net answers under no_grad() takes no gradient when it is read later
-        self._rows = rows if torch.is_grad_enabled() else HeadRows(*(each.detach() for each in rows))
+        if not torch.is_grad_enabled():  # what a net answers then takes no gradient when it is read later
+            classes = LateTable(rows.classes.weight.detach())
+            rows = rows._replace(classes=classes, class_bias=rows.class_bias.detach())
+        self._rows = rows
         self._num_priors = num_priors
         self._cells = features.permute(0, 2, 3, 1).reshape(b * h * w, d)
         box_rows = _linear(self._cells, rows.box_weight, rows.box_bias)
@@ -180,14 +188,14 @@ class SparseRegionOutput:
 
     @property
     def num_classes(self) -> int:
-        return self._rows.class_weight.shape[1]
+        return self._rows.class_bias.shape[1]
 
     @property
     def raw(self) -> Tensor:
         b, a, h, w, _ = self._box_rows.shape
         classes = torch.stack(  # (A, B*H*W, K)
             [
-                _linear(self._cells, self._rows.class_weight[row], self._rows.class_bias[row])
+                _linear(self._cells, self._rows.classes.weight[row], self._rows.class_bias[row])
                 for row in (range(a) if self._has_own_rows else [0] * a)
             ]
         )
@@ -197,7 +205,7 @@ class SparseRegionOutput:
     @property
     def _has_own_rows(self) -> bool:
         """Whether a prior's class rows are its own."""
-        return self._rows.class_weight.shape[0] > 1
+        return self._rows.class_bias.shape[0] > 1
 
     def _place(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Flat box indices -> prior and cell (row of the features) of each."""
@@ -209,10 +217,9 @@ class SparseRegionOutput:
     def class_logits(self, boxes: Tensor, columns: Tensor | None = None) -> Tensor:
         prior, cell = self._place(boxes)
         features = self._cells.index_select(0, cell)
-        weight, bias = self._rows.class_weight, self._rows.class_bias
+        weight, bias = self._rows.classes.weight, self._rows.class_bias
         if columns is not None:
-            # one gather of whole rows, whose backward fills one dense gradient however many boxes read a row
-            weight, bias = weight.index_select(1, columns), bias.index_select(1, columns)
+            weight, bias = self._rows.classes.read(columns), bias.index_select(1, columns)
         if not self._has_own_rows:
             return _linear(features, weight[0], bias[0])
         if _host_knows(boxes):
@@ -226,13 +233,13 @@ class SparseRegionOutput:
         prior, cell = self._place(boxes)
         row = prior * self.num_classes + columns if self._has_own_rows else columns
         features = _full_precision(self._cells.index_select(0, cell))
-        weight = self._rows.class_weight.flatten(0, 1).index_select(0, row)
+        weight = self._rows.classes.weight.flatten(0, 1).index_select(0, row)
         return (features * weight).sum(dim=-1) + self._rows.class_bias.flatten().index_select(0, row)
 
     def class_logits_of_images(self, images: Tensor, columns: Tensor) -> Tensor:
         b, a, h, w, _ = self._box_rows.shape
         features = self._cells.view(b, h * w, -1).index_select(0, images)  # (n, H*W, D)
-        weight = self._rows.class_weight[:, columns].transpose(0, 1)  # (n, A or 1, C, D)
+        weight = self._rows.classes.weight[:, columns].transpose(0, 1)  # (n, A or 1, C, D)
         bias = self._rows.class_bias[:, columns].transpose(0, 1)
         features, weight = _full_precision(features), _full_precision(weight)
         with _full_precision_products(features.device):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from yolo9000.models.late_gradient import late_table
 from yolo9000.models.region_output import HeadRows, RegionOutput, SparseRegionOutput
 
 
@@ -70,30 +71,27 @@ class TreeHead(nn.Module):
 
     @property
     def rows(self) -> HeadRows:
-        """Views of the weights, by prior."""
+        """The weights by prior, to be taken before the net that makes the features; see `late_table`."""
+        by_prior = self.class_weight.view(-1, self.num_classes, self.class_weight.shape[1])
         return HeadRows(
-            self.box_weight,
-            self.box_bias,
-            self.class_weight.view(-1, self.num_classes, self.class_weight.shape[1]),
-            self.class_bias.view(-1, self.num_classes),
+            self.box_weight, self.box_bias, late_table(by_prior), self.class_bias.view(-1, self.num_classes)
         )
 
     def set_class_rows(self, weight: Tensor, bias: Tensor) -> None:
         """Start the class rows of every prior from a classifier's last layer: (K, D) and (K,)."""
-        rows = self.rows
         with torch.no_grad():
-            rows.class_weight.copy_(weight)
-            rows.class_bias.copy_(bias)
+            self.class_weight.view(-1, *weight.shape).copy_(weight)
+            self.class_bias.view(-1, *bias.shape).copy_(bias)
 
     def dense_rows(self) -> list[tuple[Tensor, Tensor]]:
         """Views of weights and biases in the order of darknet's channels: box rows, class rows, prior after prior."""
-        rows = self.rows
-        box_weight, box_bias = rows.box_weight.view(self.num_priors, 5, -1), rows.box_bias.view(self.num_priors, 5)
+        a, k = self.num_priors, self.num_classes
+        box_weight, box_bias = self.box_weight.view(a, 5, -1), self.box_bias.view(a, 5)
+        class_weight, class_bias = self.class_weight.view(-1, k, box_weight.shape[2]), self.class_bias.view(-1, k)
         found = []
-        for prior in range(self.num_priors):
+        for prior in range(a):
             own = 0 if self.share_class_rows else prior
-            found.append((box_weight[prior], box_bias[prior]))
-            found.append((rows.class_weight[own], rows.class_bias[own]))
+            found += [(box_weight[prior], box_bias[prior]), (class_weight[own], class_bias[own])]
         return found
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -108,6 +106,6 @@ class TreeHead(nn.Module):
                 state_dict[f"{prefix}class_{part}"] = rows[:, 5:].flatten(0, 1)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def forward(self, features: Tensor) -> RegionOutput:
-        """(B, D, H, W) -> a :class:`RegionOutput`."""
-        return SparseRegionOutput(features, self.rows, self.num_priors)
+    def forward(self, features: Tensor, rows: HeadRows | None = None) -> RegionOutput:
+        """(B, D, H, W), and `rows` if they were taken before -> a :class:`RegionOutput`."""
+        return SparseRegionOutput(features, self.rows if rows is None else rows, self.num_priors)

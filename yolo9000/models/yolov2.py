@@ -109,6 +109,7 @@ class Detector(nn.Module):
 
     def forward(self, images: Tensor) -> RegionOutput:
         """(B, 3, S, S) in 0..1, S a multiple of 32 -> raw output on an (S/stride, S/stride) grid."""
+        rows = self.head.rows
         fine, features = self.backbone(images)
         features = self.extra(features)
         if self.passthrough is not None and self.merge is not None:
@@ -116,7 +117,7 @@ class Detector(nn.Module):
             if self.stride == 32:
                 fine = reorg(fine)
             features = self.merge(torch.cat([fine, features], dim=1))  # darknet's order: the reorganised ones first
-        output: RegionOutput = self.head(features)
+        output: RegionOutput = self.head(features, rows)
         return output
 
     def initialise_from(self, classifier: Classifier) -> None:
