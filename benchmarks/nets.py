@@ -238,11 +238,11 @@ def _objectness_of(features: Tensor, objectness: Tensor, survivors: int) -> tupl
 
 
 def prepared(detector: Detector, precision: Precision) -> Forward:
-    """Our own side at inference; `precision` is bfloat16 or float32."""
+    """Our own side at inference, and the one place that says how; `precision` is bfloat16 or float32."""
     detector = detector.eval().to(memory_format=torch.channels_last)
 
     def forward(images: Tensor) -> RegionOutput:
-        with autocast(CPU, precision):
+        with torch.inference_mode(), autocast(CPU, precision):
             output: RegionOutput = detector(images.contiguous(memory_format=torch.channels_last))
         return output
 
