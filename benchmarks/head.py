@@ -122,7 +122,7 @@ def _apart(reference: tuple[float, Tensor], other: tuple[float, Tensor]) -> floa
 
 @torch.no_grad()
 def _sure_head(job: _Job, features: Tensor, survivors: int) -> tuple[TreeHead, RegionSpec]:
-    """A head by which exactly `survivors` boxes of the features live, with labels at all depths."""
+    """A head by which exactly `survivors` boxes of the features live, with labels below the top."""
     torch.manual_seed(0)
     region = nets.tree_region(nets.tree_of(job.nodes))
     dense = nn.Conv2d(job.channels, region.channels, 1)
