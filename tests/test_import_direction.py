@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYER = {"wordtree": 0, "yolo9000.datasets": 0, "yolo9000.models": 0}
 LAYER |= {"yolo9000.detection": 1, "yolo9000.runtime": 1, "yolo9000.engine": 2}
 EDGE = 3  # every other module: yolo9000/train.py and its like, and tools/
+LAYER |= {"benchmarks": EDGE}  # an edge of several modules
 SIDEWAYS = {("yolo9000.models", "wordtree")}  # a tree head is sized by a tree
+SIDEWAYS |= {("tools.benchmark", "benchmarks")}  # its command line; nobody else imports it
 
 
 def module_name(file: Path) -> str:
@@ -23,7 +25,7 @@ def module_name(file: Path) -> str:
 
 
 # One glob a folder: in Python 3.13 and later `**` does not enter yolo9000/datasets, which is a link.
-FOLDERS = ["tools", "wordtree", "yolo9000"]
+FOLDERS = ["benchmarks", "tools", "wordtree", "yolo9000"]
 FOLDERS += [f"yolo9000/{part}" for part in ("datasets", "models", "detection", "runtime", "engine")]
 FILES = {module_name(file): file for folder in FOLDERS for file in (ROOT / folder).glob("*.py")}
 

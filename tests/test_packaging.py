@@ -68,7 +68,7 @@ def checkout(tmp_path: Path) -> Path:
     copy.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "Makefile"):
         shutil.copy(ROOT / name, copy)
-    for name in ("wordtree", "yolo9000", "datasets", "tools"):
+    for name in ("wordtree", "yolo9000", "datasets", "tools", "benchmarks"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignore)
     assert (copy / "yolo9000" / "datasets").is_symlink()
@@ -78,10 +78,10 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.fixture
 def planted(checkout: Path) -> Path:
     """The checkout's layout and configuration with a few files of code in it, so that a check takes a second."""
-    for folder in ("wordtree", "datasets", "tools", "yolo9000"):
+    for folder in ("wordtree", "datasets", "tools", "yolo9000", "benchmarks"):
         for file in [*(checkout / folder).rglob("*.py")]:
             file.unlink()
-    for empty in ("wordtree/__init__.py", "yolo9000/__init__.py", "tools/tool.py"):
+    for empty in ("wordtree/__init__.py", "yolo9000/__init__.py", "tools/tool.py", "benchmarks/row.py"):
         (checkout / empty).touch()
     return checkout
 

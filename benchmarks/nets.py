@@ -1,0 +1,275 @@
+"""What the rows measure on: nets with numbers like a trained one's, trees, images, and our own side of each job.
+
+No trained weights of yolo9000 are at hand. So the weights are random, batch norm knows the statistics of real images,
+and the objectness biases let exactly as many boxes survive as a row wants.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
+
+from wordtree import WordTree, load_tree
+from wordtree.formats import save_tree
+from yolo9000.datasets.decode import decode
+from yolo9000.datasets.sample import Record, Target
+from yolo9000.datasets.transforms import letterbox
+from yolo9000.detection.postprocess import DecodeConfig, detect
+from yolo9000.detection.results import Detections
+from yolo9000.engine.darknet_export import cfg_of_detector
+from yolo9000.models import (
+    YOLO9000_PRIORS,
+    YOLOV2_PRIORS,
+    DarknetNet,
+    Detector,
+    DetectorConfig,
+    RegionOutput,
+    RegionSpec,
+    TreeHead,
+    from_cfg,
+    load_darknet_weights,
+    save_darknet_weights,
+)
+from yolo9000.runtime.device import Precision, autocast
+
+Forward = Callable[[Tensor], RegionOutput]
+
+CLASS_LOGIT_STD = 6.0
+"""Spread of the class logits, chosen by us: labels of YOLO9000's tree then end 1 to 5 levels deep, of 17."""
+
+THRESHOLD = DecodeConfig().threshold
+
+CPU = torch.device("cpu")
+
+
+def flat_tree(classes: int) -> WordTree:
+    """Classes that exclude each other, as a tree of one sibling group, so that image labels can be taken too.
+
+    Examples
+    --------
+    >>> len(flat_tree(20).group_sizes)
+    1
+    """
+    names = tuple(f"class{number}" for number in range(classes))
+    return WordTree(names, names, (-1,) * classes)
+
+
+def broad_tree(nodes: int, children: int = 5) -> WordTree:
+    """A tree of `nodes` nodes with `children` children each, in tree order: WordNet's numbers without WordNet.
+
+    Examples
+    --------
+    >>> broad_tree(7, 2).parents
+    (-1, -1, 0, 0, 1, 1, 2)
+    """
+    names = tuple(f"n{number:08d}" for number in range(nodes))
+    return WordTree(names, names, tuple(number // children - 1 for number in range(nodes)))
+
+
+def tree_of(nodes: int) -> WordTree:
+    """The tree of a row: 9,418 nodes are YOLO9000's own, up to 20 are flat, others are made up."""
+    if nodes == 9418:
+        return load_tree("yolo9000")
+    return flat_tree(nodes) if nodes <= 20 else broad_tree(nodes)
+
+
+def tree_region(tree: WordTree) -> RegionSpec:
+    """yolo9000.cfg's region over a tree."""
+    return RegionSpec(priors=YOLO9000_PRIORS, num_classes=len(tree), tree=tree)
+
+
+FLAT_80 = RegionSpec(priors=YOLOV2_PRIORS, num_classes=80)
+"""yolov2.cfg's region: 80 classes without a tree."""
+
+
+def targets_of(region: RegionSpec, detection: int, classification: int, *, boxes: int = 7) -> list[Target]:
+    """Made-up targets: images with boxes first, then images with a label; COCO has 7.3 boxes an image."""
+    rng = np.random.default_rng(0)
+    targets = []
+    for _ in range(detection):
+        centre_size = np.concatenate([rng.uniform(0.1, 0.9, (boxes, 2)), rng.uniform(0.05, 0.6, (boxes, 2))], axis=1)
+        labels = rng.integers(0, region.num_classes, boxes)
+        targets.append(Target(torch.from_numpy(centre_size.astype(np.float32)), torch.from_numpy(labels)))
+    return targets + [Target.of_image(int(rng.integers(0, region.num_classes))) for _ in range(classification)]
+
+
+def image_files(folder: Path, count: int = 1, size: tuple[int, int] = (640, 480)) -> list[Path]:
+    """JPEG files with shapes of all sizes before grain, so that grid cells differ as they do in a photograph."""
+    rng = np.random.default_rng(1)
+    files = []
+    for number in range(count):
+        picture = Image.new("RGB", size, (90, 110, 130))
+        draw = ImageDraw.Draw(picture)
+        for _ in range(60):
+            x, y = rng.integers(0, size[0]), rng.integers(0, size[1])
+            w, h = (rng.uniform(0.02, 0.4, 2) * size).astype(int)
+            shape = draw.ellipse if rng.random() < 0.5 else draw.rectangle
+            shape((x - w // 2, y - h // 2, x + w // 2, y + h // 2), fill=tuple(rng.integers(0, 256, 3).tolist()))
+        grain = rng.normal(0, 12, (size[1], size[0], 3))
+        pixels = (np.asarray(picture, np.float64) + grain).clip(0, 255).astype(np.uint8)
+        files.append(folder / f"shapes{number}.jpg")
+        Image.fromarray(pixels).save(files[-1], quality=90)
+    return files
+
+
+def read_input(file: Path, size: int) -> Tensor:
+    """An image file as the net's input: (1, 3, size, size) in 0..1."""
+    return letterbox(Record(decode(file.read_bytes(), str(file)), str(file)), size).image[None]
+
+
+@dataclass(frozen=True)
+class DarknetForm:
+    """A net in darknet's files, from which every side takes the same weights."""
+
+    cfg: Path
+    weights: Path
+    region: RegionSpec
+    config: DetectorConfig
+
+    def dense(self) -> DarknetNet:
+        """The net with darknet's dense last layer."""
+        net = from_cfg(self.cfg)
+        load_darknet_weights(net, self.weights)
+        return net.eval()
+
+    def ours(self) -> Detector:
+        """Our detector with the same weights."""
+        net = Detector(self.config, self.region)
+        load_darknet_weights(net, self.weights)
+        return net.eval()
+
+
+@torch.no_grad()
+def darknet_form(
+    region: RegionSpec, config: DetectorConfig, files: Sequence[Path], size: int, survivors: int, folder: Path
+) -> DarknetForm:
+    """A net in which exactly `survivors` boxes of the first image pass the threshold, written to darknet's files.
+
+    Parameters
+    ----------
+    region, config
+        What the net is.
+    files
+        Images whose statistics batch norm gets.
+    size
+        Side of the net's input in pixels.
+    survivors
+        Boxes of the first image whose objectness exceeds the default threshold.
+    folder
+        Where ``net.cfg``, ``net.weights`` and the tree are written.
+    """
+    torch.manual_seed(0)
+    text = cfg_of_detector(Detector(config, region), size)
+    if region.tree is not None:
+        save_tree(region.tree, folder / "net.tree", force=True)
+        text += f"tree={folder / 'net.tree'}\n"
+    (folder / "net.cfg").write_text(text, encoding="utf-8")
+    net = from_cfg(folder / "net.cfg")
+    images = torch.cat([read_input(file, size) for file in files])
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # a plain mean over the images
+        norm.reset_running_stats()
+    net.train()(images)
+    net.eval()
+    last = [module for module in net.modules() if isinstance(module, nn.Conv2d)][-1]
+    read: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, arguments: read.append(arguments[0]))
+    net(images[:1])
+    hook.remove()
+    make_sure(last, region, read[0], survivors)
+    save_darknet_weights(net, folder / "net.weights", images_seen=0)
+    return DarknetForm(folder / "net.cfg", folder / "net.weights", region, config)
+
+
+@torch.no_grad()
+def make_sure(last: nn.Conv2d, region: RegionSpec, features: Tensor, survivors: int) -> None:
+    """Make a dense last layer sure of exactly `survivors` boxes, with labels below the top of the tree.
+
+    Parameters
+    ----------
+    last
+        Changed in place.
+    features
+        (1, C, H, W) what it reads of the image whose boxes are counted.
+    """
+    assert last.bias is not None
+    raw = last(features)[0].view(region.num_priors, 5 + region.num_classes, -1)
+    weight, bias = (
+        last.weight.view(region.num_priors, 5 + region.num_classes, -1),
+        last.bias.view(region.num_priors, -1),
+    )
+    weight[:, 5:] *= CLASS_LOGIT_STD / float(raw[:, 5:].std())
+    weight[:, 4], bias[:, 4] = _objectness_of(features[0].flatten(1).T, raw[:, 4], survivors)
+
+
+def _objectness_of(features: Tensor, objectness: Tensor, survivors: int) -> tuple[Tensor, Tensor]:
+    """Objectness weights (A, C) and biases (A,) by which exactly the best boxes survive, by a margin.
+
+    Random weights put the boxes so close together that bfloat16 sends others over the threshold than float32, and the
+    sides would not do the same work. A trained net is sure of its boxes; so a ridge regression makes this one.
+
+    Parameters
+    ----------
+    features
+        (cells, C) what the last layer reads.
+    objectness
+        (A, cells) whose largest are to survive.
+    """
+    chosen = objectness.flatten().topk(survivors).indices
+    wanted = torch.full((objectness.numel(),), -5.0).index_fill(0, chosen, 2.0).view_as(objectness)
+    centred = features - features.mean(dim=0)
+    gram = centred @ centred.T
+    ridge = 0.1 * gram.diagonal().mean() * torch.eye(len(gram))
+    weight = (centred.T @ torch.linalg.solve(gram + ridge, (wanted - wanted.mean(dim=1, keepdim=True)).T)).T
+    fitted = features @ weight.T  # (cells, A)
+    bias = wanted.mean(dim=1) - features.mean(dim=0) @ weight.T
+    best = (fitted + bias).flatten().sort(descending=True).values
+    between = float(best[survivors - 1] + best[survivors]) / 2
+    return weight, bias + math.log(THRESHOLD / (1 - THRESHOLD)) - between
+
+
+def prepared(detector: Detector, precision: Precision) -> Forward:
+    """Our own side at inference, and the one place that says how; `precision` is bfloat16 or float32."""
+    detector = detector.eval().to(memory_format=torch.channels_last)
+
+    def forward(images: Tensor) -> RegionOutput:
+        with torch.inference_mode(), autocast(CPU, precision):
+            output: RegionOutput = detector(images.contiguous(memory_format=torch.channels_last))
+        return output
+
+    return forward
+
+
+def detect_file(file: Path, size: int, forward: Forward, region: RegionSpec) -> Detections:
+    """Image file -> detections, the whole way."""
+    return detect(forward(read_input(file, size)), region)[0]
+
+
+@torch.no_grad()
+def dense_conv_of(head: TreeHead, channels: int, region: RegionSpec) -> nn.Conv2d:
+    """The dense last layer with the numbers of a head, read off by its answers to unit vectors."""
+    units = torch.eye(channels).T.reshape(1, channels, 1, channels)
+    bias = head(torch.zeros(1, channels, 1, 1)).raw.flatten()
+    conv = nn.Conv2d(channels, region.channels, 1)
+    assert conv.bias is not None
+    conv.weight.copy_((head(units).raw[0, :, 0] - bias[:, None])[:, :, None, None])
+    conv.bias.copy_(bias)
+    return conv
+
+
+def head_of(conv: nn.Conv2d, region: RegionSpec) -> TreeHead:
+    """A head with the numbers of a dense last layer, by way of darknet's weights file, which both read."""
+    head = TreeHead(conv.in_channels, region.num_priors, region.num_classes)
+    with tempfile.TemporaryDirectory() as folder:
+        save_darknet_weights(conv, Path(folder) / "head.weights", images_seen=0)
+        load_darknet_weights(head, Path(folder) / "head.weights")
+    return head.eval()

@@ -1,0 +1,11 @@
+"""All rows of the table, in its order."""
+
+from __future__ import annotations
+
+from benchmarks import average_precision, detecting, head, region_loss, training
+from benchmarks.harness import Row
+
+
+def all_rows() -> list[Row]:
+    """Every row that `tools/benchmark.py` knows."""
+    return [*training.rows(), *head.rows(), *detecting.rows(), *region_loss.rows(), *average_precision.rows()]

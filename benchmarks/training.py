@@ -1,0 +1,195 @@
+"""Rows of a training step: what 9,418 classes and 82,114 cost beside 20, and what the best settings gain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+
+import torch
+from torch import nn
+
+from benchmarks import nets
+from benchmarks.harness import Goal, Row, Scale, Side
+from benchmarks.memory import peak_megabytes
+from yolo9000.engine.objectives import detection_objective
+from yolo9000.engine.optimisation import ModelAverage, OptimiserConfig, build_optimizer
+from yolo9000.models import Detector, DetectorConfig
+from yolo9000.runtime.device import Precision, autocast, pick_precision
+
+EMA_DECAY = 0.9998
+MEMORY_STEPS = 3
+"""The second step has the optimiser's momentum, the third shows that nothing grows."""
+
+
+def training_step(
+    nodes: int,
+    *,
+    size: int,
+    precision: Precision = "float32",
+    ema: bool = False,
+    channels_last: bool = True,
+    width: float = 1.0,
+    mark: Callable[[], None] = lambda: None,
+) -> Callable[[], float]:
+    """A step as the training loop takes it, on the same batch each time: 4 detection and 4 classification images.
+
+    Parameters
+    ----------
+    nodes
+        Classes; up to 20 are one sibling group, so that image labels teach there too.
+    size
+        Side of the images in pixels.
+    precision, ema, channels_last
+        As in `yolo9000.engine.phases.TrainConfig`.
+    width
+        Of the net.
+    mark
+        Called before the model is made.
+
+    Returns
+    -------
+    callable
+        Takes the step; answers the mean loss before it.
+    """
+    torch.manual_seed(0)
+    region = nets.tree_region(nets.tree_of(nodes))
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    targets = nets.targets_of(region, 4, 4)
+    images = torch.rand(len(targets), 3, size, size, generator=torch.Generator().manual_seed(0))
+    images = images.contiguous(memory_format=layout)
+    loss = detection_objective(region)
+    mark()
+    model = Detector(DetectorConfig(width=width), region).to(memory_format=layout).train()
+    optimizer = build_optimizer(model, OptimiserConfig())
+    for group in optimizer.param_groups:
+        group["lr"] = 1e-6  # the same numbers in every round, near enough: the last may not be infinite
+    average = ModelAverage(model, EMA_DECAY) if ema else None
+
+    def step() -> float:
+        with autocast(nets.CPU, precision):
+            output = model(images)
+        terms = loss(output, targets, 64_000)
+        total = torch.stack(list(terms.values())).sum() / len(targets)
+        total.backward()
+        nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if average is not None:
+            average.update(model)
+        return float(total.detach())
+
+    return step
+
+
+def memory_job(mark: Callable[[], None], nodes: int, size: int, precision: Precision, ema: bool, width: float) -> None:
+    """Some steps, for `benchmarks.memory`; the model and everything after it counts."""
+    # the kernels' own code and threads are there before the mark
+    training_step(20, size=64, precision=precision, width=0.1)()
+    step = training_step(nodes, size=size, precision=precision, ema=ema, width=width, mark=mark)
+    for _ in range(MEMORY_STEPS):
+        step()
+
+
+def _setting(nodes: int, precision: str, ema: bool) -> str:
+    words = f"{nodes} nodes, {precision}, channels last, {torch.get_num_threads()} threads"
+    return f"{words}, with EMA" if ema else words
+
+
+def _sizes(scale: Scale, nodes: int) -> tuple[int, int, float]:
+    """Nodes, pixels, width."""
+    return (min(nodes, 200), 64, 0.1) if scale.quick else (nodes, 416, 1.0)
+
+
+def _time_of(settings: tuple[tuple[str, int, Precision, bool], ...], scale: Scale, stack: ExitStack) -> dict[str, Side]:
+    sides = {}
+    for name, wanted, precision, ema in settings:
+        nodes, size, width = _sizes(scale, wanted)
+        step = training_step(nodes, size=size, precision=precision, ema=ema, width=width)
+        sides[name] = Side(run=step, setting=_setting(nodes, precision, ema))
+    return sides
+
+
+def _memory_of(
+    settings: tuple[tuple[str, int, Precision, bool], ...], scale: Scale, stack: ExitStack
+) -> dict[str, Side]:
+    sides = {}
+    for name, wanted, precision, ema in settings:
+        nodes, size, width = _sizes(scale, wanted)
+        measure = partial(peak_megabytes, memory_job, nodes, size, precision, ema, width)
+        sides[name] = Side(run=measure, setting=_setting(nodes, precision, ema))
+    return sides
+
+
+def _levers(scale: Scale, stack: ExitStack) -> dict[str, Side]:
+    nodes, size, width = _sizes(scale, 9418)
+    best = pick_precision(nets.CPU)
+    fast = training_step(nodes, size=size, precision=best, width=width)
+    plain = training_step(nodes, size=size, channels_last=False, width=width)
+    return {
+        "ours": Side(run=fast, setting=_setting(nodes, best, False)),
+        "eager": Side(run=plain, setting=f"{nodes} nodes, float32, contiguous, {torch.get_num_threads()} threads"),
+    }
+
+
+def _apart(reference: float, other: float) -> float:
+    return abs(reference - other) / abs(reference)
+
+
+def rows() -> list[Row]:
+    """Time and memory of a step, and the gain over eager float32."""
+    plain: tuple[tuple[str, int, Precision, bool], ...] = (
+        ("ours", 9418, "float32", False),
+        ("20", 20, "float32", False),
+    )
+    variants = (
+        *plain,
+        ("ours, EMA", 9418, "float32", True),
+        ("20, EMA", 20, "float32", True),
+        ("ours, bfloat16", 9418, "bfloat16", False),
+        ("20, bfloat16", 20, "bfloat16", False),
+    )
+    beside = (
+        Goal(ours="ours, EMA", other="20, EMA", price=True),
+        Goal(ours="ours, bfloat16", other="20, bfloat16", price=True),
+    )
+    every_noun: tuple[tuple[str, int, Precision, bool], ...] = (
+        ("ours", 82_114, "float32", False), ("20", 20, "float32", False),
+    )  # fmt: skip
+    step = "training step, 416 px, batch 4 + 4"
+    return [
+        Row(
+            name="step-time",
+            what=f"{step}, 9,418 nodes against 20",
+            prepare=partial(_time_of, variants),
+            goals=(Goal(other="20", at_most=1.10), *beside),
+        ),
+        Row(
+            name="step-memory",
+            what=f"{step}, 9,418 nodes against 20, peak",
+            prepare=partial(_memory_of, variants),
+            goals=(Goal(other="20", at_most=1.15), *beside),
+            unit="MB",
+        ),
+        Row(
+            name="step-nouns",
+            what=f"{step}, 82,114 nodes against 20",
+            prepare=partial(_time_of, every_noun),
+            goals=(Goal(other="20", at_most=1.35),),
+        ),
+        Row(
+            name="step-nouns-memory",
+            what=f"{step}, 82,114 nodes against 20, peak",
+            prepare=partial(_memory_of, every_noun),
+            goals=(Goal(other="20", price=True),),
+            unit="MB",
+        ),
+        Row(
+            name="step-precision",
+            what=f"{step}, 9,418 nodes, best settings against eager float32",
+            prepare=_levers,
+            goals=(Goal(other="eager", at_least=2.3),),
+            difference=_apart,
+            tolerance=0.05,
+        ),
+    ]
