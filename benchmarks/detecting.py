@@ -16,6 +16,7 @@ from benchmarks.harness import Goal, PeerAbsent, Row, Scale, Side
 from yolo9000.detection.postprocess import DecodeConfig, detect
 from yolo9000.detection.results import Detections
 from yolo9000.models import DenseRegionOutput, DetectorConfig, RegionOutput
+from yolo9000.runtime.device import Precision
 
 
 def _threads() -> str:
@@ -36,17 +37,16 @@ def _folder(stack: ExitStack) -> Path:
 def _yolo9000(survivors: int, scale: Scale, stack: ExitStack) -> dict[str, Side | PeerAbsent]:
     size, config, tree = 544, DetectorConfig(), nets.tree_of(9418)
     if scale.quick:
-        size, config, tree = 224, DetectorConfig(width=0.05), nets.broad_tree(60)
+        size, config, tree = 224, DetectorConfig(width=0.05), nets.flat_tree(60)
     folder, region = _folder(stack), nets.tree_region(tree)
     files = nets.image_files(folder, 2)
     form = nets.darknet_form(region, config, files, size, survivors, folder)
     file = files[0]
 
-    def ours(precision: str) -> Side:
-        forward = nets.prepared(form.ours(), "bfloat16" if precision == "bfloat16" else "float32")
-        return Side(
-            run=partial(nets.detect_file, file, size, forward, region), setting=f"{precision}, {_threads()}, batch 1"
-        )
+    def ours(precision: Precision, *, compile: bool = False) -> Side:
+        forward = nets.prepared(form.ours(), precision, compile=compile)
+        setting = f"{precision}, {'compiled, ' if compile else ''}{_threads()}, batch 1"
+        return Side(run=partial(nets.detect_file, file, size, forward, region), setting=setting)
 
     def dense(raw: peers.ToRaw, setting: str) -> Side:
         def forward(images: torch.Tensor) -> RegionOutput:
@@ -68,7 +68,8 @@ def _yolo9000(survivors: int, scale: Scale, stack: ExitStack) -> dict[str, Side 
         return dense(peers.openvino(file), "bf16, latency hint")
 
     return {
-        "ours": ours("bfloat16"),
+        "ours": ours("bfloat16", compile=True),
+        "ours, not compiled": ours("bfloat16"),
         "ours, float32": ours("float32"),
         "darknet": _or_absent(darknet),
         "eager": dense(peers.eager(form.dense(), channels_last=True), "float32, dense head, channels last"),
@@ -113,7 +114,8 @@ def _yolov2(batch: int, scale: Scale, stack: ExitStack) -> dict[str, Side | Peer
         return Side(run=lambda: run(images), setting=f"float32, channels last, {_threads()}")
 
     return {
-        "ours": ours(nets.prepared(form.ours(), "bfloat16"), "bfloat16"),
+        "ours": ours(nets.prepared(form.ours(), "bfloat16", compile=True), "bfloat16, compiled"),
+        "ours, not compiled": ours(nets.prepared(form.ours(), "bfloat16"), "bfloat16"),
         "ours, float32": ours(nets.prepared(form.ours(), "float32"), "float32"),
         "lightnet": _or_absent(lightnet),
         "openvino": _or_absent(in_openvino),
@@ -148,6 +150,7 @@ def rows() -> list[Row]:
                 Goal(other="eager, contiguous"),
                 Goal(other="onnxruntime", at_least=2.7),
                 Goal(other="openvino", at_least=1.35),
+                Goal(other="ours, not compiled"),
                 Goal(other="ours, float32"),
             ),
             difference=_found_apart,
@@ -164,6 +167,7 @@ def rows() -> list[Row]:
             goals=(
                 Goal(other="lightnet", at_least=3.7),
                 Goal(other="openvino", at_least=1.0),
+                Goal(other="ours, not compiled"),
                 Goal(other="ours, float32"),
             ),
             difference=_scored_apart,

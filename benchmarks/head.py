@@ -58,7 +58,7 @@ def _head(job: _Job, *, dense: bool) -> tuple[nn.Module, RegionSpec]:
     head = TreeHead(job.channels, region.num_priors, region.num_classes)
     if not dense:
         return head, region
-    return _DenseHead(nets.dense_conv_of(head, job.channels, region), region.num_priors), region
+    return _DenseHead(nets.dense_conv_of(head), region.num_priors), region
 
 
 def _step(head: nn.Module, region: RegionSpec, features: Tensor, batch: int) -> Callable[[], tuple[float, Tensor]]:
@@ -134,7 +134,7 @@ def _predict(survivors: int, scale: Scale, stack: ExitStack) -> dict[str, Side]:
     job = _job(scale, 17)
     features = _features(job, 1)
     head, region = _sure_head(job, features, survivors)
-    conv = nets.dense_conv_of(head, job.channels, region).to(memory_format=torch.channels_last)
+    conv = nets.dense_conv_of(head).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def ours(precision: Precision) -> Detections:

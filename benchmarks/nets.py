@@ -10,6 +10,7 @@ import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,16 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
+from benchmarks.concept_tree import nouns_tree
 from wordtree import WordTree, load_tree
 from wordtree.formats import save_tree
 from yolo9000.datasets.decode import decode
-from yolo9000.datasets.sample import Record, Target
+from yolo9000.datasets.sample import Record, Target, pixels
 from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.postprocess import DecodeConfig, detect
 from yolo9000.detection.results import Detections
 from yolo9000.engine.darknet_export import cfg_of_detector
+from yolo9000.engine.inference import prepare
 from yolo9000.models import (
     YOLO9000_PRIORS,
     YOLOV2_PRIORS,
@@ -38,7 +41,7 @@ from yolo9000.models import (
     load_darknet_weights,
     save_darknet_weights,
 )
-from yolo9000.runtime.device import Precision, autocast
+from yolo9000.runtime.device import Precision
 
 Forward = Callable[[Tensor], RegionOutput]
 
@@ -62,23 +65,16 @@ def flat_tree(classes: int) -> WordTree:
     return WordTree(names, names, (-1,) * classes)
 
 
-def broad_tree(nodes: int, children: int = 5) -> WordTree:
-    """A tree of `nodes` nodes with `children` children each, in tree order: WordNet's numbers without WordNet.
-
-    Examples
-    --------
-    >>> broad_tree(7, 2).parents
-    (-1, -1, 0, 0, 1, 1, 2)
-    """
-    names = tuple(f"n{number:08d}" for number in range(nodes))
-    return WordTree(names, names, tuple(number // children - 1 for number in range(nodes)))
-
-
+@lru_cache(maxsize=4)
 def tree_of(nodes: int) -> WordTree:
-    """The tree of a row: 9,418 nodes are YOLO9000's own, up to 20 are flat, others are made up."""
-    if nodes == 9418:
-        return load_tree("yolo9000")
-    return flat_tree(nodes) if nodes <= 20 else broad_tree(nodes)
+    """The tree of a row: 9,418 nodes are YOLO9000's own, 82,114 every noun of WordNet; fewer are one sibling group."""
+    match nodes:
+        case 9418:
+            return load_tree("yolo9000")
+        case 82_114:
+            return nouns_tree("entity.n.01")
+        case _:
+            return flat_tree(nodes)
 
 
 def tree_region(tree: WordTree) -> RegionSpec:
@@ -122,7 +118,7 @@ def image_files(folder: Path, count: int = 1, size: tuple[int, int] = (640, 480)
 
 def read_input(file: Path, size: int) -> Tensor:
     """An image file as the net's input: (1, 3, size, size) in 0..1."""
-    return letterbox(Record(decode(file.read_bytes(), str(file)), str(file)), size).image[None]
+    return pixels(letterbox(Record(decode(file.read_bytes(), str(file)), str(file)), size).image[None])
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ class DarknetForm:
 
     def dense(self) -> DarknetNet:
         """The net with darknet's dense last layer."""
-        net = from_cfg(self.cfg)
+        net = with_dense_head(from_cfg(self.cfg))
         load_darknet_weights(net, self.weights)
         return net.eval()
 
@@ -172,7 +168,7 @@ def darknet_form(
         save_tree(region.tree, folder / "net.tree", force=True)
         text += f"tree={folder / 'net.tree'}\n"
     (folder / "net.cfg").write_text(text, encoding="utf-8")
-    net = from_cfg(folder / "net.cfg")
+    net = with_dense_head(from_cfg(folder / "net.cfg"))
     images = torch.cat([read_input(file, size) for file in files])
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
@@ -237,16 +233,9 @@ def _objectness_of(features: Tensor, objectness: Tensor, survivors: int) -> tupl
     return weight, bias + math.log(THRESHOLD / (1 - THRESHOLD)) - between
 
 
-def prepared(detector: Detector, precision: Precision) -> Forward:
-    """Our own side at inference, and the one place that says how; `precision` is bfloat16 or float32."""
-    detector = detector.eval().to(memory_format=torch.channels_last)
-
-    def forward(images: Tensor) -> RegionOutput:
-        with torch.inference_mode(), autocast(CPU, precision):
-            output: RegionOutput = detector(images.contiguous(memory_format=torch.channels_last))
-        return output
-
-    return forward
+def prepared(detector: Detector, precision: Precision, *, compile: bool = False) -> Forward:
+    """Our own side at inference, and the one place that says how."""
+    return prepare(detector, device=CPU, precision=precision, compile=compile)
 
 
 def detect_file(file: Path, size: int, forward: Forward, region: RegionSpec) -> Detections:
@@ -255,15 +244,23 @@ def detect_file(file: Path, size: int, forward: Forward, region: RegionSpec) -> 
 
 
 @torch.no_grad()
-def dense_conv_of(head: TreeHead, channels: int, region: RegionSpec) -> nn.Conv2d:
-    """The dense last layer with the numbers of a head, read off by its answers to unit vectors."""
-    units = torch.eye(channels).T.reshape(1, channels, 1, channels)
-    bias = head(torch.zeros(1, channels, 1, 1)).raw.flatten()
-    conv = nn.Conv2d(channels, region.channels, 1)
+def dense_conv_of(head: TreeHead) -> nn.Conv2d:
+    """Darknet's dense last layer with the numbers of a head."""
+    weights, biases = zip(*head.dense_rows(), strict=True)
+    weight = torch.cat(weights)[:, :, None, None]
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1)
     assert conv.bias is not None
-    conv.weight.copy_((head(units).raw[0, :, 0] - bias[:, None])[:, :, None, None])
-    conv.bias.copy_(bias)
+    conv.weight.copy_(weight)
+    conv.bias.copy_(torch.cat(biases))
     return conv
+
+
+def with_dense_head(net: DarknetNet) -> DarknetNet:
+    """The net with a dense last layer, which is what its peers have; changed in place."""
+    for number, layer in enumerate(net.layers):
+        if isinstance(layer, TreeHead):
+            net.layers[number] = dense_conv_of(layer)
+    return net
 
 
 def head_of(conv: nn.Conv2d, region: RegionSpec) -> TreeHead:

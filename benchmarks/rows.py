@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from benchmarks import average_precision, detecting, head, region_loss, training
+from benchmarks import average_precision, concept_tree, detecting, head, pipeline, region_loss, training
 from benchmarks.harness import Row
 
 
 def all_rows() -> list[Row]:
     """Every row that `tools/benchmark.py` knows."""
-    return [*training.rows(), *head.rows(), *detecting.rows(), *region_loss.rows(), *average_precision.rows()]
+    return [
+        *training.rows(),
+        *head.rows(),
+        *detecting.rows(),
+        *region_loss.rows(),
+        *pipeline.rows(),
+        *average_precision.rows(),
+        *concept_tree.rows(),
+    ]
