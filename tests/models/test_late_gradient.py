@@ -8,29 +8,30 @@ import torch
 from yolo9000.models.late_gradient import late_table
 
 
-def test_the_gradient_is_that_of_plain_reading() -> None:
+def test_the_gradients_are_those_of_plain_products() -> None:
     torch.manual_seed(0)
-    weight = torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    features = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     first, second = torch.tensor([0, 4]), torch.tensor([4, 1, 2])
-
-    def loss(read_first: torch.Tensor, read_second: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
-        return read_first.square().sum() + (3 * read_second).exp().sum() + whole[:, :2].sin().sum()
-
     table = late_table(weight)
-    loss(table.read(first), table.read(second), table.weight).backward()
-    assert weight.grad is not None
-    late, weight.grad = weight.grad, None
-    loss(weight.index_select(1, first), weight.index_select(1, second), weight).backward()
-    torch.testing.assert_close(late, weight.grad)
+    found = []
+    for one, two, whole in (
+        (table.product(features, first), table.product(features[:2], second), table.weight),
+        (features @ weight[first].t(), features[:2] @ weight[second].t(), weight),
+    ):
+        loss = one.square().sum() + two.sin().sum() + whole[:2].exp().sum()
+        found.append(torch.autograd.grad(loss, [weight, features]))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_two_backward_passes_add_up() -> None:
-    weight = torch.ones(1, 3, 1, requires_grad=True)
+    weight, one = torch.ones(3, 1, requires_grad=True), torch.ones(1, 1)
     for _ in range(2):
-        late_table(weight).read(torch.tensor([2])).sum().backward()
+        late_table(weight).product(one, torch.tensor([2])).sum().backward()
     assert weight.grad is not None
     assert weight.grad.flatten().tolist() == [0, 0, 2]
-    kept = late_table(weight).read(torch.tensor([0])).sum()
+    kept = late_table(weight).product(one, torch.tensor([0])).sum()
     kept.backward(retain_graph=True)
     kept.backward()
     assert weight.grad.flatten().tolist() == [2, 0, 2]
@@ -38,24 +39,24 @@ def test_two_backward_passes_add_up() -> None:
 
 def test_it_is_made_after_the_gradients_of_the_net_in_between() -> None:
     order: list[str] = []
-    weight, x = torch.ones(1, 3, 2, requires_grad=True), torch.ones(4, 2, requires_grad=True)
+    weight, x = torch.ones(3, 2, requires_grad=True), torch.ones(4, 2, requires_grad=True)
     weight.register_hook(lambda gradient: order.append("table"))
     x.register_hook(lambda gradient: order.append("net"))
     table = late_table(weight)
     features = (x * 2).tanh()  # the net
-    (features @ table.read(torch.tensor([0, 2]))[0].t()).sum().backward()
+    table.product(features, torch.tensor([0, 2])).sum().backward()
     assert order == ["net", "table"]
     order.clear()
     features = (x * 2).tanh()
-    (features @ weight.index_select(1, torch.tensor([0, 2]))[0].t()).sum().backward()
+    (features @ weight.index_select(0, torch.tensor([0, 2])).t()).sum().backward()
     assert order == ["table", "net"]  # as autograd would do it
 
 
 @pytest.mark.parametrize("requires_grad", [False, True])
 def test_without_gradients_it_is_the_weight(requires_grad: bool) -> None:
-    weight = torch.ones(1, 3, 2, requires_grad=requires_grad)
+    weight = torch.ones(3, 2, requires_grad=requires_grad)
     with torch.no_grad():
         table = late_table(weight)
     assert table.put_by is None
     assert table.weight is weight
-    assert table.read(torch.tensor([1])).shape == (1, 1, 2)
+    assert table.product(torch.ones(4, 2), torch.tensor([1])).shape == (4, 1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from yolo9000.detection.boxes import cxcywh_to_xyxy, intersection, iou
+from yolo9000.detection.boxes import cxcywh_to_xyxy, intersection, iou, shape_iou
 from yolo9000.detection.recipes import Recipe
 from yolo9000.detection.targets import to_device
 from yolo9000.models.region import RegionSpec
@@ -68,9 +68,7 @@ def assign_boxes(
         shapes = (priors / grid).expand(b, boxes.shape[1], a, 2)
     else:
         shapes = predicted_cxcywh[image, :, row, column, 2:]  # (B, M, A, 2)
-    zero = torch.zeros_like(shapes)
-    truth_shape = boxes[..., None, 2:].expand_as(shapes)
-    prior = iou(torch.cat([zero, shapes], -1), torch.cat([zero, truth_shape], -1)).argmax(dim=-1)  # the first of equals
+    prior = shape_iou(shapes, boxes[..., None, 2:]).argmax(dim=-1)  # the first of equals
 
     in_image = (prior * h + row) * w + column
     in_image = torch.where(valid, in_image, torch.zeros_like(in_image))
@@ -84,11 +82,13 @@ def assign_boxes(
     later = same & (order[None, :] > order[:, None])
 
     is_background = torch.ones(flat.shape[:2], dtype=torch.bool, device=flat.device)
+    # the many boxes innermost, each coordinate in a row: (B, M, P) is several times as fast as (B, P, M)
+    rows = flat.movedim(-1, 0).contiguous().movedim(0, -1)[:, None]
     if boxes.shape[1]:
-        overlap = iou(flat[:, :, None], boxes[:, None]).masked_fill(~valid[:, None], 0)
-        is_background = overlap.amax(dim=-1) <= region.thresh
+        overlap = iou(rows, boxes[:, :, None]).masked_fill(~valid[..., None], 0)
+        is_background = overlap.amax(dim=1) <= region.thresh
     if ignore_boxes_cxcywh.shape[1]:
-        shared = intersection(flat[:, :, None], ignore_boxes_cxcywh.to(flat.dtype)[:, None]).amax(dim=-1)
+        shared = intersection(rows, ignore_boxes_cxcywh.to(flat.dtype)[:, :, None]).amax(dim=1)
         is_background = is_background & (shared <= 0.5 * flat[..., 2] * flat[..., 3])
     return Assignment(
         box=in_image + image * (a * h * w),

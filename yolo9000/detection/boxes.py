@@ -26,9 +26,15 @@ def xyxy_to_cxcywh(boxes_xyxy: Tensor) -> Tensor:
 
 def intersection(a_cxcywh: Tensor, b_cxcywh: Tensor) -> Tensor:
     """Area that two boxes share: broadcasting (..., 4) and (..., 4) -> (...); 0 where they do not meet."""
-    a, b = cxcywh_to_xyxy(a_cxcywh), cxcywh_to_xyxy(b_cxcywh)
-    sides = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0)
-    return sides[..., 0] * sides[..., 1]
+    # coordinate by coordinate: on pairs of coordinates the inner loop would be two long
+    (ax, ay, aw, ah), (bx, by, bw, bh) = a_cxcywh.unbind(-1), b_cxcywh.unbind(-1)
+    return _shared_side(ax, aw, bx, bw) * _shared_side(ay, ah, by, bh)
+
+
+def _shared_side(a: Tensor, a_length: Tensor, b: Tensor, b_length: Tensor) -> Tensor:
+    """What two intervals share, given by their middles and lengths."""
+    half_a, half_b = a_length / 2, b_length / 2
+    return (torch.minimum(a + half_a, b + half_b) - torch.maximum(a - half_a, b - half_b)).clamp(min=0)
 
 
 def iou(a_cxcywh: Tensor, b_cxcywh: Tensor) -> Tensor:
@@ -41,9 +47,23 @@ def iou(a_cxcywh: Tensor, b_cxcywh: Tensor) -> Tensor:
     >>> round(iou(torch.tensor([0.0, 0.0, 2.0, 2.0]), torch.tensor([1.0, 0.0, 2.0, 2.0])).item(), 6)
     0.333333
     """
-    shared = intersection(a_cxcywh, b_cxcywh)
-    union = a_cxcywh[..., 2] * a_cxcywh[..., 3] + b_cxcywh[..., 2] * b_cxcywh[..., 3] - shared
-    return torch.where(union > 0, shared / union.clamp(min=torch.finfo(union.dtype).tiny), torch.zeros_like(union))
+    return _ratio(intersection(a_cxcywh, b_cxcywh), a_cxcywh[..., 2:], b_cxcywh[..., 2:])
+
+
+def shape_iou(a_wh: Tensor, b_wh: Tensor) -> Tensor:
+    """`iou` of boxes of one centre: broadcasting (..., 2) and (..., 2) -> (...).
+
+    Examples
+    --------
+    >>> shape_iou(torch.tensor([2.0, 2.0]), torch.tensor([2.0, 1.0])).item()
+    0.5
+    """
+    return _ratio(torch.minimum(a_wh, b_wh).prod(dim=-1), a_wh, b_wh)
+
+
+def _ratio(shared: Tensor, a_wh: Tensor, b_wh: Tensor) -> Tensor:
+    union = a_wh[..., 0] * a_wh[..., 1] + b_wh[..., 0] * b_wh[..., 1] - shared
+    return torch.where(union > 0, shared / union.clamp(min=torch.finfo(union.dtype).tiny), 0.0)
 
 
 def predicted_boxes(raw_boxes: Tensor, priors: Tensor) -> Tensor:

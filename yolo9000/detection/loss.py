@@ -103,16 +103,16 @@ def packed_loss(
     raw_boxes, raw_objectness = _full_precision(output.boxes), _full_precision(output.objectness)
     b = raw_boxes.shape[0]
     priors = to_device(torch.tensor(region.priors, dtype=raw_boxes.dtype), raw_boxes.device)
-    predicted = predicted_boxes(raw_boxes, priors)
+    predicted = predicted_boxes(raw_boxes.detach(), priors)
     assignment = assign_boxes(
-        raw_boxes.detach(), predicted.detach(), packed.boxes_cxcywh, packed.labels, packed.ignore_boxes_cxcywh, region
+        raw_boxes.detach(), predicted, packed.boxes_cxcywh, packed.labels, packed.ignore_boxes_cxcywh, region
     )
     box_terms = _box_terms(raw_boxes, packed, assignment, region, pull=pull)
     objectness = raw_objectness.reshape(b, -1)
     is_background = assignment.is_background
     if packed.unlabelled is not None:
         is_background = is_background & ~_shows_unlabelled(output, objectness.detach(), packed.unlabelled, region)
-    pick = _pick(output, predicted.detach().reshape(b, -1, 4), objectness.detach(), packed, recipe)
+    pick = _pick(output, predicted.reshape(b, -1, 4), objectness.detach(), packed, recipe)
     # one call for all that is read of the classes, so that their weights have one gradient
     boxes = assignment.box.flatten().index_select(0, packed.truths)
     boxes = boxes if pick is None else torch.cat([boxes, pick.box.flatten()])
@@ -135,20 +135,26 @@ def _box_terms(
     raw_boxes: Tensor, packed: PackedTargets, assignment: Assignment, region: RegionSpec, *, pull: bool
 ) -> dict[str, Tensor]:
     """Squared errors on sigmoid(tx), sigmoid(ty), tw, th of the assigned boxes, weight 2 - w*h (darknet)."""
-    b = raw_boxes.shape[0]
-    xy, wh = raw_boxes[..., :2].sigmoid(), raw_boxes[..., 2:]
-    predicted = torch.cat([xy, wh], dim=-1).reshape(-1, 4)
-    area = (packed.boxes_cxcywh[..., 2] * packed.boxes_cxcywh[..., 3]).to(predicted.dtype)
+    rows = raw_boxes.reshape(-1, 4)
+    at_truths = rows.index_select(0, assignment.box.flatten()).view(assignment.raw_target.shape)
+    area = (packed.boxes_cxcywh[..., 2] * packed.boxes_cxcywh[..., 3]).to(rows.dtype)
     scale = region.coord_scale * (2 - area) * assignment.wins
     # a double `where`, for the box of a truth that is none may be anything
-    error = torch.where(assignment.wins[..., None], assignment.raw_target - predicted[assignment.box], 0.0)
+    error = torch.where(assignment.wins[..., None], assignment.raw_target - _activated(at_truths), 0.0)
     terms = {"box": (0.5 * scale[..., None] * error.square()).sum()}
     if not pull:
         return terms | {"prior_pull": terms["box"].new_zeros(())}
-    rest = to_device(torch.tensor([0.5, 0.5, 0.0, 0.0], dtype=predicted.dtype), predicted.device)
-    free = ~_at_boxes(assignment, assignment.wins, predicted.shape[0]).reshape(b, -1) & packed.is_detection[:, None]
-    pulled = (rest - predicted).square().sum(dim=-1).reshape(b, -1)
+    b = raw_boxes.shape[0]
+    rest = to_device(torch.tensor([0.5, 0.5, 0.0, 0.0], dtype=rows.dtype), rows.device)
+    free = ~_at_boxes(assignment, assignment.wins, len(rows)).reshape(b, -1) & packed.is_detection[:, None]
+    pulled = (rest - _activated(rows)).square().sum(dim=-1).reshape(b, -1)
     return terms | {"prior_pull": (0.5 * PRIOR_PULL_SCALE * pulled * free).sum()}
+
+
+def _activated(raw_boxes: Tensor) -> Tensor:
+    """tx, ty, tw, th -> sigmoid(tx), sigmoid(ty), tw, th: (..., 4) -> (..., 4)."""
+    xy, wh = raw_boxes.split(2, dim=-1)
+    return torch.cat([xy.sigmoid(), wh], dim=-1)
 
 
 def _at_boxes(assignment: Assignment, value: Tensor, count: int) -> Tensor:

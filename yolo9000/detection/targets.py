@@ -84,7 +84,7 @@ def outside_of(labelled_nodes: Tensor, tree: WordTree) -> Tensor:
 
 
 def _check_labels(name: str, labels: Tensor, count: int) -> None:
-    if labels.numel() and readable(labels):
+    if labels.numel():
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= count:
             raise ValueError(f"{name}: {low if low < 0 else high} is outside 0..{count - 1}")
@@ -109,12 +109,15 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
     """
     box_labels, boxes, ignored, images, nodes, rectangles, is_detection = [], [], [], [], [], [], []
     table = None if region.map is None else torch.tensor(region.map)
+    host = all(target.labels.device.type == "cpu" for target in targets)
+    host = host and detect_fake_mode([target.labels for target in targets]) is None
     for number, target in enumerate(targets):
         weak = target.is_classification
         is_detection.append(not weak)
         empty = target.boxes_cxcywh.new_zeros((0, 4), dtype=torch.float32)
         labels = target.labels[:0] if weak else target.labels
-        _check_labels(f"labels of image {number}", labels, region.num_classes if table is None else len(table))
+        if host:
+            _check_labels(f"labels of image {number}", labels, region.num_classes if table is None else len(table))
         labels = labels if table is None else table.to(labels.device)[labels]
         # a box of no size is no truth
         box_labels.append(labels if weak else torch.where((target.boxes_cxcywh[:, 2:] > 0).all(dim=-1), labels, -1))
@@ -132,10 +135,11 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
             images.extend([number] * len(target.region_labels))
             nodes.append(target.region_labels)
             rectangles.append(target.regions_cxcywh)
-        _check_labels(f"image label of image {number}", nodes[-1], region.num_classes)
+        if host:
+            _check_labels(f"image label of image {number}", nodes[-1], region.num_classes)
     labels = pad_sequence(box_labels, batch_first=True, padding_value=-1)
     region_labels = torch.cat(nodes) if nodes else torch.zeros(0, dtype=torch.long)
-    truths = torch.nonzero(labels.flatten() >= 0).squeeze(1) if readable(labels) else torch.arange(labels.numel())
+    truths = torch.nonzero(labels.flatten() >= 0).squeeze(1) if host else torch.arange(labels.numel())
     columns, truth_paths, region_paths = _paths(labels, truths, region_labels, region.tree, device)
     labels = to_device(labels, device)
     return PackedTargets(

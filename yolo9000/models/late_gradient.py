@@ -3,8 +3,8 @@
 A head of 9,418 nodes and 3 priors has 29 M class weights, of which a step reads a hundredth. Their gradient is dense
 all the same, for momentum and decay move every row. Left to itself, autograd makes it first: the head's products were
 computed last. Then it lies beside all activations of the net, where memory is at its peak. Autograd walks back in the
-order in which operations were done, so a node that was made *before* the net comes last: the product's gradient is put
-by, a row for each row read, and that node spreads it out.
+order in which operations were done, so a node that was made *before* the net comes last: what the products' gradients
+are made of is put by, and that node multiplies it out.
 """
 
 from __future__ import annotations
@@ -12,32 +12,33 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-ReadGradients = list[tuple[Tensor, Tensor]]
-"""What the products left: places along the second axis (C,), and the gradient of what was read there (A, C, D)."""
+PutBy = list[tuple[Tensor, Tensor, Tensor]]
+"""Of each product: the rows (m,) that it read, the gradient of its answer (n, m), and the features (n, D)."""
 
 
 class LateTable(NamedTuple):
-    """A table of weights, and where the gradients of what is read of it are put by.
+    """A table of weights, and where the factors of its gradient are put by.
 
     Attributes
     ----------
-    weight : Tensor (A, K, D)
+    weight : Tensor (R, D)
     put_by : list, optional
         None if the gradient is made at once.
     """
 
     weight: Tensor
-    put_by: ReadGradients | None = None
+    put_by: PutBy | None = None
 
-    def read(self, columns: Tensor) -> Tensor:
-        """The rows at some places of the second axis: (C,) -> (A, C, D). A place may be named once only."""
+    def product(self, features: Tensor, rows: Tensor) -> Tensor:
+        """Features times some rows: (n, D) and (m,) -> (n, m). The rows read are not kept for the way back."""
         if self.put_by is None:
-            return self.weight.index_select(1, columns)
-        rows: Tensor = _Read.apply(self.weight, columns, self.put_by)
-        return rows
+            return F.linear(features, self.weight.index_select(0, rows))
+        answer: Tensor = _Product.apply(features, self.weight, rows, self.put_by)
+        return answer
 
 
 def late_table(weight: Tensor) -> LateTable:
@@ -47,19 +48,19 @@ def late_table(weight: Tensor) -> LateTable:
 
     Parameters
     ----------
-    weight : Tensor (A, K, D)
+    weight : Tensor (R, D)
 
     Examples
     --------
-    >>> weight = torch.ones(1, 4, 2, requires_grad=True)
+    >>> weight = torch.ones(4, 2, requires_grad=True)
     >>> table = late_table(weight)  # before the net ...
-    >>> table.read(torch.tensor([0, 3])).sum().backward()  # ... and read after it
-    >>> weight.grad.squeeze(0).tolist()
-    [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0], [1.0, 1.0]]
+    >>> table.product(torch.tensor([[2.0, 3.0]]), torch.tensor([0, 3])).sum().backward()  # ... and read after it
+    >>> weight.grad.tolist()
+    [[2.0, 3.0], [0.0, 0.0], [0.0, 0.0], [2.0, 3.0]]
     """
     if torch.compiler.is_compiling() or not (torch.is_grad_enabled() and weight.requires_grad):
         return LateTable(weight)
-    put_by: ReadGradients = []
+    put_by: PutBy = []
     return LateTable(_Table.apply(weight, put_by), put_by)
 
 
@@ -67,7 +68,7 @@ class _Table(torch.autograd.Function):
     """The weight itself; its gradient is what came the usual way and what was put by."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, put_by: ReadGradients) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, put_by: PutBy) -> Tensor:
         ctx.put_by, ctx.shape = put_by, weight.shape
         ctx.set_materialize_grads(False)
         return weight.view_as(weight)
@@ -75,25 +76,27 @@ class _Table(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, None]:
-        for columns, of_read in ctx.put_by:
+        for rows, of_answer, features in ctx.put_by:
             if gradient is None:
-                gradient = of_read.new_zeros(ctx.shape)
-            gradient.index_add_(1, columns, of_read)
+                gradient = features.new_zeros(ctx.shape)
+            gradient.index_add_(0, rows, of_answer.t() @ features)
         ctx.put_by.clear()
         return gradient, None
 
 
-class _Read(torch.autograd.Function):
-    """Some rows; puts their gradient by."""
+class _Product(torch.autograd.Function):
+    """Features times some rows; puts by what the rows' gradient is made of."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, columns: Tensor, put_by: ReadGradients) -> Tensor:
-        ctx.save_for_backward(columns)
+    def forward(ctx: Any, features: Tensor, weight: Tensor, rows: Tensor, put_by: PutBy) -> Tensor:
+        ctx.save_for_backward(features, weight, rows)
         ctx.put_by = put_by
-        return weight.index_select(1, columns)
+        return F.linear(features, weight.index_select(0, rows))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None]:
-        ctx.put_by.append((*ctx.saved_tensors, gradient))
-        return None, None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, None]:
+        features, weight, rows = ctx.saved_tensors
+        ctx.put_by.append((rows, gradient, features))
+        of_features = gradient @ weight.index_select(0, rows) if ctx.needs_input_grad[0] else None
+        return of_features, None, None, None

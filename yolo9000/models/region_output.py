@@ -12,6 +12,7 @@ vocabulary.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -85,19 +86,21 @@ class DenseRegionOutput:
             raise ValueError(f"raw has {raw.shape[1]} channels, which is not {num_priors} priors x (5 + classes)")
         self._raw = raw
         self._num_priors = num_priors
-        self._entries = raw.shape[1] // num_priors
-
-    def _view(self) -> Tensor:
-        b, _, h, w = self._raw.shape
-        return self._raw.reshape(b, self._num_priors, self._entries, h, w)
+        b, channels, h, w = raw.shape
+        self._entries = channels // num_priors
+        # one slice for both, whose gradient fills one array of the size of `raw`
+        box_rows = raw.reshape(b, num_priors, self._entries, h, w)[:, :, :5]
+        self._box, self._objectness = box_rows.split([4, 1], dim=2)
 
     @property
     def boxes(self) -> Tensor:
-        return self._view()[:, :, 0:4].permute(0, 1, 3, 4, 2)
+        box: Tensor = self._box
+        return box.permute(0, 1, 3, 4, 2)
 
     @property
     def objectness(self) -> Tensor:
-        return self._view()[:, :, 4]
+        objectness: Tensor = self._objectness
+        return objectness.squeeze(2)
 
     @property
     def num_classes(self) -> int:
@@ -107,17 +110,12 @@ class DenseRegionOutput:
     def raw(self) -> Tensor:
         return self._raw
 
-    def _read(self, prior_of_batch: Tensor, cell: Tensor, columns: Tensor) -> Tensor:
-        """Entries at (image * A + prior, cell, class column), all of one shape."""
-        cells = self._raw.shape[2] * self._raw.shape[3]
-        index = (prior_of_batch * self._entries + 5 + columns) * cells + cell
-        # gather on one flat axis: its backward is a scatter_add, the same in every run on the CPU
-        return self._raw.reshape(-1).gather(0, index.reshape(-1)).reshape(index.shape)
-
     def class_logits_at(self, boxes: Tensor, columns: Tensor) -> Tensor:
         cells = self._raw.shape[2] * self._raw.shape[3]
         prior_of_batch = torch.div(boxes, cells, rounding_mode="floor")
-        return self._read(prior_of_batch, boxes - prior_of_batch * cells, columns)
+        index = (prior_of_batch * self._entries + 5 + columns) * cells + boxes - prior_of_batch * cells
+        # gather on one flat axis: its backward is a scatter_add, the same in every run on the CPU
+        return self._raw.reshape(-1).gather(0, index.reshape(-1)).reshape(index.shape)
 
     def class_logits(self, boxes: Tensor, columns: Tensor | None = None) -> Tensor:
         if columns is None:
@@ -138,7 +136,7 @@ class HeadRows(NamedTuple):
     box_bias: Tensor
     """(A*5,)"""
     classes: LateTable
-    """(A, K, D), or (1, K, D) if all priors share their class rows."""
+    """(A*K, D), prior after prior, or (K, D) if all priors share their class rows."""
     class_bias: Tensor
     """(A, K) or (1, K)"""
 
@@ -160,7 +158,7 @@ class SparseRegionOutput:
 
     Examples
     --------
-    >>> classes = LateTable(torch.tensor([[[1.0, 0.0], [0.0, 2.0]]]))
+    >>> classes = LateTable(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
     >>> rows = HeadRows(torch.zeros(5, 2), torch.zeros(5), classes, torch.zeros(1, 2))
     >>> out = SparseRegionOutput(torch.tensor([3.0, 4.0]).reshape(1, 2, 1, 1), rows, num_priors=1)
     >>> out.class_logits(torch.tensor([0])).tolist(), out.class_logits_at(torch.tensor([0]), torch.tensor([1])).tolist()
@@ -175,7 +173,8 @@ class SparseRegionOutput:
         self._rows = rows
         self._num_priors = num_priors
         self._cells = features.permute(0, 2, 3, 1).reshape(b * h * w, d)
-        box_rows = _linear(self._cells, rows.box_weight, rows.box_bias)
+        with _full_precision_products(features.device):
+            box_rows = F.linear(_full_precision(self._cells), rows.box_weight, rows.box_bias)
         self._box_rows = box_rows.view(b, h, w, num_priors, 5).permute(0, 3, 1, 2, 4)
 
     @property
@@ -193,12 +192,8 @@ class SparseRegionOutput:
     @property
     def raw(self) -> Tensor:
         b, a, h, w, _ = self._box_rows.shape
-        classes = torch.stack(  # (A, B*H*W, K)
-            [
-                _linear(self._cells, self._rows.classes.weight[row], self._rows.class_bias[row])
-                for row in (range(a) if self._has_own_rows else [0] * a)
-            ]
-        )
+        features, own = _full_precision(self._cells), range(a) if self._has_own_rows else [0] * a
+        classes = torch.stack([self._products(features, [prior], None) for prior in own])  # (A, B*H*W, K)
         classes = classes.view(a, b, h, w, -1).permute(1, 0, 2, 3, 4)
         return torch.cat([self._box_rows, classes], dim=-1).permute(0, 1, 4, 2, 3).flatten(1, 2)
 
@@ -216,44 +211,47 @@ class SparseRegionOutput:
 
     def class_logits(self, boxes: Tensor, columns: Tensor | None = None) -> Tensor:
         prior, cell = self._place(boxes)
-        features = self._cells.index_select(0, cell)
-        weight, bias = self._rows.classes.weight, self._rows.class_bias
-        if columns is not None:
-            weight, bias = self._rows.classes.read(columns), bias.index_select(1, columns)
+        features = _full_precision(self._cells.index_select(0, cell))
         if not self._has_own_rows:
-            return _linear(features, weight[0], bias[0])
-        if _host_knows(boxes):
-            return _by_prior(features, prior, weight, bias)
-        # to sort the boxes by prior one needs to know how many each has, for which a GPU would make the host wait
-        logits = _linear(features, weight.flatten(0, 1), bias.flatten()).unflatten(1, bias.shape)
-        of_prior: Tensor = logits.gather(1, prior[:, None, None].expand(-1, 1, bias.shape[1])).squeeze(1)
-        return of_prior
+            return self._products(features, [0], columns)
+        if not _host_knows(boxes):
+            # to sort them one needs to know how many boxes each prior has, for which a GPU would make the host wait
+            logits = self._products(features, range(self._num_priors), columns).unflatten(1, (self._num_priors, -1))
+            of_prior: Tensor = logits.gather(1, prior[:, None, None].expand(-1, 1, logits.shape[2])).squeeze(1)
+            return of_prior
+        order = torch.argsort(prior, stable=True)
+        parts = features.index_select(0, order).split(torch.bincount(prior, minlength=self._num_priors).tolist())
+        logits = torch.cat([self._products(part, [prior], columns) for prior, part in enumerate(parts)])
+        return logits.index_select(0, torch.argsort(order))
+
+    def _products(self, features: Tensor, priors: Sequence[int], columns: Tensor | None) -> Tensor:
+        """Class logits of some priors, one after the other: (N, D) and (C,) -> (N, priors * C)."""
+        k = self.num_classes
+        with _full_precision_products(features.device):
+            bias = self._rows.class_bias[priors[0] : priors[-1] + 1]
+            if columns is None:
+                weight = self._rows.classes.weight[priors[0] * k : (priors[-1] + 1) * k]
+                return F.linear(features, weight, bias.flatten())
+            rows = torch.cat([columns + prior * k for prior in priors])
+            return self._rows.classes.product(features, rows) + bias.index_select(1, columns).flatten()
 
     def class_logits_at(self, boxes: Tensor, columns: Tensor) -> Tensor:
         prior, cell = self._place(boxes)
         row = prior * self.num_classes + columns if self._has_own_rows else columns
         features = _full_precision(self._cells.index_select(0, cell))
-        weight = self._rows.classes.weight.flatten(0, 1).index_select(0, row)
+        weight = self._rows.classes.weight.index_select(0, row)
         return (features * weight).sum(dim=-1) + self._rows.class_bias.flatten().index_select(0, row)
 
     def class_logits_of_images(self, images: Tensor, columns: Tensor) -> Tensor:
         b, a, h, w, _ = self._box_rows.shape
-        features = self._cells.view(b, h * w, -1).index_select(0, images)  # (n, H*W, D)
-        weight = self._rows.classes.weight[:, columns].transpose(0, 1)  # (n, A or 1, C, D)
-        bias = self._rows.class_bias[:, columns].transpose(0, 1)
-        features, weight = _full_precision(features), _full_precision(weight)
+        features = _full_precision(self._cells.view(b, h * w, -1).index_select(0, images))  # (n, H*W, D)
+        own = torch.arange(len(self._rows.class_bias), device=columns.device)
+        rows = own[:, None] * self.num_classes + columns[:, None]  # (n, A or 1, C)
+        weight, bias = self._rows.classes.weight[rows], self._rows.class_bias.flatten()[rows]
         with _full_precision_products(features.device):
             logits = torch.baddbmm(bias.flatten(1)[:, None], features, weight.flatten(1, 2).transpose(1, 2))
         by_prior: Tensor = logits.unflatten(2, (-1, columns.shape[1])).transpose(1, 2)  # (n, A or 1, H*W, C)
         return by_prior.expand(-1, a, -1, -1).flatten(1, 2)
-
-
-def _by_prior(features: Tensor, prior: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Each box with the class rows of its prior: (N, D), (N,), (A, C, D), (A, C) -> (N, C)."""
-    order = torch.argsort(prior, stable=True)
-    parts = features.index_select(0, order).split(torch.bincount(prior, minlength=len(weight)).tolist())
-    logits = torch.cat([_linear(*each) for each in zip(parts, weight, bias, strict=True)])
-    return logits.index_select(0, torch.argsort(order))
 
 
 def _host_knows(tensor: Tensor) -> bool:
@@ -271,9 +269,3 @@ def _full_precision_products(device: torch.device) -> contextlib.AbstractContext
     if torch.amp.is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
     return contextlib.nullcontext()
-
-
-def _linear(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(N, D), (C, D), (C,) -> (N, C), in full precision also under autocast."""
-    with _full_precision_products(features.device):
-        return F.linear(_full_precision(features), _full_precision(weight), _full_precision(bias))

@@ -72,10 +72,8 @@ class TreeHead(nn.Module):
     @property
     def rows(self) -> HeadRows:
         """The weights by prior, to be taken before the net that makes the features; see `late_table`."""
-        by_prior = self.class_weight.view(-1, self.num_classes, self.class_weight.shape[1])
-        return HeadRows(
-            self.box_weight, self.box_bias, late_table(by_prior), self.class_bias.view(-1, self.num_classes)
-        )
+        class_bias = self.class_bias.view(-1, self.num_classes)
+        return HeadRows(self.box_weight, self.box_bias, late_table(self.class_weight), class_bias)
 
     def set_class_rows(self, weight: Tensor, bias: Tensor) -> None:
         """Start the class rows of every prior from a classifier's last layer: (K, D) and (K,)."""
