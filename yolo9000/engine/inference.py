@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -24,16 +26,29 @@ class PreparedDetector(nn.Module):
         A copy whose batch norms are part of its convolutions.
     """
 
-    def __init__(self, net: AnyDetector, dtype: torch.dtype) -> None:
+    def __init__(self, net: AnyDetector, dtype: torch.dtype, *, compile: bool) -> None:
         super().__init__()
         self.net = net
         self.dtype = dtype
+        self._answer: Callable[[Tensor], RegionOutput] = torch.compile(net, dynamic=False) if compile else net
+        self._compiled = compile
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> RegionOutput:
         """(B, 3, S, S) in 0..1 -> raw output."""
-        output: RegionOutput = self.net(images.to(self.dtype, memory_format=torch.channels_last))
-        return output
+        with _frozen_weights() if self._compiled else contextlib.nullcontext():
+            return self._answer(images.to(self.dtype, memory_format=torch.channels_last))
+
+
+def _frozen_weights() -> contextlib.AbstractContextManager[object]:
+    """Lets the compiler bring the weights into the order that the processor's convolutions want, once and for all.
+
+    A setting of the whole compiler: as an option of `torch.compile` it comes too late for the weights to be constants.
+    """
+    from torch._inductor import config  # imports the compiler, which takes a second
+
+    patched: contextlib.AbstractContextManager[object] = config.patch(freezing=True)
+    return patched
 
 
 def prepare(
@@ -84,9 +99,7 @@ def prepare(
     for parameter in net.parameters():
         if id(parameter) not in of_heads:
             parameter.data = parameter.data.to(dtype)
-    if compile:
-        net.forward = torch.compile(net.forward, options={"freezing": True})  # type: ignore[method-assign]
-    return PreparedDetector(net, dtype)
+    return PreparedDetector(net, dtype, compile=compile)
 
 
 def _fuse(block: ConvBlock) -> None:

@@ -153,7 +153,7 @@ class _Training:
         if self.config.channels_last:
             model.to(memory_format=torch.channels_last)
         # the model itself stays as it is, for checkpoints, averages and evaluation
-        self.forward: Callable[[Tensor], Any] = torch.compile(model) if self.config.compile else model
+        self.forward: Callable[[Tensor], Any] = torch.compile(model, dynamic=False) if self.config.compile else model
         if saved is None and phase.begin is not None:
             phase.begin()
         if saved is not None:
