@@ -49,7 +49,7 @@ def darknets() -> AnyDetector:
 @pytest.mark.parametrize("make", [ours, darknets])
 def test_the_same_numbers_in_float32(make: object) -> None:
     net: AnyDetector = make()  # type: ignore[operator]
-    images = torch.rand(2, 3, 96, 64)
+    images = torch.rand(5, 3, 96, 64)  # more than go through the net at once
     with torch.no_grad():
         expected = net(images)
     output = prepare(net, device=CPU)(images)

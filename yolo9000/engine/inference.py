@@ -12,9 +12,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from yolo9000.models.darknet19 import ConvBlock
 from yolo9000.models.darknet_detector import AnyDetector
-from yolo9000.models.region_output import RegionOutput
+from yolo9000.models.region_output import RegionOutput, joined
 from yolo9000.models.tree_head import TreeHead
 from yolo9000.runtime.device import DeviceError, Precision
+
+IMAGES_AT_ONCE = 2
+"""Of a larger batch on a CPU, so that what lies between two layers stays in the caches: a tenth less time."""
 
 
 class PreparedDetector(nn.Module):
@@ -24,10 +27,13 @@ class PreparedDetector(nn.Module):
     ----------
     net : Detector or DarknetDetector
         A copy whose batch norms are part of its convolutions.
+    images_at_once : int or None
+        Images of a batch that go through the net together; None for all.
     """
 
-    def __init__(self, net: AnyDetector, dtype: torch.dtype, *, compile: bool) -> None:
+    def __init__(self, net: AnyDetector, dtype: torch.dtype, *, compile: bool, images_at_once: int | None) -> None:
         super().__init__()
+        self.images_at_once = images_at_once
         self.net = net
         self.dtype = dtype
         self._answer: Callable[[Tensor], RegionOutput] = torch.compile(net, dynamic=False) if compile else net
@@ -36,8 +42,9 @@ class PreparedDetector(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> RegionOutput:
         """(B, 3, S, S) in 0..1 -> raw output."""
+        parts = images.split(self.images_at_once or max(1, len(images)))
         with _frozen_weights() if self._compiled else contextlib.nullcontext():
-            return self._answer(images.to(self.dtype, memory_format=torch.channels_last))
+            return joined([self._answer(part.to(self.dtype, memory_format=torch.channels_last)) for part in parts])
 
 
 def _frozen_weights() -> contextlib.AbstractContextManager[object]:
@@ -99,7 +106,8 @@ def prepare(
     for parameter in net.parameters():
         if id(parameter) not in of_heads:
             parameter.data = parameter.data.to(dtype)
-    return PreparedDetector(net, dtype, compile=compile)
+    at_once = IMAGES_AT_ONCE if device.type == "cpu" else None
+    return PreparedDetector(net, dtype, compile=compile, images_at_once=at_once)
 
 
 def _fuse(block: ConvBlock) -> None:

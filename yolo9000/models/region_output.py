@@ -167,6 +167,7 @@ class SparseRegionOutput:
 
     def __init__(self, features: Tensor, rows: HeadRows, num_priors: int) -> None:
         b, d, h, w = features.shape
+        self._features = features
         if not torch.is_grad_enabled():  # what a net answers then takes no gradient when it is read later
             classes = LateTable(rows.classes.weight.detach())
             rows = rows._replace(classes=classes, class_bias=rows.class_bias.detach())
@@ -252,6 +253,24 @@ class SparseRegionOutput:
             logits = torch.baddbmm(bias.flatten(1)[:, None], features, weight.flatten(1, 2).transpose(1, 2))
         by_prior: Tensor = logits.unflatten(2, (-1, columns.shape[1])).transpose(1, 2)  # (n, A or 1, H*W, C)
         return by_prior.expand(-1, a, -1, -1).flatten(1, 2)
+
+
+def joined(outputs: Sequence[RegionOutput]) -> RegionOutput:
+    """The outputs of one net for parts of a batch, as one output of the whole batch.
+
+    Examples
+    --------
+    >>> parts = [DenseRegionOutput(torch.full((1, 6, 1, 1), value), 1) for value in (2.0, 3.0)]
+    >>> joined(parts).objectness.flatten().tolist()
+    [2.0, 3.0]
+    """
+    if len(outputs) == 1:
+        return outputs[0]
+    sparse = [output for output in outputs if isinstance(output, SparseRegionOutput)]
+    if len(sparse) == len(outputs):
+        features = torch.cat([output._features for output in sparse])
+        return SparseRegionOutput(features, sparse[0]._rows, sparse[0]._num_priors)
+    return DenseRegionOutput(torch.cat([output.raw for output in outputs]), outputs[0].boxes.shape[1])
 
 
 def _host_knows(tensor: Tensor) -> bool:
