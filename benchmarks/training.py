@@ -126,9 +126,11 @@ def _levers(scale: Scale, stack: ExitStack) -> dict[str, Side]:
     best = pick_precision(nets.CPU)
     fast = training_step(nodes, size=size, precision=best, width=width)
     plain = training_step(nodes, size=size, channels_last=False, width=width)
+    layout = training_step(nodes, size=size, width=width)
     return {
         "ours": Side(run=fast, setting=_setting(nodes, best, False)),
         "eager": Side(run=plain, setting=f"{nodes} nodes, float32, contiguous, {torch.get_num_threads()} threads"),
+        "eager, channels last": Side(run=layout, setting=_setting(nodes, "float32", False)),
     }
 
 
@@ -188,7 +190,7 @@ def rows() -> list[Row]:
             name="step-precision",
             what=f"{step}, 9,418 nodes, best settings against eager float32",
             prepare=_levers,
-            goals=(Goal(other="eager", at_least=2.3),),
+            goals=(Goal(other="eager", at_least=2.3), Goal(other="eager, channels last")),
             difference=_apart,
             tolerance=0.05,
         ),

@@ -24,10 +24,12 @@ import torch
 from benchmarks.harness import Scale, as_json, machine, run_rows, select, table
 from benchmarks.report import replace_table
 from benchmarks.rows import all_rows
+from yolo9000.runtime.device import use_huge_pages
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print the table; return the exit status: 0, or 2 for a mistake on the command line."""
+    use_huge_pages()  # as train, evaluate and predict; torch's other users in this process have them as well
     summary, _, usage = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
         description=summary, epilog=usage, formatter_class=argparse.RawDescriptionHelpFormatter

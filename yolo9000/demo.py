@@ -23,6 +23,7 @@ from PIL import Image
 from wordtree import load_tree
 from yolo9000.datasets.pictograms import read_classes
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
+from yolo9000.runtime.device import use_huge_pages
 
 BASE = ["--classification-steps", "1200", "--classification-size", "64", "--detection-steps", "0", "--steps", "900"]
 FURTHER = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "700"]
@@ -38,6 +39,7 @@ MARK = "demo.txt"  # a folder with this file is ours to empty
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit status of the first command that failed, or 0."""
+    use_huge_pages()
     parser = argparse.ArgumentParser(prog="python -m yolo9000.demo", description=(__doc__ or "").split("\n\n")[1])
     parser.add_argument("--seeds", type=int, default=1, help="repeat with other seeds; the table gives mean and spread")
     parser.add_argument("--out", default="runs/demo", help="folder, emptied first (default: runs/demo)")

@@ -31,7 +31,7 @@ from yolo9000.engine.snapshot import TrainedModel, checkpoint_of
 from yolo9000.models.darknet_cfg import CfgError
 from yolo9000.models.darknet_weights import WeightsError
 from yolo9000.runtime.checkpoint import CheckpointError, write_atomically
-from yolo9000.runtime.device import DeviceError, Precision, pick_device, pick_precision
+from yolo9000.runtime.device import DeviceError, Precision, pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 
 MISTAKES = (
@@ -101,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run an evaluation; return the exit status: 0, 2 for a mistake in options or data, 130 on Ctrl-C."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    use_huge_pages()
     parser = build_parser()
     options = parser.parse_args(argv)
     for name in ("images", "batch"):

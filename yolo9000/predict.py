@@ -18,7 +18,7 @@ from yolo9000.engine.prediction import NoImages, find_images, predict_images, re
 from yolo9000.models.darknet_cfg import CfgError
 from yolo9000.models.darknet_weights import WeightsError
 from yolo9000.runtime.checkpoint import CheckpointError
-from yolo9000.runtime.device import DeviceError, pick_device, pick_precision
+from yolo9000.runtime.device import DeviceError, pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 
 MISTAKES = (NoImages, TreeError, TreeMismatch, CheckpointError, CfgError, WeightsError, DeviceError)
@@ -118,6 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict; return the exit status: 0, 1 if an image could not be read, 2 for a mistake, 130 on Ctrl-C."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    use_huge_pages()
     parser = build_parser()
     options = parser.parse_args(argv)
     for name in ("threshold", "tree_threshold"):

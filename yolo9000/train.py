@@ -26,7 +26,7 @@ from yolo9000.engine.training import train
 from yolo9000.models.region import YOLO9000_PRIORS, YOLOV2_PRIORS
 from yolo9000.models.yolov2 import DetectorConfig
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
-from yolo9000.runtime.device import DeviceError, pick_device, pick_precision
+from yolo9000.runtime.device import DeviceError, pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.distributed import local_device_name, start_processes, stop_processes
 from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 from yolo9000.runtime.run_folder import RunFolder, create_run_folder
@@ -186,6 +186,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a training; return the exit status: 0, 2 for a mistake in options or data, 130 if it was interrupted."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    use_huge_pages()
     given = list(sys.argv[1:] if argv is None else argv)
     options = build_parser().parse_args(given)
     try:

@@ -8,8 +8,17 @@ import signal
 import pytest
 import torch
 
-from yolo9000.runtime.device import DeviceError, autocast, pick_device, pick_precision
+from yolo9000.runtime.device import DeviceError, autocast, pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.interrupt import StopRequest
+
+
+def test_huge_pages_are_asked_for_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    use_huge_pages()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    use_huge_pages()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
 
 
 def test_wrong_devices() -> None:
