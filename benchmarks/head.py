@@ -185,6 +185,7 @@ def rows() -> list[Row]:
     return [
         Row(
             name="head-time",
+            in_a_row=True,
             what=train,
             prepare=_train_time,
             goals=(Goal(other="dense", at_least=20),),
