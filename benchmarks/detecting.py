@@ -147,7 +147,7 @@ def rows() -> list[Row]:
             goals=(
                 Goal(other="darknet", at_least=40),
                 Goal(other="eager", at_least=4.5),
-                Goal(other="eager, contiguous"),
+                Goal(other="eager, contiguous", at_least=4.5),
                 Goal(other="onnxruntime", at_least=2.7),
                 Goal(other="openvino", at_least=1.35),
                 Goal(other="ours, not compiled"),
