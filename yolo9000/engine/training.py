@@ -163,7 +163,13 @@ class _Training:
         self.average = ModelAverage(model, self.config.ema_decay) if self.config.ema_decay is not None else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "float16")
         if saved is not None:
-            self.optimizer.load_state_dict(saved["optimizer"])
+            try:
+                self.optimizer.load_state_dict(saved["optimizer"])
+            except ValueError as error:  # the head of older runs was one convolution
+                raise CheckpointError(
+                    f"{self.run.last}: its optimiser has other parameters than this version's net; "
+                    f"start a new run from its weights with --init {self.run.path}"
+                ) from error
             if saved["scaler"]:
                 self.scaler.load_state_dict(saved["scaler"])
             if self.average is not None:

@@ -160,5 +160,6 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in 0..1 -> logits (B, K)."""
-        logits: Tensor = self.last(self.backbone(images)[1])
-        return logits.mean(dim=(2, 3))
+        # the mean of the products is the product of the mean, at the price of one cell in place of all
+        logits: Tensor = self.last(self.backbone(images)[1].mean(dim=(2, 3), keepdim=True))
+        return logits.flatten(1)
