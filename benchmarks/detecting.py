@@ -13,6 +13,7 @@ import torch
 
 from benchmarks import nets, peers
 from benchmarks.harness import Goal, PeerAbsent, Row, Scale, Side
+from wordtree import load_tree
 from yolo9000.detection.postprocess import DecodeConfig, detect
 from yolo9000.detection.results import Detections
 from yolo9000.models import DenseRegionOutput, DetectorConfig, RegionOutput
@@ -37,7 +38,7 @@ def _folder(stack: ExitStack) -> Path:
 def _yolo9000(survivors: int, scale: Scale, stack: ExitStack) -> dict[str, Side | PeerAbsent]:
     size, config, tree = 544, DetectorConfig(), nets.tree_of(9418)
     if scale.quick:
-        size, config, tree = 224, DetectorConfig(width=0.05), nets.flat_tree(60)
+        size, config, tree = 224, DetectorConfig(width=0.05), load_tree("coco")
     folder, region = _folder(stack), nets.tree_region(tree)
     files = nets.image_files(folder, 2)
     form = nets.darknet_form(region, config, files, size, survivors, folder)

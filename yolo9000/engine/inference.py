@@ -14,7 +14,7 @@ from yolo9000.models.darknet19 import ConvBlock
 from yolo9000.models.darknet_detector import AnyDetector
 from yolo9000.models.region_output import RegionOutput, joined
 from yolo9000.models.tree_head import TreeHead
-from yolo9000.runtime.device import DeviceError, Precision
+from yolo9000.runtime.device import DeviceError, Precision, require_compiler
 
 IMAGES_AT_ONCE, IMAGES_AT_ONCE_COMPILED = 4, 1
 """Of a larger batch on a CPU, so that what lies between two layers stays in the caches: about a tenth less time. Where
@@ -82,7 +82,7 @@ def prepare(
     Raises
     ------
     DeviceError
-        float16 on a CPU.
+        float16 on a CPU, or no compiler.
 
     Examples
     --------
@@ -94,6 +94,8 @@ def prepare(
     """
     if precision == "float16" and device.type == "cpu":
         raise DeviceError("--precision float16 is for GPUs; on a CPU use bfloat16 or float32")
+    if compile:
+        require_compiler(device)
     dtype: torch.dtype = getattr(torch, precision)
     # what a head's numbers mean (region, tree) is shared, not copied: it is constant, and large
     net = copy.deepcopy(detector, {id(detector.region): detector.region}).eval().requires_grad_(False)

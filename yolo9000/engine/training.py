@@ -23,7 +23,7 @@ from yolo9000.engine.phases import ImageBatch, Phase, TrainConfig
 from yolo9000.engine.snapshot import load_weights
 from yolo9000.engine.tally import LossTally
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from yolo9000.runtime.device import autocast
+from yolo9000.runtime.device import autocast, require_compiler
 from yolo9000.runtime.distributed import Processes, any_process, average_buffers, broadcast_model, sum_gradients
 from yolo9000.runtime.interrupt import StopRequest
 from yolo9000.runtime.logs import Progress, ResultsFile
@@ -152,6 +152,8 @@ class _Training:
         model = phase.model.to(self.device)
         if self.config.channels_last:
             model.to(memory_format=torch.channels_last)
+        if self.config.compile:
+            require_compiler(self.device)
         # the model itself stays as it is, for checkpoints, averages and evaluation
         self.forward: Callable[[Tensor], Any] = torch.compile(model, dynamic=False) if self.config.compile else model
         if saved is None and phase.begin is not None:
