@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import setuptools  # noqa: F401  # torch's compiler imports it, and refuses to if a test has brought distutils in before
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ Every way to run the code is tried: a bare checkout, an editable install, a whee
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -22,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES: list[str] = PYPROJECT["tool"]["setuptools"]["packages"]
 builds = pytest.mark.skipif(
-    not (importlib.util.find_spec("pip") and importlib.util.find_spec("setuptools")),
+    # not find_spec("pip"): setuptools takes that for pip's own start, and torch's compiler then finds no distutils
+    not {"pip", "setuptools"} <= {distribution.name for distribution in importlib.metadata.distributions()},
     reason="pip and setuptools are not installed",
 )
 # Found at the same time: a regular package `datasets` (Hugging Face's, here a stand-in), our modules, and no top-level
