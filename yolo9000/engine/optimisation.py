@@ -136,7 +136,7 @@ def optimiser_of_cfg(options: NetOptions) -> OptimiserConfig:
     )
 
 
-def build_optimizer(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, config: OptimiserConfig, *, scaled: bool = False) -> torch.optim.Optimizer:
     """The optimiser of a model's parameters: weight decay on weights of convolutions and linear layers only.
 
     Examples
@@ -153,7 +153,8 @@ def build_optimizer(model: nn.Module, config: OptimiserConfig) -> torch.optim.Op
     ]
     groups = [group for group in groups if group["params"]]
     # one pass over the memory in place of five: with a head of 29 M weights a fifth of the time
-    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
+    # but under a loss scaler that skips its first step the fused one keeps a momentum that was never set
+    fused = not scaled and all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, fused=fused)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999), fused=fused)

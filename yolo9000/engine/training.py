@@ -161,7 +161,7 @@ class _Training:
         if saved is not None:
             load_weights(model, saved["model"], self.run.last)
         broadcast_model([*model.parameters(), *model.buffers()], self.processes)
-        self.optimizer = build_optimizer(model, phase.optimiser)
+        self.optimizer = build_optimizer(model, phase.optimiser, scaled=self.config.precision == "float16")
         self.average = ModelAverage(model, self.config.ema_decay) if self.config.ema_decay is not None else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "float16")
         if saved is not None:
