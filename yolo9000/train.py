@@ -172,7 +172,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         run,
         "--compile",
-        "compile the net first: faster steps after a minute or more, for long runs",
+        "compile the net, for long runs on GPUs; on CPUs steps are slower",
         action="store_true",
     )
     add(run, "--threads", "threads of torch on the CPU", type=int)
