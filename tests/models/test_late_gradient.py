@@ -37,6 +37,15 @@ def test_two_backward_passes_add_up() -> None:
     assert weight.grad.flatten().tolist() == [2, 0, 2]
 
 
+def test_a_partial_backward_pass_before_is_not_counted() -> None:
+    weight, features = torch.ones(3, 1, requires_grad=True), torch.ones(1, 1, requires_grad=True)
+    loss = late_table(weight).product(features, torch.tensor([1])).sum()
+    torch.autograd.grad(loss, features, retain_graph=True)
+    loss.backward()
+    assert weight.grad is not None
+    assert weight.grad.flatten().tolist() == [0, 1, 0]
+
+
 def test_it_is_made_after_the_gradients_of_the_net_in_between() -> None:
     order: list[str] = []
     weight, x = torch.ones(3, 2, requires_grad=True), torch.ones(4, 2, requires_grad=True)

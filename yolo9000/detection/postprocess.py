@@ -175,6 +175,8 @@ def detect(output: RegionOutput, region: RegionSpec, config: DecodeConfig | None
             max_detections=config.max_detections,
         )
     survivors = _survivors(output, region, config.threshold)
+    if not survivors:
+        return []
     flat = torch.cat([each.flat for each in survivors])
     path_probability: NDArray[np.float32] | None = None
     if region.tree is not None:

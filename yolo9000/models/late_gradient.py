@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-PutBy = list[tuple[Tensor, Tensor, Tensor]]
-"""Of each product: the rows (m,) that it read, the gradient of its answer (n, m), and the features (n, D)."""
+PutBy = dict[object, tuple[Tensor, Tensor, Tensor]]
+"""Of each product: the rows (m,) that it read, the gradient of its answer (n, m), and the features (n, D). Once,
+however often autograd comes by before it is the table's turn."""
 
 
 class LateTable(NamedTuple):
@@ -26,7 +27,7 @@ class LateTable(NamedTuple):
     Attributes
     ----------
     weight : Tensor (R, D)
-    put_by : list, optional
+    put_by : dict, optional
         None if the gradient is made at once.
     """
 
@@ -60,7 +61,7 @@ def late_table(weight: Tensor) -> LateTable:
     """
     if torch.compiler.is_compiling() or not (torch.is_grad_enabled() and weight.requires_grad):
         return LateTable(weight)
-    put_by: PutBy = []
+    put_by: PutBy = {}
     return LateTable(_Table.apply(weight, put_by), put_by)
 
 
@@ -76,7 +77,7 @@ class _Table(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, None]:
-        for rows, of_answer, features in ctx.put_by:
+        for rows, of_answer, features in ctx.put_by.values():
             if gradient is None:
                 gradient = features.new_zeros(ctx.shape)
             gradient.index_add_(0, rows, of_answer.t() @ features)
@@ -90,13 +91,13 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, rows: Tensor, put_by: PutBy) -> Tensor:
         ctx.save_for_backward(features, weight, rows)
-        ctx.put_by = put_by
+        ctx.put_by, ctx.product = put_by, object()
         return F.linear(features, weight.index_select(0, rows))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, None]:
         features, weight, rows = ctx.saved_tensors
-        ctx.put_by.append((rows, gradient, features))
+        ctx.put_by[ctx.product] = rows, gradient, features
         of_features = gradient @ weight.index_select(0, rows) if ctx.needs_input_grad[0] else None
         return of_features, None, None, None
