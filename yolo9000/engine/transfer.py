@@ -141,6 +141,13 @@ def transfer_detector(detector: AnyDetector, other: AnyDetector, where: str) -> 
     if len(theirs) != len(ours):
         raise CheckpointError(f"{where}: a net of {len(theirs)} arrays, this one has {len(ours)}")
     classes = len(ours) - 2  # class weights and biases of the head
+    if transfer is not None and old is not None and new is not None:
+        apart = list(ours)[classes].endswith("class_weight")  # not so behind a last convolution of another form
+        if not apart or len(theirs[classes]) * len(new) != list(ours.values())[classes].shape[0] * len(old):
+            raise CheckpointError(
+                f"{where}: another tree, and its class rows cannot be carried over: both nets must end in a plain 1x1 "
+                "convolution, and both or neither share their class rows among the priors"
+            )
     state = {}
     for number, ((name, mine), their) in enumerate(zip(ours.items(), theirs, strict=True)):
         if number >= classes and transfer is not None:
