@@ -16,7 +16,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
-from torch._guards import detect_fake_mode
 from torch.nn.utils.rnn import pad_sequence
 
 from wordtree import WordTree
@@ -24,6 +23,7 @@ from wordtree.softmax import PathColumns, path_columns, path_groups, path_width
 from wordtree.tables import TreeTables, tree_tables
 from yolo9000.datasets.sample import Target
 from yolo9000.models.region import RegionSpec
+from yolo9000.models.region_output import host_knows
 
 WHOLE_IMAGE = (0.5, 0.5, 1.0, 1.0)
 
@@ -54,11 +54,6 @@ class PackedTargets:
     truth_paths: PathColumns | None  # (V, ...), its columns are places in `columns`; None without a tree
     region_paths: PathColumns | None  # (T, ...), likewise
     unlabelled: Unlabelled | None  # None if every source labels everything
-
-
-def readable(tensor: Tensor) -> bool:
-    """Whether the host may look at the values: they lie in its memory, and are more than shapes to be followed."""
-    return tensor.device.type == "cpu" and detect_fake_mode([tensor]) is None
 
 
 def outside_of(labelled_nodes: Tensor, tree: WordTree) -> Tensor:
@@ -92,7 +87,7 @@ def _check_labels(name: str, labels: Tensor, count: int) -> None:
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on another device, without making the host wait for a GPU."""
-    if device.type == "cuda" and readable(tensor) and torch.cuda.is_available():
+    if device.type == "cuda" and host_knows([tensor]) and torch.cuda.is_available():
         tensor = tensor.pin_memory()  # a copy from pageable memory would make the host wait
     return tensor.to(device, non_blocking=True)
 
@@ -109,8 +104,7 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
     """
     box_labels, boxes, ignored, images, nodes, rectangles, is_detection = [], [], [], [], [], [], []
     table = None if region.map is None else torch.tensor(region.map)
-    host = all(target.labels.device.type == "cpu" for target in targets)
-    host = host and detect_fake_mode([target.labels for target in targets]) is None
+    host = host_knows([target.labels for target in targets])
     for number, target in enumerate(targets):
         weak = target.is_classification
         is_detection.append(not weak)
@@ -165,7 +159,7 @@ def _paths(
     if tree is None:
         return None, None, None
     of_truths = labels.flatten()[truths.to(labels.device)]
-    if not (readable(labels) and readable(region_labels)):
+    if not host_knows([labels, region_labels]):
         paths = [path_columns(to_device(nodes, device), tree) for nodes in (of_truths, region_labels)]
         return None, paths[0], paths[1]
     read = np.flatnonzero(tree.read_along(torch.cat([of_truths, region_labels]).numpy()))
@@ -189,7 +183,7 @@ def _unlabelled(targets: Sequence[Target], region: RegionSpec, device: torch.dev
         rows = [~nodes.new_zeros(region.num_classes, dtype=torch.bool).index_fill(0, nodes, True)
                 for nodes in sources.values()]  # fmt: skip
         outside = to_device(torch.stack(rows), device)
-    elif all(readable(nodes) for nodes in sources.values()):
+    elif host_knows(list(sources.values())):
         keys = tuple(nodes.numpy().tobytes() for nodes in sources.values())
         columns, tables, outside = _outside_of_sources(keys, region.tree, device)
     else:

@@ -9,12 +9,21 @@ are made of is put by, and that node multiplies it out.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+
+def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Products in the precision of their factors; there is no autocast on a device without numbers (meta)."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()
+
 
 PutBy = dict[object, tuple[Tensor, Tensor, Tensor]]
 """Of each product: the rows (m,) that it read, the gradient of its answer (n, m), and the features (n, D). Once,
@@ -70,19 +79,20 @@ class _Table(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, put_by: PutBy) -> Tensor:
-        ctx.put_by, ctx.shape = put_by, weight.shape
+        ctx.put_by, ctx.shape, ctx.device = put_by, weight.shape, weight.device
         ctx.set_materialize_grads(False)
         return weight.view_as(weight)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, None]:
-        for rows, of_answer, features in ctx.put_by.values():
-            if gradient is None:
-                gradient = features.new_zeros(ctx.shape)
-            gradient.index_add_(0, rows, of_answer.t() @ features)
+        whole = gradient.clone() if gradient is not None and ctx.put_by else gradient  # it may be shared, or expanded
+        with without_autocast(ctx.device):
+            for rows, of_answer, features in ctx.put_by.values():
+                whole = features.new_zeros(ctx.shape) if whole is None else whole
+                whole.index_add_(0, rows, of_answer.t() @ features)
         ctx.put_by.clear()
-        return gradient, None
+        return whole, None
 
 
 class _Product(torch.autograd.Function):
@@ -99,5 +109,8 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, None]:
         features, weight, rows = ctx.saved_tensors
         ctx.put_by[ctx.product] = rows, gradient, features
-        of_features = gradient @ weight.index_select(0, rows) if ctx.needs_input_grad[0] else None
+        of_features = None
+        if ctx.needs_input_grad[0]:
+            with without_autocast(weight.device):
+                of_features = gradient @ weight.index_select(0, rows)
         return of_features, None, None, None

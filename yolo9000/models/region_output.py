@@ -11,7 +11,6 @@ vocabulary.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -20,7 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._guards import detect_fake_mode
 
-from yolo9000.models.late_gradient import LateTable
+from yolo9000.models.late_gradient import LateTable, without_autocast
+
+IMAGES_AT_ONCE = 16
+"""Images whose classes are read at every box at once."""
 
 
 class RegionOutput(Protocol):
@@ -174,7 +176,7 @@ class SparseRegionOutput:
         self._rows = rows
         self._num_priors = num_priors
         self._cells = features.permute(0, 2, 3, 1).reshape(b * h * w, d)
-        with _full_precision_products(features.device):
+        with without_autocast(features.device):
             box_rows = F.linear(_full_precision(self._cells), rows.box_weight, rows.box_bias)
         self._box_rows = box_rows.view(b, h, w, num_priors, 5).permute(0, 3, 1, 2, 4)
 
@@ -215,7 +217,7 @@ class SparseRegionOutput:
         features = _full_precision(self._cells.index_select(0, cell))
         if not self._has_own_rows:
             return self._products(features, [0], columns)
-        if not _host_knows(boxes):
+        if not host_knows([boxes]):
             # to sort them one needs to know how many boxes each prior has, for which a GPU would make the host wait
             logits = self._products(features, range(self._num_priors), columns).unflatten(1, (self._num_priors, -1))
             of_prior: Tensor = logits.gather(1, prior[:, None, None].expand(-1, 1, logits.shape[2])).squeeze(1)
@@ -228,7 +230,7 @@ class SparseRegionOutput:
     def _products(self, features: Tensor, priors: Sequence[int], columns: Tensor | None) -> Tensor:
         """Class logits of some priors, one after the other: (N, D) and (C,) -> (N, priors * C)."""
         k = self.num_classes
-        with _full_precision_products(features.device):
+        with without_autocast(features.device):
             bias = self._rows.class_bias[priors[0] : priors[-1] + 1]
             if columns is None:
                 weight = self._rows.classes.weight[priors[0] * k : (priors[-1] + 1) * k]
@@ -244,12 +246,17 @@ class SparseRegionOutput:
         return (features * weight).sum(dim=-1) + self._rows.class_bias.flatten().index_select(0, row)
 
     def class_logits_of_images(self, images: Tensor, columns: Tensor) -> Tensor:
+        # the rows of every image are gathered: of 256 regions and a wide path they would be 700 MB at once
+        parts = zip(images.split(IMAGES_AT_ONCE), columns.split(IMAGES_AT_ONCE), strict=True)
+        return torch.cat([self._of_some_images(*part) for part in parts])
+
+    def _of_some_images(self, images: Tensor, columns: Tensor) -> Tensor:
         b, a, h, w, _ = self._box_rows.shape
         features = _full_precision(self._cells.view(b, h * w, -1).index_select(0, images))  # (n, H*W, D)
         own = torch.arange(len(self._rows.class_bias), device=columns.device)
         rows = own[:, None] * self.num_classes + columns[:, None]  # (n, A or 1, C)
         weight, bias = self._rows.classes.weight[rows], self._rows.class_bias.flatten()[rows]
-        with _full_precision_products(features.device):
+        with without_autocast(features.device):
             logits = torch.baddbmm(bias.flatten(1)[:, None], features, weight.flatten(1, 2).transpose(1, 2))
         by_prior: Tensor = logits.unflatten(2, (-1, columns.shape[1])).transpose(1, 2)  # (n, A or 1, H*W, C)
         return by_prior.expand(-1, a, -1, -1).flatten(1, 2)
@@ -273,18 +280,12 @@ def joined(outputs: Sequence[RegionOutput]) -> RegionOutput:
     return DenseRegionOutput(torch.cat([output.raw for output in outputs]), outputs[0].boxes.shape[1])
 
 
-def _host_knows(tensor: Tensor) -> bool:
+def host_knows(tensors: Sequence[Tensor]) -> bool:
     """Whether the host may look at the values: they lie in its memory, and are more than shapes to be followed."""
-    return not torch.compiler.is_compiling() and tensor.device.type == "cpu" and detect_fake_mode([tensor]) is None
+    on_host = all(tensor.device.type == "cpu" for tensor in tensors)
+    return on_host and not torch.compiler.is_compiling() and detect_fake_mode(tensors) is None
 
 
 def _full_precision(x: Tensor) -> Tensor:
     """float32 whatever autocast made of it; float64 stays."""
     return x if x.dtype == torch.float64 else x.float()
-
-
-def _full_precision_products(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """No autocast; there is none on a device without numbers (meta)."""
-    if torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return contextlib.nullcontext()
