@@ -84,9 +84,9 @@ class PackedImageNet:
                 blob = file["blob"].id.get_offset()
         except (OSError, KeyError) as error:
             raise DatasetError(f"{self.path} is not a readable pack: {error}") from error
-        if blob is None:
+        if blob is None and len(self._offsets) > 1:  # an empty one has no place in the file
             raise DatasetError(f"{self.path} was changed by another program: its images lie in chunks. Make it again")
-        self._blob = int(blob)
+        self._blob = int(blob or 0)
         where = f"{name} ({self.path})"
         nodes = nodes_of(where, "classes", self.class_names, label_map.get, skip_missing=skip_missing)
         labels = np.array(nodes, np.int64)[classes]

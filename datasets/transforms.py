@@ -225,9 +225,9 @@ class _Stretch:
 
     @classmethod
     def draw(cls, length: int, scale: float, canvas: int, share: float, block: int) -> _Stretch:
-        """Return a whole image somewhere inside the canvas, or one that is larger somewhere covering it.
+        """Return an image somewhere inside the canvas, or one that is larger somewhere covering it.
 
-        ``share``, 0 to 1, says where; a whole number of blocks of pixels is shown.
+        ``share``, 0 to 1, says where. A whole number of blocks is shown; fewer pixels than one at the end are cut off.
         """
         blocks = length // block
         if length * scale <= canvas:

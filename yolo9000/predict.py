@@ -110,7 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--precision", choices=("float32", "bfloat16", "float16"), help="(default: bfloat16 where it pays)"
     )
     parser.add_argument(
-        "--compile", action="store_true", help="compile the net first: a minute or more, which many images win back"
+        "--compile", action="store_true", help="compile the net first: tens of seconds, which many images win back"
     )
     return parser
 

@@ -159,3 +159,7 @@ def test_json_holds_the_whole_path() -> None:
     assert entry["box_xyxy"] == [1, 2, 3, 4]
     assert [step["name"] for step in entry["path"]] == ["thing", "animal", "dog", "poodle"]
     assert [round(step["probability"], 3) for step in entry["path"]] == [1, 1, 0.9, 0.54]
+
+
+def test_a_batch_of_no_images_gives_none() -> None:
+    assert detect(DenseRegionOutput(torch.zeros(0, 5 + len(TREE), 4, 4), 1), REGION) == []

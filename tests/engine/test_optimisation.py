@@ -129,3 +129,18 @@ def test_average_by_hand() -> None:
 def test_average_shares_the_tree_with_the_model() -> None:
     net = Detector(DetectorConfig(width=0.05), RegionSpec(priors=((1.0, 1.0),), num_classes=3))
     assert ModelAverage(net, 0.9).model.region is net.region
+
+
+def test_a_skipped_first_step_leaves_no_trace() -> None:
+    """A loss scaler skips steps until it has found its scale; the momentum of the next one starts from nothing."""
+    weight = nn.Parameter(torch.ones(2, 2))
+    net = nn.Module()
+    net.register_parameter("weight", weight)
+    optimizer = build_optimizer(net, OptimiserConfig(learning_rate=0.5, weight_decay=0.0), scaled=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    for gradient in (torch.inf, 1.0):
+        scaler.scale((weight * gradient).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update(1.0)
+        optimizer.zero_grad()
+    assert weight.tolist() == [[0.5, 0.5]] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from wordtree import TreeDistribution, TreeMismatch, WordTree
 from wordtree.softmax import log_conditionals
 from yolo9000.engine.transfer import NodeTransfer, match_nodes, transfer_detector
-from yolo9000.models import Detector, DetectorConfig, RegionSpec
+from yolo9000.models import DarknetDetector, Detector, DetectorConfig, RegionSpec, from_cfg
 from yolo9000.models.region_output import RegionOutput
+from yolo9000.runtime.checkpoint import CheckpointError
 
 FORM = DetectorConfig(width=0.05)
 # animal (dog (poodle, pug), cat), vehicle (car)
@@ -112,3 +114,27 @@ def test_nothing_in_common() -> None:
         transfer_detector(detector(OLD), detector(None), "last.pt")
     with pytest.raises(TreeMismatch, match=r"last\.pt has a tree, but no tree is used here"):
         transfer_detector(detector(None), detector(OLD), "last.pt")
+
+
+def test_heads_of_another_form_are_refused_with_another_tree() -> None:
+    region = RegionSpec(priors=((1.0, 1.0), (2.0, 3.0)), num_classes=7, tree=OLD)
+    shared = Detector(dataclasses.replace(FORM, share_class_rows=True), region)
+    for net, other in ((detector(OLD.prune([6]).tree), shared), (shared, detector(OLD.prune([6]).tree))):
+        with pytest.raises(CheckpointError, match="class rows cannot be carried over: both nets must end"):
+            transfer_detector(net, other, "last.pt")
+
+
+def test_a_last_convolution_that_is_no_head_is_refused_with_another_tree(tmp_path: Path) -> None:
+    """Its rows are boxes and classes mixed."""
+
+    def wide(tree: WordTree) -> DarknetDetector:
+        text = (
+            "[net]\nwidth=32\nheight=32\nchannels=3\n"
+            f"[convolutional]\nsize=3\npad=1\nfilters={2 * (5 + len(tree))}\nactivation=linear\n"
+            f"[region]\nnum=2\nclasses={len(tree)}\nsoftmax=1\nanchors=1,1,2,3\n"
+        )
+        (tmp_path / "wide.cfg").write_text(text)
+        return DarknetDetector(from_cfg(tmp_path / "wide.cfg", tree=tree))
+
+    with pytest.raises(CheckpointError, match="class rows cannot be carried over"):
+        transfer_detector(wide(OLD.prune([6]).tree), wide(OLD), "last.pt")

@@ -69,3 +69,12 @@ def test_without_gradients_it_is_the_weight(requires_grad: bool) -> None:
     assert table.put_by is None
     assert table.weight is weight
     assert table.product(torch.ones(4, 2), torch.tensor([1])).shape == (4, 1)
+
+
+def test_a_backward_pass_under_autocast_and_an_expanded_gradient() -> None:
+    weight, features = torch.ones(3, 2, requires_grad=True), torch.full((1, 2), 3.0)
+    table = late_table(weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (table.product(features, torch.tensor([1])).sum() + table.weight.sum()).backward()
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [[1, 1], [4, 4], [1, 1]]

@@ -17,6 +17,7 @@ from yolo9000.models import (
     RegionSpec,
     SparseRegionOutput,
     TreeHead,
+    WeightsError,
     load_darknet_weights,
     save_darknet_weights,
 )
@@ -167,3 +168,15 @@ def test_a_state_of_one_convolution_is_read(name: str) -> None:
     again = TreeHead(D, A, K).double()
     again.load_state_dict(state)
     assert torch.equal(again(features).raw, head(features).raw)
+
+
+def test_a_weights_file_does_not_fill_shared_rows(tmp_path: Path) -> None:
+    """It may be written from them, and fill the layers before them."""
+    region = RegionSpec(priors=((1, 1), (2, 2)), num_classes=3)
+    net = Detector(DetectorConfig(width=0.05, share_class_rows=True), region)
+    save_darknet_weights(net, tmp_path / "a.weights", images_seen=1)
+    with pytest.raises(WeightsError, match=r"a\.weights: it has class rows for each prior, and this net shares"):
+        load_darknet_weights(net, tmp_path / "a.weights")
+    head = 4 * region.channels * (net.backbone.channels + 1)
+    (tmp_path / "a.conv.18").write_bytes((tmp_path / "a.weights").read_bytes()[:-head])
+    assert load_darknet_weights(net, tmp_path / "a.conv.18").not_filled == ("head",)

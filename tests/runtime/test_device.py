@@ -8,7 +8,7 @@ import signal
 import pytest
 import torch
 
-from yolo9000.runtime.device import DeviceError, autocast, pick_device, pick_precision, require_compiler, use_huge_pages
+from yolo9000.runtime.device import DeviceError, autocast, pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.interrupt import StopRequest
 
 
@@ -28,13 +28,6 @@ def test_wrong_devices() -> None:
         with pytest.raises(DeviceError, match="sees no GPU here"):
             pick_device("cuda")
         assert pick_device() == torch.device("cpu")
-
-
-def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(DeviceError, match="--compile needs a C\\+\\+ compiler, and there is no no-such-compiler"):
-        require_compiler(torch.device("cpu"))
-    require_compiler(torch.device("cuda"))
 
 
 def test_precision_on_the_cpu() -> None:

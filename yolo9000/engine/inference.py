@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 from collections.abc import Callable
 
 import torch
@@ -12,9 +10,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from yolo9000.models.darknet19 import ConvBlock
 from yolo9000.models.darknet_detector import AnyDetector
+from yolo9000.models.region import copy_of_net
 from yolo9000.models.region_output import RegionOutput, joined
 from yolo9000.models.tree_head import TreeHead
-from yolo9000.runtime.device import DeviceError, Precision, require_compiler
+from yolo9000.runtime.compiling import compile_net
+from yolo9000.runtime.device import DeviceError, Precision
+
+Answer = Callable[[Tensor], RegionOutput]
 
 IMAGES_AT_ONCE, IMAGES_AT_ONCE_COMPILED = 4, 1
 """Of a larger batch on a CPU, so that what lies between two layers stays in the caches: about a tenth less time. Where
@@ -32,31 +34,21 @@ class PreparedDetector(nn.Module):
         Images of a batch that go through the net together; None for all.
     """
 
-    def __init__(self, net: AnyDetector, dtype: torch.dtype, *, compile: bool, images_at_once: int | None) -> None:
+    def __init__(
+        self, net: AnyDetector, dtype: torch.dtype, *, images_at_once: int | None, compiled: Answer | None = None
+    ) -> None:
         super().__init__()
         self.images_at_once = images_at_once
         self.net = net
         self.dtype = dtype
-        self._answer: Callable[[Tensor], RegionOutput] = torch.compile(net, dynamic=False) if compile else net
-        self._compiled = compile
+        self._compiled = compiled
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> RegionOutput:
         """(B, 3, S, S) in 0..1 -> raw output."""
+        answer = self._compiled or self.net
         parts = images.split(self.images_at_once or max(1, len(images)))
-        with _frozen_weights() if self._compiled else contextlib.nullcontext():
-            return joined([self._answer(part.to(self.dtype, memory_format=torch.channels_last)) for part in parts])
-
-
-def _frozen_weights() -> contextlib.AbstractContextManager[object]:
-    """Lets the compiler bring the weights into the order that the processor's convolutions want, once and for all.
-
-    A setting of the whole compiler: as an option of `torch.compile` it comes too late for the weights to be constants.
-    """
-    from torch._inductor import config  # imports the compiler, which takes a second
-
-    patched: contextlib.AbstractContextManager[object] = config.patch(freezing=True)
-    return patched
+        return joined([answer(part.to(self.dtype, memory_format=torch.channels_last)) for part in parts])
 
 
 def prepare(
@@ -94,11 +86,8 @@ def prepare(
     """
     if precision == "float16" and device.type == "cpu":
         raise DeviceError("--precision float16 is for GPUs; on a CPU use bfloat16 or float32")
-    if compile:
-        require_compiler(device)
     dtype: torch.dtype = getattr(torch, precision)
-    # what a head's numbers mean (region, tree) is shared, not copied: it is constant, and large
-    net = copy.deepcopy(detector, {id(detector.region): detector.region}).eval().requires_grad_(False)
+    net = copy_of_net(detector).eval().requires_grad_(False)
     for module in list(net.modules()):
         if isinstance(module, ConvBlock):
             _fuse(module)
@@ -110,7 +99,8 @@ def prepare(
         if id(parameter) not in of_heads:
             parameter.data = parameter.data.to(dtype)
     at_once = (IMAGES_AT_ONCE_COMPILED if compile else IMAGES_AT_ONCE) if device.type == "cpu" else None
-    return PreparedDetector(net, dtype, compile=compile, images_at_once=at_once)
+    compiled = compile_net(net, device, frozen=True) if compile else None
+    return PreparedDetector(net, dtype, images_at_once=at_once, compiled=compiled)
 
 
 def _fuse(block: ConvBlock) -> None:

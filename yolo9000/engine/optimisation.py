@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from yolo9000.models.net_options import NetOptions
+from yolo9000.models.region import copy_of_net
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,10 +185,7 @@ class ModelAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f"decay of the weight average: 0 <= decay < 1 is needed, got {decay}")
-        # what a head's numbers mean (region, tree) is shared, not copied: it is constant, and large
-        constants = [value for value in vars(model).values() if not isinstance(value, Tensor | nn.Module | dict)]
-        shared = {id(value): value for value in constants}
-        self.model = copy.deepcopy(model, shared).eval().requires_grad_(False)
+        self.model = copy_of_net(model).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
 

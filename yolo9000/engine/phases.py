@@ -82,7 +82,7 @@ class TrainConfig:
     channels_last
         Memory layout of the convolutions; faster on GPUs with mixed precision and on most CPUs.
     compile
-        Compile the models, once for each size of their input: tens of seconds that long runs win back.
+        Compile the models, once for each size of their input. For GPUs; on a CPU it was slower.
 
     Raises
     ------

@@ -23,7 +23,8 @@ from yolo9000.engine.phases import ImageBatch, Phase, TrainConfig
 from yolo9000.engine.snapshot import load_weights
 from yolo9000.engine.tally import LossTally
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from yolo9000.runtime.device import autocast, require_compiler
+from yolo9000.runtime.compiling import compile_net
+from yolo9000.runtime.device import autocast
 from yolo9000.runtime.distributed import Processes, any_process, average_buffers, broadcast_model, sum_gradients
 from yolo9000.runtime.interrupt import StopRequest
 from yolo9000.runtime.logs import Progress, ResultsFile
@@ -152,10 +153,8 @@ class _Training:
         model = phase.model.to(self.device)
         if self.config.channels_last:
             model.to(memory_format=torch.channels_last)
-        if self.config.compile:
-            require_compiler(self.device)
         # the model itself stays as it is, for checkpoints, averages and evaluation
-        self.forward: Callable[[Tensor], Any] = torch.compile(model, dynamic=False) if self.config.compile else model
+        self.forward: Callable[[Tensor], Any] = compile_net(model, self.device) if self.config.compile else model
         if saved is None and phase.begin is not None:
             phase.begin()
         if saved is not None:
@@ -165,6 +164,7 @@ class _Training:
         self.average = ModelAverage(model, self.config.ema_decay) if self.config.ema_decay is not None else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "float16")
         if saved is not None:
+            fused = [group["fused"] for group in self.optimizer.param_groups]
             try:
                 self.optimizer.load_state_dict(saved["optimizer"])
             except ValueError as error:  # the head of older runs was one convolution
@@ -172,6 +172,8 @@ class _Training:
                     f"{self.run.last}: its optimiser has other parameters than this version's net; "
                     f"start a new run from its weights with --init {self.run.path}"
                 ) from error
+            for group, as_built in zip(self.optimizer.param_groups, fused, strict=True):
+                group["fused"] = as_built  # a matter of this machine and version, not of the run
             if saved["scaler"]:
                 self.scaler.load_state_dict(saved["scaler"])
             if self.average is not None:

@@ -156,6 +156,11 @@ def load_darknet_weights(model: nn.Module, path: str | Path, *, partial: bool = 
     payload = path.stat().st_size - header.size
     held = payload // 4
     filled = _filled(arrays, path, header, payload, partial or _PARTIAL_NAME.search(path.name) is not None)
+    if len({array.tensor.data_ptr() for array in arrays[:filled]}) < filled:
+        raise WeightsError(
+            f"{path}: it has class rows for each prior, and this net shares one set among all; build it without "
+            "share_class_rows"
+        )
     if held:
         # copy-on-write, so that torch may wrap it; nothing is ever written
         floats: npt.NDArray[np.float32] = np.memmap(path, "<f4", mode="c", offset=header.size, shape=(held,))

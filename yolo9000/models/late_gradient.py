@@ -45,10 +45,11 @@ class LateTable(NamedTuple):
 
     def product(self, features: Tensor, rows: Tensor) -> Tensor:
         """Features times some rows: (n, D) and (m,) -> (n, m). The rows read are not kept for the way back."""
-        if self.put_by is None:
-            return F.linear(features, self.weight.index_select(0, rows))
-        answer: Tensor = _Product.apply(features, self.weight, rows, self.put_by)
-        return answer
+        with without_autocast(self.weight.device):
+            if self.put_by is None:
+                return F.linear(features, self.weight.index_select(0, rows))
+            answer: Tensor = _Product.apply(features, self.weight, rows, self.put_by)
+            return answer
 
 
 def late_table(weight: Tensor) -> LateTable:

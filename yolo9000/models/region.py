@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from wordtree import WordTree
+from torch import nn
+
+from wordtree import WordTree
+
+Net = TypeVar("Net", bound=nn.Module)
 
 YOLO9000_PRIORS = ((0.77871, 1.14074), (3.00525, 4.31277), (9.22725, 9.61974))
 """The three priors of ``yolo9000.cfg``, in grid cells of stride 32 (darknet)."""
@@ -94,3 +98,18 @@ class RegionSpec:
     def channels(self) -> int:
         """Channels A * (5 + K) of darknet's dense output."""
         return self.num_priors * (5 + self.num_classes)
+
+
+def copy_of_net(net: Net) -> Net:
+    """A deep copy with weights of its own; what its numbers mean (regions, trees) is shared: constant, and large.
+
+    Examples
+    --------
+    >>> net = nn.Linear(1, 1)
+    >>> net.region = RegionSpec(priors=((1.0, 1.0),), num_classes=2)
+    >>> copied = copy_of_net(net)
+    >>> copied.region is net.region, copied.weight is net.weight
+    (True, False)
+    """
+    values = [value for module in net.modules() for value in vars(module).values()]
+    return copy.deepcopy(net, {id(value): value for value in values if isinstance(value, RegionSpec | WordTree)})

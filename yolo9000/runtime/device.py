@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import sys
 from typing import Literal
 
 import torch
@@ -74,22 +72,6 @@ def pick_precision(device: torch.device) -> Precision:
     # oneDNN emulates bfloat16 elsewhere, more slowly than float32; torch tells only by private functions
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return "bfloat16" if supported is not None and supported() else "float32"
-
-
-def require_compiler(device: torch.device) -> None:
-    """Refuse to compile a net where torch would find no compiler, which it tells in a page of traceback.
-
-    Raises
-    ------
-    DeviceError
-        On a CPU there is no C++ compiler.
-    """
-    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    if device.type == "cpu" and shutil.which(compiler) is None:
-        raise DeviceError(
-            f"--compile needs a C++ compiler, and there is no {compiler} (Debian: apt-get install g++); "
-            "leave --compile out, or name one in CXX"
-        )
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
