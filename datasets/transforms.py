@@ -21,7 +21,7 @@ from yolo9000.datasets.decode import GREY
 from yolo9000.datasets.sample import Placement, Record, Sample, Target
 
 _SHRINK = 0.6
-"""Below this scale bilinear sampling skips pixels, and the image is halved first."""
+"""Below this scale bilinear sampling skips pixels, and the image is shrunk by area."""
 _THINNEST = 1e-3
 """In training a box thinner than this fraction of the input is left out, as in darknet."""
 
@@ -198,7 +198,8 @@ def _draw(
     largest = min(canvas.shape[1] / (width * stretch_x), canvas.shape[0] / (height * stretch_y))
     scale = largest * math.exp(low + zoom * (high - low))
     block = 1
-    while min(stretch_x, stretch_y) * scale * block < _SHRINK and 2 * block <= min(width, height):
+    # never so far that it has to grow again: an image that is blurred in training teaches worse what is sharp later
+    while max(stretch_x, stretch_y) * scale * block <= 0.5 and 2 * block <= min(width, height):
         block *= 2
     x = _Stretch.draw(width, stretch_x * scale, canvas.shape[1], left, block)
     y = _Stretch.draw(height, stretch_y * scale, canvas.shape[0], top, block)
@@ -254,13 +255,15 @@ class _Stretch:
 
 
 def _resized(image: NDArray[np.uint8], block: int, width: int, height: int) -> NDArray[np.uint8]:
-    """Return the image bilinearly resized, after each ``block`` x ``block`` pixels have become one."""
+    """Return the image resized, after each ``block`` x ``block`` pixels have become one."""
     while block > 1:
-        # Halves are exact and 15 times as fast as shrinking by area to any other size.
+        # Halves are exact and 15 times as fast as shrinking by area to any other size, for which less is left then.
         half = (image.shape[1] // 2, image.shape[0] // 2)
         image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
         block //= 2
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    skips = min(width / image.shape[1], height / image.shape[0]) < _SHRINK
+    how = cv2.INTER_AREA if skips else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
 
 
 def _borders(n: int, size: int, rng: np.random.Generator) -> list[int]:
