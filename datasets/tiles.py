@@ -1,4 +1,4 @@
-"""Detection scenes made of real photographs: tiles with one real box each, on a larger canvas.
+"""Scenes made of real photographs: tiles with one real box each, on a larger canvas.
 
 The tiles are classification images in ImageNet's layout (``ImageNetSource`` reads them, and is the classification
 source that goes with these scenes) with a table of boxes beside them::
@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -122,7 +122,7 @@ class TileConfig:
 
 
 class TileScenes:
-    """Scenes of real tiles by index: a detection :class:`~yolo9000.datasets.sample.Source`.
+    """Scenes of real tiles by index: a :class:`~yolo9000.datasets.sample.Source`.
 
     A scene is a function of (seed, split, index) and of the tiles on the disk.
 
@@ -134,8 +134,14 @@ class TileScenes:
         ``{wnid: node}``. None: a label is the class's place in ``TileSplit.wnids``.
     split
         Which tiles: ``train`` or ``val``.
+    kind
+        ``"detection"`` gives a box and a label for each tile; ``"classification"`` only says what the first one shows
+        (``image_label``), as the label of a photograph names one of the things in it.
+    boxed
+        wnids whose boxes may be used, in place of those that split.json lists.
     classes
-        ``"boxed"`` uses tiles of boxed classes only, ``"all"`` of all. None: boxed for train, all for val.
+        ``"boxed"`` uses tiles of boxed classes only, ``"all"`` of all. None: boxed for detection scenes of train,
+        else all.
     config
         How they are put together.
     length
@@ -155,7 +161,6 @@ class TileScenes:
     (3, 4)
     """
 
-    kind: Kind = "detection"
     labelled_nodes: NDArray[np.int64] | None = None
 
     def __init__(
@@ -164,6 +169,8 @@ class TileScenes:
         label_map: Mapping[str, int] | None = None,
         *,
         split: Literal["train", "val"] = "train",
+        kind: Kind = "detection",
+        boxed: Collection[str] | None = None,
         classes: Literal["all", "boxed"] | None = None,
         config: TileConfig | None = None,
         length: int = 100_000,
@@ -175,21 +182,24 @@ class TileScenes:
         if length < 1:
             raise ValueError(f"TileScenes: length must be at least 1, not {length}")
         self.config = config if config is not None else TileConfig()
-        self.name = f"tile scenes ({split})"
+        self.kind: Kind = kind
+        self.name = f"tile scenes ({split})" if kind == "detection" else f"labelled tile scenes ({split})"
         self.split = read_split(root)
         if classes is None:
-            classes = "boxed" if split == "train" else "all"
+            classes = "boxed" if split == "train" and kind == "detection" else "all"
         wnids = self.split.wnids
+        if boxed is not None and (unknown := sorted(set(boxed) - set(wnids))):
+            raise DatasetError(f"{self.name}: boxed names {listed(unknown)}, which split.json does not")
         if label_map is None:
             label_map = {wnid: index for index, wnid in enumerate(wnids)}
         elif absent := [wnid for wnid in wnids if wnid not in label_map]:
             raise DatasetError(f"{self.name}: label_map has no node for {listed(absent)}")
         self._length = length
-        self._stream = (self.config.seed, _SPLITS.index(split))
+        self._stream = (self.config.seed, _SPLITS.index(split), *(() if kind == "detection" else (1,)))
         self._tiles = ImageNetSource(root, label_map, split=split, name=self.name, skip_missing=True, cache=cache)
         self._boxes = _boxes_of(self._tiles, root / "boxes" / f"{split}.tsv")
 
-        wanted = self.split.boxed if classes == "boxed" else wnids
+        wanted = (boxed if boxed is not None else self.split.boxed) if classes == "boxed" else wnids
         has_box = np.isfinite(self._boxes[:, 0])
         numbers = [i for i, wnid in enumerate(self._tiles.class_names) if wnid in set(wanted)]
         members = [np.flatnonzero(has_box & (self._tiles.classes == i)) for i in numbers]
@@ -237,6 +247,8 @@ class TileScenes:
             boxes.append(self._boxes[tile] * scale + np.array((left, top) * 2, np.float32))
             labels.append(int(self._tiles.labels[tile]))
         key = f"tiles-{'-'.join(map(str, self._stream))}-{index}"
+        if self.kind == "classification":
+            return Record(image, key, image_label=labels[0])
         return Record(image, key, np.stack(boxes), np.array(labels, np.int64))
 
     def _draw_tile(self, rng: np.random.Generator) -> int:

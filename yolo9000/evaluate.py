@@ -85,6 +85,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="how images are fitted into the input: shrunk by area, or with darknet's arithmetic (default: darknet "
         "for a net that darknet trained, otherwise area)",
     )
+    parser.add_argument(
+        "--boxed",
+        metavar="FILE",
+        help="which classes of scenes or tiles count as boxed, as for training (default: those that had boxes there)",
+    )
     parser.add_argument("--best", action="store_true", help="best.pt instead of last.pt")
     parser.add_argument("--raw-weights", action="store_true", help="the last weights instead of the averaged ones")
     parser.add_argument("--size", type=int, help="side of the network's input (default: as in training)")
@@ -150,6 +155,8 @@ def _data_config(options: argparse.Namespace, trained: TrainedModel) -> DataConf
             named["val"] = options.coco  # an annotation file has no splits: all of it is evaluated
         config = dataclasses.replace(config, **{**nothing, **named})
     split = options.split or ("test" if config.is_embedded else config.splits[1])
+    if options.boxed:
+        config = dataclasses.replace(config, boxed=options.boxed)
     return dataclasses.replace(config, splits=(config.splits[0], split), val_images=options.images)
 
 
@@ -166,7 +173,7 @@ def _evaluate(
     nodes: Mapping[str, int] | None,
 ) -> dict[str, Any]:
     # what had boxes is a fact of the training, not of the data looked at now
-    boxed = set(data.evaluated) & set(trained.boxed)
+    boxed = set(data.evaluated) & set(data.boxed if options.boxed else trained.boxed)
     never_boxed = set(data.evaluated) - boxed
     if nodes is not None:
         boxed = set(nodes.values()) & set(trained.boxed)

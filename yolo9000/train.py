@@ -88,6 +88,13 @@ def build_parser() -> argparse.ArgumentParser:
     add(data, "--imagenet", "images with a label: folders or tars named by wnid", metavar="DIR")
     add(data, "--imagenet-pack", "the same, from a pack made by tools/pack_imagenet.py", metavar="H5")
     add(data, "--tiles", "scenes of real tiles, and the tiles as labelled images", metavar="DIR")
+    add(data, "--cluttered", "labelled images are several tiles, of which the label names one", action="store_true")
+    add(
+        data,
+        "--boxed",
+        "which classes of scenes or tiles have boxes: a JSON file with the list boxed, or all",
+        metavar="FILE",
+    )
     add(data, "--tree", "the tree of all labels (tools/build_wordtree.py); a bundled name or a file", metavar="FILE")
     add(data, "--splits", "trained on and held out, as the data sets name them", default="train:val", metavar="A:B")
     add(data, "--val", "held-out images with boxes, if they are no split of --coco", metavar="PATH")
@@ -105,8 +112,23 @@ def build_parser() -> argparse.ArgumentParser:
     add(joint, "--detection-steps", "steps on boxes alone, before joint training", type=int)
     add(joint, "--steps", "steps of the last phase: joint, or on boxes alone", type=int)
     add(joint, "--recipe", "what a labelled image teaches", choices=list(RECIPES), default="overlap")
-    add(joint, "--ratio", "labelled images : images with boxes", default="4:1", metavar="M:N")
+    add(joint, "--ratio", "labelled images : images with boxes (default: the recipe's, or 4:1)", metavar="M:N")
     add(joint, "--mosaic", "probability that a labelled image is a mosaic of four", type=float, metavar="P")
+    add(joint, "--label-weight", "factor on what image labels teach (default: the recipe's)", type=float, metavar="W")
+    add(
+        joint,
+        "--balance",
+        "power of the labels' frequency that sibling groups are balanced by, 0 to 1 (default: the recipe's)",
+        type=float,
+        metavar="P",
+    )
+    add(
+        joint,
+        "--repeat-never-boxed",
+        "how many times as often images of classes without boxes come (default: the recipe's)",
+        type=int,
+        metavar="N",
+    )
     add(joint, "--batch-by-batch", "one kind of image in a batch, instead of both in each", action="store_true")
 
     net = parser.add_argument_group("net")
@@ -285,6 +307,11 @@ def _options_of_run(run: RunFolder, given: list[str]) -> argparse.Namespace:
 def _fill_defaults(options: argparse.Namespace) -> None:
     if options.cfg and options.classification_steps is None:
         options.classification_steps = 0  # the classifier of the start has another form
+    recipe = RECIPES[options.recipe]
+    if options.mosaic is None:
+        options.mosaic = recipe.mosaic
+    if options.ratio is None:
+        options.ratio = "4:1" if recipe.ratio is None else f"{recipe.ratio[0]}:{recipe.ratio[1]}"
     photographs = bool(options.coco or options.voc or options.imagenet or options.imagenet_pack)
     for name, values in DEFAULTS.items():
         if getattr(options, name) is None:
@@ -292,7 +319,8 @@ def _fill_defaults(options: argparse.Namespace) -> None:
 
 
 def _run_config(options: argparse.Namespace) -> RunConfig:
-    names = ("coco", "voc", "tiles", "imagenet", "imagenet_pack", "val", "scenes", "val_images", "size")
+    names: tuple[str, ...] = ("coco", "voc", "tiles", "imagenet", "imagenet_pack", "val", "boxed", "cluttered")
+    names += ("scenes", "val_images", "size")
     data = DataConfig(splits=_pair(options.splits, "--splits"), **{name: getattr(options, name) for name in names})
     for name in ("size", "classification_size"):
         if getattr(options, name) < 32 or getattr(options, name) % 32:
@@ -322,8 +350,14 @@ def _run_config(options: argparse.Namespace) -> RunConfig:
     first, second = _pair(options.ratio, "--ratio")
     if not (first.isdigit() and second.isdigit()):
         raise ValueError(f"--ratio {options.ratio}: two whole numbers are needed, such as 4:1")
-    phases = ("classification_steps", "detection_steps", "steps", "joint", "recipe", "mosaic", "classification_size")
+    phases = ("classification_steps", "detection_steps", "steps", "joint", "mosaic", "classification_size")
+    changed = {"class_weight": options.label_weight, "balance": options.balance}
+    changed |= {"repeat_never_boxed": options.repeat_never_boxed}
+    recipe = dataclasses.replace(
+        RECIPES[options.recipe], **{name: value for name, value in changed.items() if value is not None}
+    )
     plan = PlanConfig(
+        recipe=recipe,
         **{name: getattr(options, name) for name in (*phases, "seed", "workers")},
         ratio=(int(first), int(second)),
         interleave="batch_by_batch" if options.batch_by_batch else "in_batch",

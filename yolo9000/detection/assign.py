@@ -150,17 +150,31 @@ def pick_boxes(
             confident = candidate.exp() > 0.5 * candidate.amax(dim=-1, keepdim=True).exp()
             clipped = intersection(boxes, regions_cxcywh.to(boxes.dtype)[:, None])
             score = torch.where(confident, clipped, nowhere)
+        case "centre":
+            middle = regions_cxcywh.to(boxes.dtype) * boxes.new_tensor([1.0, 1.0, 0.5, 0.5])
+            score = iou(boxes, middle[:, None])
     picked = torch.where(inside, score, nowhere).argmax(dim=-1)
 
     boxes_of_image = boxes.shape[1]
     first = images * boxes_of_image
-    if recipe.spread == "picked":
-        return RegionPick(picked=picked, box=(first + picked)[:, None], part=torch.ones_like(boxes[:, :1, 0]))
-    seed = boxes.gather(1, picked[:, None, None].expand(-1, 1, 4))
-    shares = inside & (iou(boxes, seed) > 0.5)
+    match recipe.spread:
+        case "picked":
+            return RegionPick(picked=picked, box=(first + picked)[:, None], part=torch.ones_like(boxes[:, :1, 0]))
+        case "overlapping":
+            seed = boxes.gather(1, picked[:, None, None].expand(-1, 1, 4))
+            shares = inside & (iou(boxes, seed) > 0.5)
+        case "everywhere":
+            shares = inside
     shares = shares | (torch.arange(boxes_of_image, device=boxes.device) == picked[:, None])
-    weight = log_objectness.exp() if recipe.weighting == "objectness" else torch.ones_like(log_objectness)
-    weight = torch.where(shares, weight, torch.zeros_like(weight))
-    heaviest = weight.topk(min(MAX_SHARING, boxes_of_image), dim=-1)
-    part = heaviest.values / heaviest.values.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
-    return RegionPick(picked=picked, box=first[:, None] + heaviest.indices, part=part)
+    match recipe.weighting:
+        case "equal":
+            log_weight = torch.zeros_like(log_objectness)
+        case "objectness":
+            log_weight = log_objectness
+        case "objectness_squared":
+            log_weight = 2 * log_objectness
+        case "posterior":
+            assert label_log_prob is not None
+            log_weight = 2 * log_objectness + label_log_prob
+    heaviest = torch.where(shares, log_weight, nowhere).topk(min(MAX_SHARING, boxes_of_image), dim=-1)
+    return RegionPick(picked=picked, box=first[:, None] + heaviest.indices, part=heaviest.values.softmax(dim=-1))

@@ -38,6 +38,7 @@ def joint_loss(
     *,
     images_seen: int,
     recipe: str | Recipe = "overlap",
+    log_frequency: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Named loss terms of a batch of detection and classification images, summed over the batch.
 
@@ -55,6 +56,10 @@ def joint_loss(
         pulled to its prior.
     recipe
         What a classification image teaches: a name of :data:`RECIPES`, or a :class:`Recipe`.
+    log_frequency
+        (K,) log of how often each class is seen in training, up to a constant for each sibling group; it is added to
+        the class logits here and nowhere else, so that what the net itself says is as if all were seen equally often.
+        None balances nothing.
 
     Returns
     -------
@@ -87,11 +92,18 @@ def joint_loss(
     if len(targets) != output.boxes.shape[0]:
         raise ValueError(f"{len(targets)} targets for {output.boxes.shape[0]} images")
     packed = pack_targets(targets, region, output.boxes.device)
-    return packed_loss(output, packed, region, pull=images_seen < region.prior_pull_images, recipe=chosen)
+    pull = images_seen < region.prior_pull_images
+    return packed_loss(output, packed, region, pull=pull, recipe=chosen, log_frequency=log_frequency)
 
 
 def packed_loss(
-    output: RegionOutput, packed: PackedTargets, region: RegionSpec, *, pull: bool, recipe: Recipe
+    output: RegionOutput,
+    packed: PackedTargets,
+    region: RegionSpec,
+    *,
+    pull: bool,
+    recipe: Recipe,
+    log_frequency: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """`joint_loss` of targets that are packed already: tensors in, tensors out, no value read by the host.
 
@@ -99,6 +111,8 @@ def packed_loss(
     ----------
     pull
         Whether the boxes of detection images are pulled to their priors.
+    log_frequency
+        (K,) on the output's device.
     """
     raw_boxes, raw_objectness = _full_precision(output.boxes), _full_precision(output.objectness)
     b = raw_boxes.shape[0]
@@ -117,6 +131,9 @@ def packed_loss(
     boxes = assignment.box.flatten().index_select(0, packed.truths)
     boxes = boxes if pick is None else torch.cat([boxes, pick.box.flatten()])
     logits = _full_precision(output.class_logits(boxes, packed.columns))
+    if log_frequency is not None:
+        seen = log_frequency if packed.columns is None else log_frequency.index_select(0, packed.columns)
+        logits = logits + seen.to(logits.dtype)
     truth_logits, region_logits = logits.split([len(packed.truths), len(boxes) - len(packed.truths)])
     return {
         **box_terms,
@@ -235,7 +252,7 @@ def _pick(
     if path is None or not len(images):
         return None
     label_log_prob = None
-    if recipe.pick != "largest_confident":
+    if recipe.needs_label_probability:
         columns = path.columns if packed.columns is None else packed.columns[path.columns]
         logits = _full_precision(output.class_logits_of_images(images, columns))
         label_log_prob = level_log_conditionals(logits, _stretch(path, logits.shape[1])).sum(dim=-1)

@@ -12,7 +12,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How an image label becomes a loss.
+    """How image labels become a loss, and how they are mixed with boxes.
 
     Parameters
     ----------
@@ -20,27 +20,46 @@ class Recipe:
         As given to ``--recipe``.
     pick
         The box that takes the label: highest P(label) ("label"), highest objectness x P(label)
-        ("objectness_label"), or the largest among those whose objectness exceeds half the region's maximum
-        ("largest_confident").
+        ("objectness_label"), the largest among those whose objectness exceeds half the region's maximum
+        ("largest_confident"), or the one most like a box of half the region's side in its middle ("centre").
     spread
-        Who shares the loss: the picked box only ("picked"), or also every box of the region that overlaps it with
-        an IoU above 0.5 ("overlapping").
+        Who shares the loss: the picked box only ("picked"), every box of the region that overlaps it with an IoU
+        above 0.5 as well ("overlapping"), or all boxes of the region ("everywhere"; the heaviest 32 of them).
     weighting
-        Among those who share: equal parts, or parts in proportion to objectness. The parts add up to one.
+        Among those who share: equal parts, or parts in proportion to objectness, to its square, or to its square
+        times P(label) ("posterior": how probable it is that this box shows the label, with objectness squared as the
+        prior, so that the loss is that of multiple-instance learning over the tree). The parts add up to one.
     objectness
         "none": no objectness loss. "floor": the picked box is pulled up to 0.3 if it is below (paper, section 4: a
         box is assumed to overlap the unknown truth by an IoU of at least .3). "background": every box but the picked
         one is pulled to 0 (darknet, region_layer.c).
     class_weight
         Factor on the region's class_scale.
+    balance
+        Power of the labels' frequency in training by which sibling groups are balanced: 0 not at all, 1 wholly. What
+        is seen with boxes and on images would otherwise be named more readily than what only images show.
+    repeat_never_boxed
+        How many times as often as others images of never-boxed classes come.
+    mosaic, ratio
+        Probability that a labelled image is a mosaic of four, and labelled images : images with boxes; None leaves
+        both to the command line's defaults.
     """
 
     name: str
-    pick: Literal["label", "objectness_label", "largest_confident"]
-    spread: Literal["picked", "overlapping"] = "picked"
-    weighting: Literal["equal", "objectness"] = "equal"
+    pick: Literal["label", "objectness_label", "largest_confident", "centre"]
+    spread: Literal["picked", "overlapping", "everywhere"] = "picked"
+    weighting: Literal["equal", "objectness", "objectness_squared", "posterior"] = "equal"
     objectness: Literal["none", "floor", "background"] = "none"
     class_weight: float = 1.0
+    balance: float = 0.0
+    repeat_never_boxed: int = 1
+    mosaic: float | None = None
+    ratio: tuple[int, int] | None = None
+
+    @property
+    def needs_label_probability(self) -> bool:
+        """Whether boxes are picked or weighted by P(label), which is then computed at every box of an image."""
+        return self.pick in ("label", "objectness_label") or self.weighting == "posterior"
 
 
 RECIPES: dict[str, Recipe] = {
@@ -49,6 +68,10 @@ RECIPES: dict[str, Recipe] = {
         Recipe(name="paper", pick="label", objectness="floor"),
         Recipe(name="darknet", pick="objectness_label", objectness="background"),
         Recipe(name="overlap", pick="largest_confident", spread="overlapping", weighting="objectness"),
+        Recipe(name="max-size", pick="largest_confident"),
+        Recipe(name="objectness", pick="largest_confident", spread="everywhere", weighting="objectness_squared"),
+        Recipe(name="mil", pick="objectness_label", spread="everywhere", weighting="posterior"),
+        Recipe(name="constant", pick="centre"),
     )
 }
 """The named recipes; "overlap" is the default of joint training."""

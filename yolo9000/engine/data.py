@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from wordtree import WordTree
-from yolo9000.datasets.box_index import BoxIndex, DatasetError
+from yolo9000.datasets.box_index import BoxIndex, DatasetError, listed
 from yolo9000.datasets.coco import CocoSource
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.mixed import Augment
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 BoxSource: TypeAlias = CocoSource | VocSource
 LabelSource: TypeAlias = ImageNetSource | PackedImageNet
 
+CLUTTER = (2, 4)
+"""Tiles of a cluttered labelled image."""
 PRIOR_SCENES = 500
 """Scenes that are read to cluster priors, where the boxes are not in an index: about 1,500 boxes."""
 
@@ -168,14 +171,14 @@ def _scenes(config: DataConfig, tree: WordTree | None) -> Data:
     label_map = tree.label_maps.get("scenes")
     if label_map is None:
         raise DatasetError("the tree has no label map 'scenes'; leave --tree out, and it is built from the pictograms")
-    boxed = tuple(label_map[c.name] for c in read_classes() if c.boxed)
-    never_boxed = tuple(label_map[c.name] for c in read_classes() if not c.boxed)
+    names = [c.name for c in read_classes()]
+    with_boxes = chosen_classes(config.boxed, names, [c.name for c in read_classes() if c.boxed])
 
     def scenes(split: Split, kind: Kind, length: int) -> SceneSource:
         scene = SceneConfig(size=config.size, split=split, seed=config.seed)
         # held-out detection scenes show every class: the never-boxed ones are what the evaluation is about
-        classes: Literal["all"] | None = "all" if split != "train" else None
-        source = SceneSource(scene, kind=kind, length=length, classes=classes, label_map=label_map)
+        shown = with_boxes if kind == "detection" and split == "train" else None
+        source = SceneSource(scene, kind=kind, length=length, classes="all", label_map=label_map, names=shown)
         source.name = f"{kind} scenes ({split})"  # the mixed data set tells its two sources apart by name
         return source
 
@@ -186,13 +189,50 @@ def _scenes(config: DataConfig, tree: WordTree | None) -> Data:
         classification=scenes("train", "classification", config.scenes),
         val_detection=scenes(held_out, "detection", config.val_images),
         val_classification=scenes(held_out, "classification", config.val_images),
-        boxed=boxed,
-        never_boxed=never_boxed,
-        image_labels=tuple(label_map[c.name] for c in read_classes()),
-        evaluated=(*boxed, *never_boxed),
+        boxed=tuple(label_map[name] for name in names if name in with_boxes),
+        never_boxed=tuple(label_map[name] for name in names if name not in with_boxes),
+        image_labels=tuple(label_map[name] for name in names),
+        evaluated=tuple(label_map[name] for name in names),
         detection_augment=SCENE_AUGMENT,
         classification_augment=SCENE_IMAGE_AUGMENT,
     )
+
+
+def chosen_classes(chosen: str | None, known: Sequence[str], usual: Collection[str]) -> frozenset[str]:
+    """The classes that have boxes in training, by name.
+
+    Parameters
+    ----------
+    chosen : str, optional
+        A JSON file with the list ``boxed``, or ``"all"``.
+    known : sequence of str
+        All classes.
+    usual : collection of str
+        Those that have boxes if nothing is chosen.
+
+    Raises
+    ------
+    DatasetError
+        The file is not such JSON, or names none of the classes, or one that does not exist.
+
+    Examples
+    --------
+    >>> sorted(chosen_classes("all", ["cat", "dog"], ["dog"]))
+    ['cat', 'dog']
+    """
+    if chosen is None:
+        return frozenset(usual)
+    if chosen == "all":
+        return frozenset(known)
+    try:
+        boxed = frozenset(json.loads(Path(chosen).read_text(encoding="utf-8"))["boxed"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{chosen}: expected JSON with the list boxed: {error!r}") from error
+    if unknown := sorted(boxed - set(known)):
+        raise DatasetError(f"{chosen}: the data have no {listed(unknown)}; their classes are {listed(list(known))}")
+    if not boxed:
+        raise DatasetError(f"{chosen}: the list boxed is empty; a detector needs boxes")
+    return boxed
 
 
 def _scene_split(name: str) -> Split:
@@ -208,22 +248,29 @@ def _tiles(config: DataConfig, root: str, tree: WordTree | None) -> Data:
     if tree is None:
         tree = tree_of_wnids(split.wnids)
     label_map = wnid_map(tree)
+    boxed = chosen_classes(config.boxed, split.wnids, split.boxed)
     train, held_out = config.splits
     if train not in ("train", "val") or held_out not in ("train", "val"):
         raise DatasetError(f"tiles have the splits train and val, not {' and '.join(config.splits)}")
     # TileScenes draws its scenes apart by split, so one seed serves both
     tile = TileConfig(size=config.size, seed=config.seed)
     with tree_advice(config):
+        classification: Source = ImageNetSource(root, label_map, split="train", name="tiles (train)")
+        if config.cluttered:
+            several = replace(tile, tiles=CLUTTER)
+            classification = TileScenes(
+                root, label_map, kind="classification", config=several, length=len(classification)
+            )
         return Data(
             tree=tree,
-            detection=TileScenes(root, label_map, split="train", config=tile, length=config.scenes),
-            classification=ImageNetSource(root, label_map, split="train", name="tiles (train)"),
+            detection=TileScenes(root, label_map, split="train", config=tile, length=config.scenes, boxed=boxed),
+            classification=classification,
             val_detection=TileScenes(root, label_map, split="val", config=tile, length=config.val_images),
             val_classification=Excerpt(
                 ImageNetSource(root, label_map, split="val", name="tiles (val)"), config.val_images
             ),
-            boxed=tuple(label_map[wnid] for wnid in split.boxed),
-            never_boxed=tuple(label_map[wnid] for wnid in split.image_only),
+            boxed=tuple(label_map[wnid] for wnid in split.wnids if wnid in boxed),
+            never_boxed=tuple(label_map[wnid] for wnid in split.wnids if wnid not in boxed),
             image_labels=tuple(label_map[wnid] for wnid in split.wnids),
             evaluated=tuple(label_map[wnid] for wnid in split.wnids),
             detection_augment=TILE_SCENE_AUGMENT,

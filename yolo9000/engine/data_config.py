@@ -27,6 +27,11 @@ class DataConfig:
         Names of the split that is trained on and of the one held out.
     val
         Detection images held out, if they are not a split of `coco`: an annotation file or a folder.
+    boxed
+        Which classes of scenes and tiles have boxes in training, in place of the data's own choice: a JSON file with
+        their names (scenes) or wnids (tiles) in the list ``boxed``, or ``"all"``.
+    cluttered
+        Labelled images of tiles hold several things off centre, one of which the label names.
     size
         Side in pixels of drawn scenes.
     scenes
@@ -49,6 +54,8 @@ class DataConfig:
     imagenet_pack: str | None = None
     splits: tuple[str, str] = ("train", "val")
     val: str | None = None
+    boxed: str | None = None
+    cluttered: bool = False
     size: int = 96
     scenes: int = 20_000
     val_images: int = 500
@@ -62,6 +69,12 @@ class DataConfig:
                 options = " and ".join("--" + name.replace("_", "-") for name in named)
                 raise DatasetError(f"{options}: one source of {what} is needed, not {len(named)}")
 
+        if self.boxed and not (self.tiles or self.is_embedded):
+            raise DatasetError(
+                "--boxed chooses among the classes of scenes and tiles; other data have the boxes they have"
+            )
+        if self.cluttered and not self.tiles:
+            raise DatasetError("--cluttered puts tiles together: name them with --tiles")
         for name, least in (("scenes", 1), ("val_images", 0)):
             if getattr(self, name) < least:
                 option = "--" + name.replace("_", "-")

@@ -18,7 +18,9 @@ from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
 
 
-def detection_objective(region: RegionSpec, recipe: str | Recipe = "overlap") -> Loss:
+def detection_objective(
+    region: RegionSpec, recipe: str | Recipe = "overlap", log_frequency: Tensor | None = None
+) -> Loss:
     """The joint loss; on batches of detection images alone it is YOLOv2's.
 
     Parameters
@@ -26,10 +28,16 @@ def detection_objective(region: RegionSpec, recipe: str | Recipe = "overlap") ->
     region : RegionSpec
     recipe : str or Recipe
         What a classification image teaches.
+    log_frequency : Tensor (K,), optional
+        Of the classes in training; see `yolo9000.detection.loss.joint_loss`.
     """
+    seen = log_frequency
 
     def loss(output: RegionOutput, targets: Sequence[Target], images_seen: int) -> dict[str, Tensor]:
-        return joint_loss(output, targets, region, images_seen=images_seen, recipe=recipe)
+        nonlocal seen
+        if seen is not None:
+            seen = seen.to(output.boxes.device)  # once: afterwards it is there
+        return joint_loss(output, targets, region, images_seen=images_seen, recipe=recipe, log_frequency=seen)
 
     return loss
 
