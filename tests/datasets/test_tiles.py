@@ -153,3 +153,27 @@ def test_real_tiles(shared: Path, tmp_path: Path) -> None:
     assert boxes.min() >= 0
     assert boxes.max() <= 96
     assert (boxes[:, 2:] > boxes[:, :2]).all()
+
+
+def test_a_labelled_scene_says_what_its_first_tile_shows_and_nothing_more(root: Path) -> None:
+    config = TileConfig(size=96, tiles=(2, 3))
+    detection = TileScenes(root, config=config, length=40, classes="all")
+    labelled = TileScenes(root, kind="classification", config=config, length=40)
+    labels = set()
+    for i in range(40):
+        record = labelled.read(i)
+        assert len(record.boxes_xyxy) == 0
+        assert record.image_label is not None
+        labels.add(record.image_label)
+        # the colour of the label's tiles is somewhere in the image
+        colour = list(COLOUR.values())[record.image_label]
+        assert (np.abs(record.image.astype(int) - colour).max(axis=-1) < 60).any()
+    assert labels == {0, 1, 2}  # never-boxed ones too
+    assert not np.array_equal(labelled.read(0).image, detection.read(0).image)  # other scenes, of the same tiles
+
+
+def test_other_classes_may_have_the_boxes(root: Path) -> None:
+    scenes = TileScenes(root, boxed=["n00000002"], length=20)
+    assert {int(label) for i in range(20) for label in scenes.read(i).labels} == {1}
+    with pytest.raises(DatasetError, match="n9, which split"):
+        TileScenes(root, boxed=["n9"])

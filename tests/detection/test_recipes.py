@@ -93,6 +93,62 @@ def test_overlap_shares_the_label_among_the_largest_confident_box_and_its_overla
     assert total == pytest.approx(0.5, rel=1e-5)  # the parts add up to one image: p - 1 of two equal siblings
 
 
+def sure(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
+# two boxes that do not touch: a sure small one at (0, 0, 0), a large one at (1, 2, 2) with an objectness of .6
+TWO = {(0, 0, 0): {4: sure(0.8)}, (1, 2, 2): {4: sure(0.6)}}
+
+
+def test_max_size_takes_the_largest_of_the_confident_boxes_alone() -> None:
+    _, grad = losses(raw_of(TWO), Target.of_image(1), "max-size")
+    assert touched(grad, slice(5, 10)) == {(1, 2, 2)}
+    _, grad = losses(raw_of(TWO | {(1, 2, 2): {4: sure(0.3)}}), Target.of_image(1), "max-size")  # below half of .8
+    assert touched(grad, slice(5, 10)) == {(0, 0, 0)}
+
+
+def test_objectness_shares_by_its_square_wherever_the_boxes_are() -> None:
+    _, grad = losses(raw_of(TWO, objectness=-40.0), Target.of_image(1), "objectness")
+    share = grad[:, 5 + 1].abs()
+    assert share[0, 0, 0] / share[1, 2, 2] == pytest.approx(0.8**2 / 0.6**2, rel=1e-4)
+    assert share.sum().item() == pytest.approx(0.5, rel=1e-4)
+    assert (grad[:, 4] == 0).all()
+
+
+def test_mil_shares_by_the_square_times_the_label_probability() -> None:
+    dog = {5 + 1: math.log(3.0)}  # P(dog | animal) is 3/4 there, and 1/2 at the sure box; only one animal: certain
+    _, grad = losses(raw_of(TWO | {(1, 2, 2): TWO[1, 2, 2] | dog}, objectness=-40.0), Target.of_image(1), "mil")
+    share = grad[:, 5 + 1].abs()
+    parts = [0.8**2 * 1 / 2, 0.6**2 * 3 / 4]
+    # the gradient of a share is that share times 1 - P(dog | animal)
+    assert share[0, 0, 0].item() == pytest.approx(parts[0] / sum(parts) * 1 / 2, rel=1e-4)
+    assert share[1, 2, 2].item() == pytest.approx(parts[1] / sum(parts) * 1 / 4, rel=1e-4)
+
+
+def test_constant_takes_the_box_in_the_middle_whatever_the_net_says() -> None:
+    # half of a 4 x 4 grid is 2 x 2 cells: prior 1 x 1 has an IoU of at most 1/4 with it, 3 x 3 off the middle 4/9
+    region = torch.tensor([[0.375, 0.625, 0.5, 0.5]])  # its middle is that of cell (2, 1)
+    target = Target(NONE, torch.zeros(0, dtype=torch.long), regions_cxcywh=region, region_labels=torch.tensor([1]))
+    _, grad = losses(raw_of(TWO), target, "constant")
+    assert touched(grad, slice(5, 10)) == {(0, 2, 1)}  # 1 x 1 cells, as half of a region of 2 x 2 is
+
+
+def test_balanced_groups_learn_what_is_rare_as_if_it_were_not() -> None:
+    # dogs are seen 9 times as often as cats: a net that says 1:1 has learnt what is there, and nothing is left to learn
+    seen = torch.log(torch.tensor([1.0, 9.0, 1.0, 1.0, 1.0]))
+    grads = []
+    for label in (1, 2):
+        raw = raw_of({(0, 1, 1): {4: 5.0}})
+        joint_loss(raw, [Target.of_image(label)], REGION, images_seen=10**6, recipe="paper", log_frequency=seen)[
+            "image_class"
+        ].backward()
+        assert raw.grad is not None
+        grads.append(raw.grad.reshape(2, 10, H, W)[:, 5:].sum(dim=(0, 2, 3)))
+    torch.testing.assert_close(9 * grads[0] + grads[1], torch.zeros(5))
+    torch.testing.assert_close(grads[0][1:3], torch.tensor([-0.1, 0.1]))
+
+
 def test_labels_reach_the_path_and_nothing_below() -> None:
     _, grad = losses(raw_of({}), Target.of_image(1), "paper")  # "dog": its breeds are not touched
     assert (grad[:, 5 + 3 :] == 0).all()

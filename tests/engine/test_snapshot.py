@@ -100,7 +100,7 @@ def test_a_tree_and_none(run: RunFolder) -> None:
 
 def test_classification_phase_has_no_detector_yet(run: RunFolder) -> None:
     change(run, trained="Classifier")
-    with pytest.raises(CheckpointError, match="still in its classification phase.*--resume"):
+    with pytest.raises(CheckpointError, match="no detector yet.*--resume.*--init"):
         load_detector(run.path)
 
 

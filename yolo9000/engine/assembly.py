@@ -18,7 +18,15 @@ from yolo9000.engine.data import Data, box_shapes, load_data
 from yolo9000.engine.data_config import DataConfig
 from yolo9000.engine.phases import Phase, TrainConfig
 from yolo9000.engine.plan import PlanConfig, check_sources, plan_phases
-from yolo9000.engine.snapshot import TrainedModel, check_same_tree, describe_model, initialise_detector, region_of
+from yolo9000.engine.snapshot import (
+    TrainedModel,
+    check_same_tree,
+    describe_model,
+    initialise_detector,
+    is_classifier,
+    region_of,
+    start_from_classifier,
+)
 from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector
 from yolo9000.models.darknet_net import from_cfg
 from yolo9000.models.region import RegionSpec
@@ -98,7 +106,8 @@ def assemble(
     tree : WordTree, optional
         Of all labels; see `yolo9000.engine.data.load_data`.
     initial : str or Path, optional
-        A run whose weights the detector starts from, or a weights file of darknet's; the net must have the same form.
+        A run whose weights the detector starts from (one that ended as a classifier will do), or a weights file of
+        darknet's; the net must have the same form.
         Its priors are taken if as many are to be clustered. If its tree differs, the rows of the nodes in both are
         carried over, and the notes say which.
     resumed : mapping, optional
@@ -119,7 +128,8 @@ def assemble(
             check_same_tree(tree, saved_region.tree, "the checkpoint")
         tree = saved_region.tree
     partial = initial is not None and is_partial_file(initial)
-    start = None if initial is None or partial else open_detector(initial, config.cfg)
+    classifier = initial is not None and not partial and is_classifier(initial)
+    start = None if initial is None or partial or classifier else open_detector(initial, config.cfg)
     if config.cfg is not None and tree is None:
         with torch.device("meta"):  # only its classes are looked at
             tree = DarknetDetector(from_cfg(config.cfg)).region.tree
@@ -137,6 +147,8 @@ def assemble(
         detector = Detector(config.detector, region)
     if start is not None:
         notes += initialise_detector(detector, start)
+    elif initial is not None and classifier:
+        notes += start_from_classifier(detector, initial)
     elif initial is not None:
         notes += start_from_convolutions(detector, initial)
     phases = plan_phases(detector, data, config.plan, config.train, processes=processes, evaluation_size=config.size)

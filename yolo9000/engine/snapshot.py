@@ -19,7 +19,7 @@ from wordtree.formats import from_json, to_json
 from yolo9000.engine.transfer import transfer_detector
 from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector
 from yolo9000.models.region import RegionSpec
-from yolo9000.models.yolov2 import Detector, DetectorConfig
+from yolo9000.models.yolov2 import Classifier, Detector, DetectorConfig
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
 from yolo9000.runtime.run_folder import RunFolder
 
@@ -172,8 +172,8 @@ def load_detector(
         raise CheckpointError(f"{path}: it describes no detector (no {', '.join(missing)})")
     if content["trained"] not in (Detector.__name__, DarknetDetector.__name__):
         raise CheckpointError(
-            f"{path}: the run is still in its classification phase (step {content['position']['step']}); "
-            f"go on with --resume until the detector is trained"
+            f"{path}: the run has a classifier and no detector yet (step {content['position']['step']}); "
+            f"go on with --resume, or start a detector from it with --init"
         )
     region = region_of(content)
     tree_file = RunFolder(path.parent).tree
@@ -195,6 +195,44 @@ def load_detector(
         content=content,
         path=path,
     )
+
+
+def is_classifier(run: str | Path) -> bool:
+    """Whether a run's checkpoint is of its classification phase; weights of darknet's never are."""
+    path = Path(run)
+    return (path.is_dir() or path.suffix == ".pt") and load_checkpoint(checkpoint_of(path)).get(
+        "trained"
+    ) == Classifier.__name__
+
+
+def start_from_classifier(detector: AnyDetector, run: str | Path) -> list[str]:
+    """Start a detector from a run that ended with its classification phase.
+
+    Returns
+    -------
+    list of str
+        What was taken.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint cannot be read, or the net has another form.
+    wordtree.TreeMismatch
+        The classifier was trained on another tree.
+    """
+    path = checkpoint_of(run)
+    content = load_checkpoint(path)
+    if not isinstance(detector, Detector):
+        raise CheckpointError(f"{path}: a classifier of ours cannot start a net of --cfg")
+    region = region_of(content)
+    check_same_tree(detector.region.tree, region.tree, str(path))
+    classifier = Classifier(DetectorConfig(**content["detector"]), region.num_classes)
+    load_weights(classifier, content["model"] if content["average"] is None else content["average"]["model"], path)
+    try:
+        detector.initialise_from(classifier)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return [f"backbone and class rows of the classifier {path}, after {content['position']['step']} steps"]
 
 
 def region_of(content: Mapping[str, Any]) -> RegionSpec:

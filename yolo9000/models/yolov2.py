@@ -128,7 +128,7 @@ class Detector(nn.Module):
         ValueError
             If width, stride or number of classes differ.
         """
-        if classifier.config != self.config:
+        if _backbone_form(classifier.config) != _backbone_form(self.config):
             raise ValueError(f"the classifier was built as {classifier.config}, the detector as {self.config}")
         if classifier.num_classes != self.region.num_classes:
             raise ValueError(f"the classifier has {classifier.num_classes} classes, not {self.region.num_classes}")
@@ -137,6 +137,10 @@ class Detector(nn.Module):
             last = classifier.last
             assert last.bias is not None
             self.head.set_class_rows(last.weight.detach().flatten(1), last.bias.detach())
+
+
+def _backbone_form(config: DetectorConfig) -> tuple[float, int]:
+    return config.width, config.stride
 
 
 class Classifier(nn.Module):
