@@ -39,8 +39,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--extra-edge", nargs=2, action="append", metavar=("CHILD", "PARENT"), help="a parent in place of hypernyms")
     add("--skip-unreachable", action="store_true", help="leave out what is not below the root, and list it")
     add("--rest", choices=("only_child", "none", "all"), default="only_child", help="groups with a rest (%(default)s)")
-    add("--no-contract", action="store_true", help="keep nodes that are no concept and have one child")
+    add(
+        "--no-contract", dest="contract", action="store_false", help="keep nodes that are no concept and have one child"
+    )
     add("--lift", action="store_true", help="an only child without children beside its parent, as in the original tree")
+    add("--flat", action="store_true", help="the classes beside each other, without hypernyms: what is a tree worth?")
     add("--wordnet", type=Path, metavar="DIR", help="your own copy of WordNet 3.0")
     add("--out", type=Path, default=Path("wordtree.json"), help="%(default)s")
     add("--darknet-out", type=Path, metavar="STEM", help="also STEM.tree, STEM.names and STEM.<source>.map")
@@ -64,7 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
         for path, new in sources.write_templates(found, given.out.parent).items():
             kept = "" if new else " (left as it was)"
             print(f"{path}{kept}: fill in, then name it with --categories", file=sys.stderr)
-        tree = sources.build_from_labels(found, contract=not given.no_contract, lift=given.lift, rest=given.rest)
+        form = {name: getattr(given, name) for name in ("contract", "lift", "rest", "flat")}
+        tree = sources.build_from_labels(found, **form)
         sources.write_tree(tree, given.out, given.darknet_out, force=given.force)
         print(f"{given.out}\n{summarize(tree)}")
         if reference:

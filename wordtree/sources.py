@@ -226,14 +226,24 @@ def resolve_labels(
 
 
 def build_from_labels(
-    resolved: ResolvedLabels, *, contract: bool = True, lift: bool = False, rest: Rest = "only_child"
+    resolved: ResolvedLabels,
+    *,
+    contract: bool = True,
+    lift: bool = False,
+    rest: Rest = "only_child",
+    flat: bool = False,
 ) -> WordTree:
     """Build one tree with a label map for each source; the options are those of `build_wordtree`.
+
+    With ``flat`` the concepts of the classes lie beside each other without hypernyms, see `WordTree.flatten`.
 
     ``tree.notes["sources"]`` says how many classes each source has and how many concepts it was the first to name.
     """
     resolved.require_all()
     tree = build_from_resolution(resolved.resolution, contract=contract, lift=lift, rest=rest)
+    if flat:
+        concepts = {concept for source in resolved.sources for concept, _ in resolved.concepts_of(source).values()}
+        tree = tree.flatten(sorted(concept for concept in concepts if concept is not None)).tree
     nodes = {concept: node for node, concept in enumerate(tree.wnids)}
     maps: dict[str, dict[str, int]] = {}
     counts = {}

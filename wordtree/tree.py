@@ -332,6 +332,22 @@ class WordTree:
         """
         return self._restricted_to(self._with_ancestors(np.asarray(self._nodes(keep), dtype=np.int64)))
 
+    def flatten(self, keep: str | int | Iterable[str | int]) -> TreeSubset:
+        """Return the nodes in `keep` beside each other, all at the top: one softmax over them, as without a tree.
+
+        What the tree is worth can be measured against this. A node and something below it exclude each other then.
+
+        Examples
+        --------
+        >>> tree = WordTree(("a", "b", "c", "d"), ("animal", "rock", "dog", "cat"), (-1, -1, 0, 0))
+        >>> flat = tree.flatten(["cat", "rock"]).tree
+        >>> flat.names, flat.parents
+        (('rock', 'cat'), (-1, -1))
+        """
+        kept = np.zeros(len(self), np.bool_)
+        kept[self._nodes(keep)] = True
+        return self._restricted_to(kept, flat=True)
+
     def closure(self, nodes: str | int | Iterable[str | int]) -> TreeSubset:
         """Return the smallest tree of whole sibling groups that determines the probability of each of `nodes`.
 
@@ -487,8 +503,8 @@ class WordTree:
             nodes = np.unique(above[~keep[above]])
         return keep
 
-    def _restricted_to(self, keep: npt.NDArray[np.bool_]) -> TreeSubset:
-        """Return the tree of the nodes marked in `keep` (K,), which must hold the ancestors of each."""
+    def _restricted_to(self, keep: npt.NDArray[np.bool_], *, flat: bool = False) -> TreeSubset:
+        """Return the tree of the nodes marked in `keep` (K,), which must hold the ancestors of each, unless flat."""
         old = np.flatnonzero(keep)
         if not len(old):
             raise TreeError("no node was named, and a tree needs at least one")
@@ -505,7 +521,7 @@ class WordTree:
             self,
             wnids=tuple([self.wnids[node] for node in kept]),
             names=tuple([self.names[node] for node in kept]),
-            parents=tuple(renumbered[self.parent_of[old]].tolist()),
+            parents=(-1,) * len(kept) if flat else tuple(renumbered[self.parent_of[old]].tolist()),
             synsets=tuple([self.synsets[node] for node in kept]),
             lemmas=tuple([self.lemmas[node] for node in kept]),
             label_maps={source: classes for source, classes in maps.items() if classes},

@@ -347,3 +347,17 @@ def test_unknown_attribute_of_the_package() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'WordForest'"):
         _ = wordtree.WordForest
+
+
+def test_flattened_classes_lie_beside_each_other() -> None:
+    names = ("animal", "tool", "dog", "cat", "saw", "pug")
+    tree = WordTree(
+        names, names, (-1, -1, 0, 0, 1, 2), rest="only_child", label_maps={"mine": {"P": 5, "S": 4, "D": 2}}
+    )
+    flat = tree.flatten(["pug", "saw", "dog"])
+    assert flat.tree.names == ("dog", "saw", "pug")
+    assert flat.tree.parents == (-1, -1, -1)
+    assert flat.tree.label_maps == {"mine": {"P": 2, "S": 1, "D": 0}}
+    assert flat.old_to_new == (-1, -1, 0, -1, 1, 2)
+    with pytest.raises(TreeError, match="no node was named"):
+        tree.flatten([])
