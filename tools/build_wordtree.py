@@ -60,15 +60,15 @@ def main(arguments: list[str] | None = None) -> int:
         reference = load_tree(given.compare) if given.compare else None
         options = {"root": given.root, "extra_edges": given.extra_edge, "wordnet": given.wordnet}
         wanted = [read() for read in given.sources or ()] + ([sources.all_nouns(**options)] if given.all_nouns else [])
-        found = sources.resolve_labels(
-            wanted or sources.default_sources(), **options,
-            skip_unreachable=given.skip_unreachable, first_sense=given.first_sense,
-        )  # fmt: skip
+        lenient = {key: vars(given)[key] for key in ("skip_unreachable", "first_sense")}
+        found = sources.resolve_labels(wanted or sources.default_sources(), **options, **lenient)
         for path, new in sources.write_templates(found, given.out.parent).items():
-            kept = "" if new else " (left as it was)"
-            print(f"{path}{kept}: fill in, then name it with --categories", file=sys.stderr)
-        form = {name: getattr(given, name) for name in ("contract", "lift", "rest", "flat")}
-        tree = sources.build_from_labels(found, **form)
+            print(
+                f"{path}{'' if new else ' (left as it was)'}: fill in, then name it with --categories", file=sys.stderr
+            )
+        tree = sources.build_from_labels(
+            found, **{key: vars(given)[key] for key in ("contract", "lift", "rest", "flat")}
+        )
         sources.write_tree(tree, given.out, given.darknet_out, force=given.force)
         print(f"{given.out}\n{summarize(tree)}")
         if reference:
