@@ -39,9 +39,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--extra-edge", nargs=2, action="append", metavar=("CHILD", "PARENT"), help="a parent in place of hypernyms")
     add("--skip-unreachable", action="store_true", help="leave out what is not below the root, and list it")
     add("--rest", choices=("only_child", "none", "all"), default="only_child", help="groups with a rest (%(default)s)")
-    add(
-        "--no-contract", dest="contract", action="store_false", help="keep nodes that are no concept and have one child"
-    )
+    add("--no-contract", dest="contract", action="store_false", help="keep nodes of no class that have one child")
     add("--lift", action="store_true", help="an only child without children beside its parent, as in the original tree")
     add("--flat", action="store_true", help="the classes beside each other, without hypernyms: what is a tree worth?")
     add("--wordnet", type=Path, metavar="DIR", help="your own copy of WordNet 3.0")
@@ -63,12 +61,10 @@ def main(arguments: list[str] | None = None) -> int:
         lenient = {key: vars(given)[key] for key in ("skip_unreachable", "first_sense")}
         found = sources.resolve_labels(wanted or sources.default_sources(), **options, **lenient)
         for path, new in sources.write_templates(found, given.out.parent).items():
-            print(
-                f"{path}{'' if new else ' (left as it was)'}: fill in, then name it with --categories", file=sys.stderr
-            )
-        tree = sources.build_from_labels(
-            found, **{key: vars(given)[key] for key in ("contract", "lift", "rest", "flat")}
-        )
+            kept = "" if new else " (left as it was)"
+            print(f"{path}{kept}: fill in, then name it with --categories", file=sys.stderr)
+        form = {key: vars(given)[key] for key in ("contract", "lift", "rest", "flat")}
+        tree = sources.build_from_labels(found, **form)
         sources.write_tree(tree, given.out, given.darknet_out, force=given.force)
         print(f"{given.out}\n{summarize(tree)}")
         if reference:
