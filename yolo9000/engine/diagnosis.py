@@ -14,15 +14,16 @@ that is no leaf nobody knows the truth: nothing is claimed there, and an answer 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from wordtree import WordTree
 from wordtree.descent import descend
-from wordtree.softmax import level_log_conditionals, log_probs, path_columns, path_width, tree_tables
+from wordtree.softmax import PathColumns, level_log_conditionals, log_probs, path_columns, path_width, tree_tables
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.boxes import iou, predicted_boxes
 from yolo9000.detection.postprocess import DecodeConfig
@@ -43,8 +44,6 @@ TREE_THRESHOLDS = tuple(round(0.1 * tenths, 1) for tenths in range(1, 10))
 
 BOXES_AT_ONCE = 256
 """Boxes whose class rows are read at once: at 9,418 nodes 10 MB."""
-PAIRS_AT_ONCE = 16
-"""Pairs of an image and a label that are localised at once; each reads the columns of one path at every box."""
 
 Scores: TypeAlias = dict[str, Any]
 
@@ -71,7 +70,7 @@ class Observation(NamedTuple):
     present : Tensor (L,) int64
         The label of each pair of an image and a label in it.
     localised : Tensor (L,) bool
-        Whether the box with the highest objectness * P(label) overlaps a truth of the label enough.
+        Whether the box of the image with the highest objectness * P(label) overlaps a truth of the label enough.
     """
 
     labels: Tensor
@@ -106,7 +105,8 @@ def observe(
     labels : collection of int
         The evaluated labels; boxes of others are left out.
     threshold : float
-        Least objectness of a best box (darknet's ``valid``: .005).
+        Least objectness of a best box, and of one that a label picks (darknet's ``valid``: .005). The ten boxes have
+        none.
 
     Returns
     -------
@@ -135,8 +135,8 @@ def observe(
 
     pairs = torch.stack([images, of_truths], dim=1)
     pairs, pair_of_truth = torch.unique(pairs, dim=0, return_inverse=True) if len(pairs) else (pairs, images)
-    picked = _localise(output, region, objectness, pairs)
-    hit = overlap.gather(1, picked[pair_of_truth][:, None]).squeeze(1) >= LEAST_IOU
+    picked = _localise(output, region, objectness, pairs, threshold)[pair_of_truth]
+    hit = (picked >= 0) & (overlap.gather(1, picked.clamp(min=0)[:, None]).squeeze(1) >= LEAST_IOU)
     localised = torch.zeros(len(pairs), device=device).index_add(0, pair_of_truth, hit.float()) > 0
 
     ten = highest_boxes(boxes, objectness)
@@ -203,25 +203,51 @@ def _paths_and_depths(region: RegionSpec, device: torch.device) -> tuple[Tensor,
     return classes[:, None], torch.zeros_like(classes)
 
 
-def _localise(output: RegionOutput, region: RegionSpec, objectness: Tensor, pairs: Tensor) -> Tensor:
-    """Which of an image's boxes has the highest objectness * P(label), for pairs of image and label: (L, 2) -> (L,)."""
-    picked = [pairs[:0, 0]]
+def _localise(output: RegionOutput, region: RegionSpec, objectness: Tensor, pairs: Tensor, threshold: float) -> Tensor:
+    """Which of an image's boxes has the highest objectness * P(label); -1 where none exceeds the threshold.
+
+    For pairs of image and label: (L, 2) -> (L,).
+    """
+    per_image, nowhere = objectness.shape[1], torch.iinfo(torch.int64).max
+    labelled = torch.zeros(len(objectness), 1, dtype=torch.bool, device=pairs.device)
+    labelled[pairs[:, 0]] = True
+    image, box = (labelled & (objectness > threshold)).nonzero(as_tuple=True)
+    log_prob = _label_log_prob_reader(output, region, pairs[:, 1])
+    columns = []
+    for images, boxes in zip(image.split(BOXES_AT_ONCE), box.split(BOXES_AT_ONCE), strict=True):
+        row, pair = (images[:, None] == pairs[:, 0]).nonzero(as_tuple=True)
+        score = objectness[images, boxes].log()[row] + log_prob(images * per_image + boxes, row, pair)
+        columns.append((pair, boxes[row], score))
+    pair, box, score = (torch.cat(column) for column in zip(*columns, strict=True))
+    highest = torch.full((len(pairs),), -torch.inf, device=pairs.device).scatter_reduce(0, pair, score, "amax")
+    first = torch.where(score == highest[pair], box, nowhere)
+    picked = torch.full_like(pairs[:, 0], nowhere).scatter_reduce(0, pair, first, "amin")
+    return torch.where(picked < nowhere, picked, -1)
+
+
+def _label_log_prob_reader(
+    output: RegionOutput, region: RegionSpec, labels: Tensor
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """How to read log P of some labels (L,), each at some boxes: flat (n,), row among them and label's place (R,)."""
     if region.tree is None:
-        per_image = objectness.shape[1]
-        every = torch.arange(per_image, device=pairs.device)
-        for image in pairs[:, 0].unique().tolist():  # a softmax needs all classes: of one image at a time they fit
-            logits = output.class_logits(image * per_image + every).float()
-            probability = logits.softmax(-1) if region.softmax else logits.sigmoid()
-            labels = pairs[pairs[:, 0] == image, 1]
-            picked.append((objectness[image][:, None] * probability[:, labels]).argmax(dim=0))
-        return torch.cat(picked)
-    width = path_width(region.tree, pairs[:, 1].tolist())
-    for images, labels in (some.unbind(1) for some in pairs.split(PAIRS_AT_ONCE)):
-        path = path_columns(labels[:, None], region.tree, width)  # of one label for all boxes
-        logits = output.class_logits_of_images(images, path.columns.squeeze(1)).float()  # (n, P, columns)
-        log_probability = level_log_conditionals(logits, path).sum(dim=-1)
-        picked.append((log_probability + objectness[images].log()).argmax(dim=1))
-    return torch.cat(picked)
+
+        def read_flat(flat: Tensor, row: Tensor, place: Tensor) -> Tensor:
+            logits = output.class_logits(flat).float()
+            log_probability = logits.log_softmax(-1) if region.softmax else F.logsigmoid(logits)
+            return log_probability[row, labels[place]]
+
+        return read_flat
+
+    # all boxes are read at the columns of all labels, which is one product; the few that a label needs are then taken
+    path = path_columns(labels, region.tree, path_width(region.tree, labels.tolist()))
+    columns, place_of_column = path.columns.unique(return_inverse=True)  # (U,), (L, columns)
+
+    def read_tree(flat: Tensor, row: Tensor, place: Tensor) -> Tensor:
+        logits = output.class_logits(flat, columns).float()  # (n, U)
+        own = PathColumns(**{name: value[place] for name, value in vars(path).items()})
+        return level_log_conditionals(logits[row[:, None], place_of_column[place]], own).sum(dim=-1)
+
+    return read_tree
 
 
 def highest_boxes(boxes_cxcywh: Tensor, objectness: Tensor, count: int = BOXES) -> Tensor:
