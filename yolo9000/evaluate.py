@@ -1,4 +1,7 @@
-"""``python -m yolo9000.evaluate RUN``: average precision of boxed and never-boxed classes, top-1, held-out loss."""
+"""``python -m yolo9000.evaluate RUN``: average precision of boxed and never-boxed classes, top-1, held-out loss.
+
+And what is behind it: are boxes where things are, is a coarser name right, do probabilities say what is so?
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from yolo9000.datasets.loader import make_evaluation_loader
 from yolo9000.datasets.pictograms import PictogramError
 from yolo9000.detection.recipes import Recipe
 from yolo9000.engine.class_maps import find_class_map, with_class_map
+from yolo9000.engine.curves import draw_reliability
 from yolo9000.engine.darknet_files import letterbox_of, open_detector
 from yolo9000.engine.data import Data, Excerpt, load_data
 from yolo9000.engine.data_config import DataConfig
@@ -51,8 +55,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m yolo9000.evaluate",
         description="Evaluate a run on images it has not seen: average precision (COCO's) of the classes that had "
-        "boxes in training and of those that had none, at the label and at its parent in the tree; top-1 on labelled "
-        "images; mean loss of each source. Without options the held-out part of the run's own data is used.",
+        "boxes in training and of those that had none, at the label and at its parent in the tree; how often boxes are "
+        "in the right place whatever they are called, how things are named as far as the net is sure, and whether its "
+        "probabilities are right as often as they say; top-1 on labelled images; mean loss of each source. "
+        "Without options the held-out part of the run's own data is used.",
     )
     parser.add_argument("run", metavar="RUN", help="the folder of a run, a checkpoint, or weights of darknet's")
     parser.add_argument(
@@ -99,7 +105,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--precision", choices=("float32", "bfloat16", "float16"), help="(default: bfloat16 where it pays)"
     )
-    parser.add_argument("--out", metavar="FILE", help="where the figures go (default: evaluation.json in the run)")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="where the figures go (default: evaluation.json in the run, and reliability.png beside it; for NAME.json "
+        "that is NAME.reliability.png)",
+    )
     return parser
 
 
@@ -133,6 +144,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         out = Path(options.out) if options.out else checkpoint.parent / "evaluation.json"
         print(format_report(report), flush=True)  # first: the figures shall not be lost where no file can be written
         write_atomically(out, (json.dumps(_without_nan(report), indent=1) + "\n").encode())
+        if "calibration" in report:
+            picture = f"{out.stem}.reliability.png" if options.out else "reliability.png"
+            draw_reliability(report["calibration"], out.with_name(picture))
     except (*MISTAKES, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -206,6 +220,7 @@ def _evaluate(
             device=device,
             baseline=True,
             coco=boxes.truth() if isinstance(boxes, CocoSource) else None,
+            diagnosis=True,
         )
         if nodes is not None:
             found = [report[name] for name in ("boxed", "never_boxed") if report[name]["classes"]]
@@ -256,6 +271,8 @@ def format_report(report: dict[str, Any], *, worst: int = 5) -> str:
             row(f"constant box, {names[key]}"[:27], "", scores["ap50"], None)
         if "coco" in report:
             lines += _coco_lines(report["coco"])
+        if "corloc" in report:
+            lines += _diagnosis_lines(report, names)
         classes = [c for c in report.get("classes", []) if c["boxes"]]
         for what, some in (
             ("best", sorted(classes, key=lambda c: -c["ap50"])[:worst]),
@@ -269,6 +286,56 @@ def format_report(report: dict[str, Any], *, worst: int = 5) -> str:
         if terms:
             lines.append(f"{'loss of ' + name:<27}{'':>9}{terms['loss']:>8.3f}")
     return "\n".join(lines)
+
+
+def _diagnosis_lines(report: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    """Whether boxes are in the right place, rightly named, and as sure as they should be, in up to three small tables.
+
+    Examples
+    --------
+    >>> sweep = [{"tree_threshold": t / 10, "precision": t / 10, "depth": 0.5} for t in range(1, 10)]
+    >>> shares = {"exact": 0.25, "less_exact": 0.375, "finer": 0.0, "wrong": 0.125, "missed": 0.25, "depth": 0.75}
+    >>> report = {
+    ...     "corloc": {"boxed": {"share": 0.5, "labels": 7}},
+    ...     "recall_at_10": {"boxed": {"share": 0.875, "boxes": 8}},
+    ...     "back_off": {"tree_threshold": 0.5, "boxed": {**shares, "sweep": sweep}},
+    ...     "calibration": {"boxed": {"ece": 0.125, "unclaimed": float("nan")}},
+    ... }
+    >>> print("\\n".join(_diagnosis_lines(report, {"boxed": "with boxes"})))
+    placed                         boxes   CorLoc   of ten      ECE  unclaimed
+    with boxes                         8    0.500    0.875    0.125          -
+    named, backing off at 0.5      exact  coarser    finer    wrong   missed    depth
+    with boxes                     0.250    0.375    0.000    0.125    0.250    0.750
+    precision/depth at                 0.1        0.3        0.5        0.7        0.9
+    with boxes                   0.10/0.50  0.30/0.50  0.50/0.50  0.70/0.50  0.90/0.50
+    """
+
+    def number(value: float, digits: int = 3) -> str:
+        return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+    def row(name: str, *cells: str, width: int = 9) -> str:
+        return f"{name:<27}" + "".join(f"{cell:>{width}}" for cell in cells)
+
+    lines = [row("placed", "boxes", "CorLoc", "of ten", "ECE") + f"{'unclaimed':>11}"]
+    for key in report["corloc"]:
+        recall, calibration = report["recall_at_10"][key], report["calibration"][key]
+        shares = (report["corloc"][key]["share"], recall["share"], calibration["ece"])
+        unclaimed = f"{number(calibration['unclaimed']):>11}"
+        lines.append(row(names[key], str(recall["boxes"]), *map(number, shares)) + unclaimed)
+    if "back_off" not in report:
+        return lines
+    back_off = {key: scores for key, scores in report["back_off"].items() if key in names}
+    columns = {"exact": "exact", "less_exact": "coarser", "finer": "finer", "wrong": "wrong", "missed": "missed"}
+    columns |= {"depth": "depth"}
+    lines.append(row(f"named, backing off at {report['back_off']['tree_threshold']}", *columns.values()))
+    lines += [row(names[key], *(number(scores[column]) for column in columns)) for key, scores in back_off.items()]
+    for key, scores in back_off.items():
+        sweep = scores["sweep"][::2]
+        cells = [f"{number(each['precision'], 2)}/{number(each['depth'], 2)}" for each in sweep]
+        if key == next(iter(back_off)):
+            lines.append(row("precision/depth at", *(str(each["tree_threshold"]) for each in sweep), width=11))
+        lines.append(row(names[key], *cells, width=11))
+    return lines
 
 
 def _coco_lines(numbers: Mapping[str, float]) -> list[str]:

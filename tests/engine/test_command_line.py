@@ -122,6 +122,9 @@ def test_evaluate_and_predict_need_the_run_alone(
     assert report["never_boxed"] == {"ap50": None, "ap": None, "classes": 0}
     assert 0 <= report["top1"] <= 1
     assert set(report["held_out_loss"]) == {"detection", "classification"}
+    assert {"back_off", "corloc", "recall_at_10", "calibration"} <= set(report)
+    assert "backing off at 0.5" in table
+    assert (run / "reliability.png").read_bytes().startswith(b"\x89PNG")
     images = str(Path(data["coco"]) / "val2017")
     assert predict.main([str(run), images, "--out", str(tmp_path), "--threshold", "0", "--device", "cpu"]) == 0
     entries = json.loads((tmp_path / "predictions.json").read_text())
@@ -178,7 +181,10 @@ def test_darknets_weights_are_used_directly(
     out = str(tmp_path / "e.json")
     command = [*TINY, "--coco", data["coco"], "--map", str(tmp_path / "two.map"), "--device", "cpu", "--out", out]
     assert evaluate.main(command) == 0
-    assert json.loads(Path(out).read_text())["map"]["classes"] == 2
+    report = json.loads(Path(out).read_text())
+    assert report["map"]["classes"] == 2
+    assert report["recall_at_10"]["boxed"]["boxes"] == 2
+    assert (tmp_path / "e.reliability.png").exists()
     said = errors(capsys, "--weights", TINY[0], images, *options, command=predict)
     assert "which net is it of? Name its cfg with --cfg" in said
     swapped = ["--weights", TINY[2], "--cfg", TINY[0], images]

@@ -90,6 +90,21 @@ def test_a_cat_found_as_a_dog_is_right_at_the_parent(boxes: Sequence[Batch], reg
     assert report["never_boxed"]["ap50"] == pytest.approx(1)
 
 
+def test_a_diagnosis_comes_from_the_same_pass(boxes: Sequence[Batch], region: RegionSpec) -> None:
+    images_seen = []
+    oracle = Oracle({3: 2})
+    oracle.register_forward_pre_hook(lambda _, images: images_seen.append(len(images[0])))
+    report = evaluate_detector(oracle, boxes, region, boxed=[4], never_boxed=[3], device=CPU, diagnosis=True)
+    assert images_seen == [3, 3, 2]
+    assert report["back_off"]["boxed"]["exact"] == 1
+    assert report["back_off"]["never_boxed"]["wrong"] == 1  # the four cats are named dog
+    assert report["corloc"]["boxed"] == {"share": 1, "labels": 4}
+    assert report["corloc"]["never_boxed"] == {"share": 1, "labels": 4}  # the only box, whatever it is called
+    assert report["recall_at_10"]["never_boxed"] == {"share": 1, "boxes": 4}
+    assert report["calibration"]["never_boxed"]["ece"] == pytest.approx(0.5, abs=1e-3)  # animals are right, dogs wrong
+    assert "corloc" not in evaluate_detector(oracle, boxes, region, boxed=[4], device=CPU)
+
+
 def found(boxes_cxcywh: Tensor, nodes: Tensor, scores: Tensor) -> Detections:
     ones = torch.ones(len(scores))
     return Detections(boxes_cxcywh=boxes_cxcywh, scores=scores, nodes=nodes, objectness=ones, probabilities=ones)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,11 @@ from yolo9000.engine.average_precision import (
     mean_score,
 )
 from yolo9000.engine.coco_evaluation import CocoSummary, FoundBoxes, TruthBoxes, coco_summary, evaluate_boxes
+from yolo9000.engine.diagnosis import Observation, diagnose, observe
 from yolo9000.engine.phases import Loss
 from yolo9000.engine.tally import LossTally
 from yolo9000.models.region import RegionSpec
+from yolo9000.models.region_output import RegionOutput
 from yolo9000.runtime.device import Precision, autocast
 
 SEEN_LONG_AGO = 1 << 40
@@ -44,6 +46,7 @@ def score_batches(
     precision: Precision = "float32",
     threshold: float = 0.005,
     max_detections: int = 100,
+    look: Callable[[RegionOutput, Sequence[Target]], None] | None = None,
 ) -> tuple[list[list[Detections]], list[Target], dict[str, tuple[int, Placement]]]:
     """Run a detector over batches and score every box for every node of each set.
 
@@ -60,6 +63,8 @@ def score_batches(
         Least objectness (darknet's ``valid``: .005).
     max_detections : int
         Of an image and set.
+    look : callable, optional
+        Is shown the raw output of each batch and its targets, for what scored boxes do not tell.
 
     Returns
     -------
@@ -79,6 +84,8 @@ def score_batches(
         scored = score_node_sets(output, region, node_sets, threshold=threshold, max_detections=max_detections)
         for found, of_set in zip(detections, scored, strict=True):
             found += [_on_cpu(each) for each in of_set]
+        if look is not None:
+            look(output, batch.targets)
         for number, (key, placement) in enumerate(zip(batch.keys, batch.placements, strict=True), len(targets)):
             images.setdefault(key, (number, placement))  # one that stands in for an unreadable image comes twice
         targets += [target.to("cpu") for target in batch.targets]
@@ -107,6 +114,7 @@ def evaluate_detector(
     parents: bool = True,
     baseline: bool = False,
     coco: CocoTruth | None = None,
+    diagnosis: bool = False,
     max_detections: int = 100,
 ) -> dict[str, Any]:
     """Average precision of the classes that had boxes in training and of those that had none.
@@ -128,6 +136,9 @@ def evaluate_detector(
         Also give COCO's twelve numbers: against the boxes, areas and crowds of the annotation file, in pixels of the
         image, over all the labels. The other figures are measured in the network's input, where a crowd of one class
         is ignored for all.
+    diagnosis : bool
+        Also say how labels are answered when backing off, how well boxes are placed whatever they are called, and
+        whether P(node) is right as often as it says; see `yolo9000.engine.diagnosis.diagnose`.
     max_detections : int
         Of an image, over all classes.
 
@@ -136,8 +147,8 @@ def evaluate_detector(
     dict
         ``{"images": n, "boxed": {"ap50", "ap", "classes"}, "never_boxed": {..}, "at_parents": {"boxed": {..},
         "never_boxed": {..}}, "constant_box": {"boxed": {"ap50", "side"}, ..}, "classes": [{"node", "boxed", "ap50",
-        "ap", "boxes", "id", "name"}, ..], "coco": {"ap", "ap50", "ap75", "ap_small", .., "ar_large"}}``. A mean over no
-        class is NaN.
+        "ap", "boxes", "id", "name"}, ..], "coco": {"ap", "ap50", "ap75", "ap_small", .., "ar_large"}}``, and with
+        `diagnosis` its keys. A mean over no class is NaN.
     """
     tree = region.tree
     sets = {"boxed": sorted(set(boxed)), "never_boxed": sorted(set(never_boxed) - set(boxed))}
@@ -149,8 +160,20 @@ def evaluate_detector(
             "never_boxed": classes_at_parents(tree, sets["never_boxed"], sets["boxed"]),
         }
     node_sets = [labels, *([evaluated.node for evaluated in group] for group in at_parents.values())]
+    observations: list[Observation] = []
+
+    def look(output: RegionOutput, targets: Sequence[Target]) -> None:
+        observations.append(observe(output, targets, region, labels))
+
     (detections, *of_parents), targets, images = score_batches(
-        model, batches, region, node_sets, device=device, precision=precision, max_detections=max_detections
+        model,
+        batches,
+        region,
+        node_sets,
+        device=device,
+        precision=precision,
+        max_detections=max_detections,
+        look=look if diagnosis else None,
     )
     scores = average_precision(detections, targets, classes_at_labels(labels), max_detections=max_detections)
     is_boxed = set(sets["boxed"])
@@ -169,6 +192,8 @@ def evaluate_detector(
         report["constant_box"] = {name: {"ap50": ap50, "side": side} for name, (ap50, side) in best.items()}
     if coco is not None:
         report["coco"] = coco_numbers(detections, images, coco, labels)._asdict()
+    if diagnosis:
+        report |= diagnose(observations, tree, boxed=sets["boxed"], never_boxed=sets["never_boxed"])
     report["classes"] = [_class_row(score, tree, score.node in is_boxed) for score in scores]
     return report
 
