@@ -117,6 +117,13 @@ def build_parser() -> argparse.ArgumentParser:
     add(joint, "--label-weight", "factor on what image labels teach (default: the recipe's)", type=float, metavar="W")
     add(
         joint,
+        "--label-objectness",
+        "what image labels do to objectness (default: the recipe's): nothing, pull the picked box up to 0.3, or all "
+        "others to 0",
+        choices=("none", "floor", "background"),
+    )
+    add(
+        joint,
         "--balance",
         "power of the labels' frequency that sibling groups are balanced by, 0 to 1 (default: the recipe's)",
         type=float,
@@ -352,7 +359,7 @@ def _run_config(options: argparse.Namespace) -> RunConfig:
         raise ValueError(f"--ratio {options.ratio}: two whole numbers are needed, such as 4:1")
     phases = ("classification_steps", "detection_steps", "steps", "joint", "mosaic", "classification_size")
     changed = {"class_weight": options.label_weight, "balance": options.balance}
-    changed |= {"repeat_never_boxed": options.repeat_never_boxed}
+    changed |= {"repeat_never_boxed": options.repeat_never_boxed, "objectness": options.label_objectness}
     recipe = dataclasses.replace(
         RECIPES[options.recipe], **{name: value for name, value in changed.items() if value is not None}
     )
