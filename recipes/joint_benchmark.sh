@@ -4,35 +4,35 @@
 #   recipes/joint_benchmark.sh TILES_DIR [RUNS_DIR] [SEED ...]
 #
 # TILES_DIR holds train/ and val/ (a tar for each wnid), boxes/ and split.json. For each seed (default: 0 1 2) one
-# classification start; from it a base on boxes alone, for the tiles' own split of boxed classes (A) and for another
-# (B, recipes/tile_split_b.json); from that every variant with the same steps and the same number of images with boxes.
-# Then the same on scenes of pictograms. Each variant is scored on 1,000 scenes that were held out:
+# classification start; from it every variant, with the same steps and the same number of images with boxes: on scenes of
+# tiles with the data's own split into boxed and never-boxed classes (tiles_a), with another (tiles_b,
+# recipes/tile_split_b.json), and on scenes of pictograms. Each is scored on scenes that were held out:
 # RUNS_DIR/DATA/seedN/VARIANT/evaluation.json. A run that has ended is not repeated, so a stopped benchmark goes on.
 # `python -m benchmarks.joint_training RUNS_DIR` prints the tables and draws the curves.
 #
-# PYTHON names another interpreter; JOBS (2) runs go side by side, on one thread each. START, BASE and STEPS shorten or
-# lengthen the phases; DATA="tiles_a" leaves the rest out.
+# PYTHON names another interpreter; JOBS (2) runs go side by side, on one thread each. START and STEPS lengthen or shorten
+# the phases; DATA="tiles_a" leaves the rest out, and ABLATIONS=no what tiles_a has besides the leading variants.
 set -eu
 
 python=${PYTHON:-python}
 here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 
-if [ "${1:-}" = --one ]; then # OUT EVALUATION OPTION ...: the script calls itself for one run; EVALUATION is yes or no
-    out=$2
-    evaluation=$3
+if [ "${1:-}" = --one ]; then # RUN BOXED OPTION ...: one run, scored with these classes as boxed, or not at all
+    run=$2
+    boxed=$3
     shift 3
-    [ ! -e "$out/done" ] || exit 0
-    rm -rf "$out"
-    mkdir -p "$(dirname "$out")"
-    echo "$out"
+    if [ -e "$run/done" ]; then exit 0; fi
+    rm -rf "$run"
+    mkdir -p "$(dirname "$run")"
     {
-        "$python" -m yolo9000.train --width 0.25 --detection-steps 0 --threads 1 --out "$out" "$@"
-        [ "$evaluation" = no ] || "$python" -m yolo9000.evaluate "$out" --images 1000 $BOXED
-    } > "$out.log" 2>&1 || {
-        tail -n 5 "$out.log" >&2
+        "$python" -m yolo9000.train --width 0.25 --classification-size 64 --detection-steps 0 --threads 1 --out "$run" "$@"
+        [ "$boxed" = none ] || "$python" -m yolo9000.evaluate "$run" --images 1000 --boxed "$boxed"
+    } > "$run.log" 2>&1 || {
+        tail -n 5 "$run.log" >&2
         exit 255 # which stops xargs
     }
-    touch "$out/done"
+    touch "$run/done"
+    echo "$run"
     exit 0
 fi
 if [ "$#" -lt 1 ]; then
@@ -44,27 +44,55 @@ runs=${2:-runs/joint_benchmark}
 shift
 [ "$#" -eq 0 ] || shift
 [ "$#" -gt 0 ] || set -- 0 1 2
-base=${BASE:-900}
-steps=${STEPS:-800}
-# What the variants share besides the base: 32 images with boxes in a step and 16 labelled ones.
-joint="--joint --batch 48 --ratio 1:2"
-mixed="--mosaic 0.7"
+data=${DATA:-tiles_a tiles_b pictograms}
 export PYTHON="$python" PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS=1
 
-# Reads lines "OUT EVALUATION OPTION ..." and does them, JOBS at a time.
+# Lines "RUN BOXED OPTION ..." -> runs, JOBS at a time.
 run_all() {
     sed "s|^|\"$here/recipes/joint_benchmark.sh\" --one |" | xargs -P "${JOBS:-2}" -L 1 sh
 }
 
-# DATA SEED SOURCE BASE_RUN: every variant from one base.
-variants() {
-    to="$runs/$1/seed$2"
-    from="$3 --classification-steps 0 --seed $2 --steps $steps --evaluate-every 200 --init $4 --tree $4/tree.json"
-    cat << LINES
-$to/detection_only yes $from --batch 32
-$to/paper yes $from $joint --recipe paper --mosaic 0
-$to/paper_mosaic yes $from $joint --recipe paper $mixed
-$to/best yes $from $joint
-$to/constant yes $from $joint --recipe constant $mixed
-LINES
+source_of() { # DATA
+    [ "$1" = pictograms ] || echo "--tiles \"$tiles\""
 }
+
+start_of() { # DATA SEED; both splits of the tiles have one start, which sees no box
+    echo "$runs/${1%_?}/seed$2/start"
+}
+
+for set in $data; do
+    steps=10000
+    [ "$set" != pictograms ] || steps=1200
+    for seed in "$@"; do
+        echo "$(start_of "$set" "$seed") none $(source_of "$set") --seed $seed --classification-steps ${START:-$steps} --steps 0"
+    done
+done | sort -u | run_all
+
+# A step sees 32 images with boxes in each variant, and 32 labelled ones besides where image labels are used.
+labels="--joint --batch 64 --ratio 1:1"
+for set in $data; do
+    steps=1000
+    [ "$set" != pictograms ] || steps=1200
+    boxed=own
+    [ "$set" != tiles_b ] || boxed="\"$here/recipes/tile_split_b.json\""
+    for seed in "$@"; do
+        start=$(start_of "$set" "$seed")
+        to=$runs/$set/seed$seed
+        from="$(source_of "$set") --seed $seed --init $start --tree $start/tree.json --classification-steps 0 \
+--steps ${STEPS:-$steps} --evaluate-every 200"
+        cat << LINES
+$to/detection_only $boxed $from --boxed $boxed --batch 32
+$to/all_boxes $boxed $from --boxed all --batch 32
+$to/paper $boxed $from --boxed $boxed $labels --recipe paper --mosaic 0
+$to/best $boxed $from --boxed $boxed $labels
+LINES
+        [ "$set" = tiles_a ] || continue
+        cat << LINES
+$to/paper_mosaic $boxed $from $labels --recipe paper --mosaic 0.7
+$to/constant $boxed $from $labels --recipe constant --mosaic 0.7
+$to/cluttered_paper $boxed $from $labels --cluttered --recipe paper --mosaic 0
+$to/cluttered_constant $boxed $from $labels --cluttered --recipe constant --mosaic 0
+$to/cluttered_best $boxed $from $labels --cluttered --mosaic 0
+LINES
+    done
+done | run_all

@@ -92,7 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         data,
         "--boxed",
-        "which classes of scenes or tiles have boxes: a JSON file with the list boxed, or all",
+        "which classes of scenes or tiles have boxes: a JSON file with the list boxed, or all, or own",
         metavar="FILE",
     )
     add(data, "--tree", "the tree of all labels (tools/build_wordtree.py); a bundled name or a file", metavar="FILE")

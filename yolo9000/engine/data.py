@@ -204,7 +204,7 @@ def chosen_classes(chosen: str | None, known: Sequence[str], usual: Collection[s
     Parameters
     ----------
     chosen : str, optional
-        A JSON file with the list ``boxed``, or ``"all"``.
+        A JSON file with the list ``boxed``, or ``"all"``, or ``"own"``: the data's own choice, as if nothing were.
     known : sequence of str
         All classes.
     usual : collection of str
@@ -220,10 +220,11 @@ def chosen_classes(chosen: str | None, known: Sequence[str], usual: Collection[s
     >>> sorted(chosen_classes("all", ["cat", "dog"], ["dog"]))
     ['cat', 'dog']
     """
-    if chosen is None:
-        return frozenset(usual)
-    if chosen == "all":
-        return frozenset(known)
+    match chosen:
+        case None | "own":
+            return frozenset(usual)
+        case "all":
+            return frozenset(known)
     try:
         boxed = frozenset(json.loads(Path(chosen).read_text(encoding="utf-8"))["boxed"])
     except (ValueError, KeyError, TypeError) as error:

@@ -29,7 +29,7 @@ class DataConfig:
         Detection images held out, if they are not a split of `coco`: an annotation file or a folder.
     boxed
         Which classes of scenes and tiles have boxes in training, in place of the data's own choice: a JSON file with
-        their names (scenes) or wnids (tiles) in the list ``boxed``, or ``"all"``.
+        their names (scenes) or wnids (tiles) in the list ``boxed``, or ``"all"``, or ``"own"``, which is as None.
     cluttered
         Labelled images of tiles hold several things off centre, one of which the label names.
     size
