@@ -123,6 +123,11 @@ class CocoSource:
         """Return image ``index`` with its boxes; raises ``Unreadable``."""
         return self.index.read(index)
 
+    @property
+    def nodes(self) -> list[int]:
+        """Nodes of the categories that the file lists, whether there is a box of them or not."""
+        return sorted({node for node in self._node_of.values() if node >= 0})
+
     def truth(self) -> CocoTruth:
         """Read the annotations once more: training does not need what only COCO's own measure asks for.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Literal
 
@@ -12,6 +13,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from yolo9000.datasets.joined import labelled_by, with_labelled_nodes
 from yolo9000.datasets.mixed import MixedDataset
 from yolo9000.datasets.sample import Batch, Record, Sample, Source, collate
 from yolo9000.datasets.transforms import letterbox
@@ -171,7 +173,9 @@ class LetterboxedDataset(Dataset[Sample]):
         """Return sample ``index``; raises ``Unreadable``: an evaluation leaves nothing out in silence."""
         if not 0 <= index < len(self):  # or iterating over the data set would never end
             raise IndexError(f"image {index} of {len(self)}")
-        return self.letterbox(self.source.read(index), self.size)
+        record = labelled_by(self.source, self.source.read(index))
+        sample = self.letterbox(record, self.size)
+        return replace(sample, target=with_labelled_nodes(sample.target, record.labelled_nodes))
 
 
 def make_evaluation_loader(

@@ -15,11 +15,11 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, get_worker_info
 
 from yolo9000.datasets.darknet_augment import DarknetAugment, augment_as_darknet
+from yolo9000.datasets.joined import labelled_by, single_sources, with_labelled_nodes
 from yolo9000.datasets.sample import Record, Replacement, Sample, Source
 from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION, AugmentConfig, augment, mosaic
 from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
@@ -127,13 +127,8 @@ class MixedDataset(Dataset[Sample]):
         self.mosaic, self.mosaic_side = mosaic, mosaic_side
         self.detection_share = Fraction(ratio[1], ratio[0] + ratio[1])
         """Fraction of the images that come from the detection source."""
-        present = [source for source in self.sources if source is not None]
-        self.unreadable = UnreadableCounter({source.name: len(source) for source in present})
+        self.unreadable = UnreadableCounter({source.name: len(source) for source in single_sources(self.sources)})
         """What could not be read; a loader's batches are counted by ``make_loader``."""
-        self._labelled_nodes = [
-            None if source is None or source.labelled_nodes is None else torch.from_numpy(source.labelled_nodes)
-            for source in self.sources
-        ]
         self._length = self._epoch_length()
         self._warn_about_repeats()
 
@@ -186,8 +181,7 @@ class MixedDataset(Dataset[Sample]):
         sample = _augmented(records, size, rng, config)
         if replaced and get_worker_info() is None:
             self.unreadable.add(replaced)
-        nodes = self._labelled_nodes[slot]
-        target = sample.target if nodes is None else replace(sample.target, labelled_nodes=nodes)
+        target = with_labelled_nodes(sample.target, labelled_by(source, records[0]).labelled_nodes)
         return replace(sample, target=target, replaced=replaced)
 
     def _source(self, slot: int) -> Source:
@@ -238,8 +232,9 @@ def _check_sources(detection: Source | None, classification: Source | None, rati
             raise ValueError(f"MixedDataset: {source.name} is a {source.kind} source, given as the {kind} source")
         elif len(source) == 0:
             raise ValueError(f"MixedDataset: the {kind} source {source.name} has no images")
-    if detection is not None and classification is not None and detection.name == classification.name:
-        raise ValueError(f"MixedDataset: both sources are called {detection.name}; give them different names")
+    names = [source.name for source in single_sources((detection, classification))]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"MixedDataset: several sources are called {', '.join(twice)}; give them different names")
     if ratio is not None and (len(ratio) != 2 or min(ratio) < 1):
         raise ValueError(f"MixedDataset: ratio must be two whole numbers above 0, classification first, not {ratio}")
 

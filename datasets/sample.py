@@ -129,6 +129,8 @@ class Record:
         Class index or tree node of a classification image.
     ignore_boxes_xyxy
         ``(I, 4)`` float32, pixels of ``image``.
+    labelled_nodes
+        ``(L,)`` int64: nodes that are labelled exhaustively in this image; None means those of its source.
     """
 
     image: NDArray[np.uint8]
@@ -137,12 +139,15 @@ class Record:
     labels: NDArray[np.int64] = field(default_factory=_no_labels)
     image_label: int | None = None
     ignore_boxes_xyxy: NDArray[np.float32] = field(default_factory=_no_boxes)
+    labelled_nodes: NDArray[np.int64] | None = None
 
 
 class Source(Protocol):
     """A set of images that can be read by index, in any order, from any process.
 
     ``read`` is a pure function of the index and raises :class:`Unreadable` for an image that cannot be decoded.
+    ``labelled_nodes`` are the nodes that it labels exhaustively, wherever a record has none of its own; only they can
+    be background. None means everything.
     """
 
     @property

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from yolo9000.datasets.box_index import DatasetError, listed
+from yolo9000.datasets.joined import JoinedSource, labelled_by
 from yolo9000.datasets.sample import Record, Replacement, Source, Unreadable
 
 log = logging.getLogger(__name__)
@@ -78,11 +79,17 @@ class UnreadableCounter:
 def read_or_next(source: Source, index: int) -> tuple[Record, tuple[Replacement, ...]]:
     """Return image ``index`` of a source, or the first readable one after it, and what was passed over.
 
+    In a joined source an image is replaced by the next of its own set, and counted there.
+
     Raises
     ------
     TooManyUnreadable
         If more images in a row cannot be read than the whole source may have.
     """
+    if isinstance(source, JoinedSource):  # a small set that is all rubbish must not hide behind a large one
+        part, place = source.part_of(index)
+        record, passed_over = read_or_next(part, place)
+        return labelled_by(part, record), passed_over
     replaced: list[Replacement] = []
     for step in range(min(len(source), tolerated(len(source)) + 1)):
         try:

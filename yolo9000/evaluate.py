@@ -135,7 +135,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.map:
             if tree is None:
                 raise DatasetError(f"--map {options.map}: {checkpoint} has no tree, so no nodes for a map to name")
-            categories = category_names(config.coco, config.splits[1]) if config.coco else []
+            layout, root = config.box_sets[0] if config.box_sets else ("", "")  # held out is a part of the first set
+            categories = category_names(root, config.splits[1]) if layout == "coco" else []
             nodes = find_class_map(options.map, tree, categories)
             tree = with_class_map(tree, nodes)
         data = load_data(config, tree, held_out_only=True)

@@ -83,8 +83,21 @@ def build_parser() -> argparse.ArgumentParser:
 
     data = parser.add_argument_group("data")
     add(data, "--joint", "train on boxes and on image labels together", action="store_true")
-    add(data, "--coco", "images with boxes: a folder in COCO's layout, or an annotation file", metavar="DIR")
-    add(data, "--voc", "images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007", metavar="DIR")
+    add(
+        data,
+        "--coco",
+        "images with boxes: a folder in COCO's layout, or an annotation file. It and --voc may be given several times: "
+        "the sets are joined, what a set does not label is no background in it, and a pass shows each image once",
+        action="append",
+        metavar="DIR",
+    )
+    add(
+        data,
+        "--voc",
+        "images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007",
+        action="append",
+        metavar="DIR",
+    )
     add(data, "--imagenet", "images with a label: folders or tars named by wnid", metavar="DIR")
     add(data, "--imagenet-pack", "the same, from a pack made by tools/pack_imagenet.py", metavar="H5")
     add(data, "--tiles", "scenes of real tiles, and the tiles as labelled images", metavar="DIR")
@@ -97,13 +110,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(data, "--tree", "the tree of all labels (tools/build_wordtree.py); a bundled name or a file", metavar="FILE")
     add(data, "--splits", "trained on and held out, as the data sets name them", default="train:val", metavar="A:B")
-    add(data, "--val", "held-out images with boxes, if they are no split of --coco", metavar="PATH")
+    add(
+        data,
+        "--val",
+        "held-out images with boxes in COCO's format (default: the held-out split of the first --coco, or of the first "
+        "--voc if there is none)",
+        metavar="PATH",
+    )
     add(data, "--val-images", "images held out for evaluations during training, at most", type=int)
     add(data, "--scenes", "drawn scenes of each kind before they come again", type=int, default=20_000)
     add(
         data,
         "--exhaustive",
-        "the boxes' source labels everything that the tree knows: punish boxes on anything else as background",
+        "each set of boxes labels everything that the tree knows: punish boxes on anything else as background",
         action="store_true",
     )
 
@@ -298,6 +317,9 @@ def _options_of_run(run: RunFolder, given: list[str]) -> argparse.Namespace:
     parser = build_parser()
     before = argparse.Namespace(**{**vars(parser.parse_args([])), **run.read_config()["options"]})
     before.tree = None  # the checkpoint has it
+    for name in ("coco", "voc"):  # a run from before several could be named has one in place of a list
+        if isinstance(getattr(before, name), str):
+            setattr(before, name, [getattr(before, name)])
     for action in parser._actions:
         action.default = argparse.SUPPRESS
     now = vars(parser.parse_args(given))
@@ -326,9 +348,13 @@ def _fill_defaults(options: argparse.Namespace) -> None:
 
 
 def _run_config(options: argparse.Namespace) -> RunConfig:
-    names: tuple[str, ...] = ("coco", "voc", "tiles", "imagenet", "imagenet_pack", "val", "boxed", "cluttered")
-    names += ("scenes", "val_images", "size")
-    data = DataConfig(splits=_pair(options.splits, "--splits"), **{name: getattr(options, name) for name in names})
+    names = ("tiles", "imagenet", "imagenet_pack", "val", "boxed", "cluttered", "scenes", "val_images", "size")
+    data = DataConfig(
+        splits=_pair(options.splits, "--splits"),
+        coco=tuple(options.coco or ()),
+        voc=tuple(options.voc or ()),
+        **{name: getattr(options, name) for name in names},
+    )
     for name in ("size", "classification_size"):
         if getattr(options, name) < 32 or getattr(options, name) % 32:
             raise ValueError(f"--{name.replace('_', '-')} {getattr(options, name)}: a multiple of 32 is needed")

@@ -347,7 +347,7 @@ def test_both_sources_for_joint_training() -> None:
         MixedDataset(detection, detection, **options)
     with pytest.raises(ValueError, match="classification has no images"):
         MixedDataset(detection, Made("classification", 0), **options)
-    with pytest.raises(ValueError, match="both sources are called x"):
+    with pytest.raises(ValueError, match="several sources are called x"):
         MixedDataset(Made("detection", 5, "x"), Made("classification", 5, "x"), **options)
     assert MixedDataset(detection, classification, **options).detection_share.denominator == 5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -199,6 +200,19 @@ def test_a_mixture_is_the_sum_of_its_images() -> None:
         alone = [joint_loss(raw[i : i + 1], targets[i : i + 1], REGION, images_seen=5, recipe=recipe) for i in range(4)]
         for name, value in together.items():
             torch.testing.assert_close(value, torch.stack([terms[name] for terms in alone]).sum())
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2)])
+def test_images_of_several_sources_are_judged_each_by_its_own(order: tuple[int, ...]) -> None:
+    torch.manual_seed(1)
+    raw = 3 * torch.randn(4, 20, H, W)
+    sources = [torch.tensor([2]), torch.tensor([3, 4]), None, torch.tensor([2])]  # the last says the same as the first
+    targets = [Target(torch.rand(1, 4) * 0.4 + 0.3, torch.tensor([2]), labelled_nodes=nodes) for nodes in sources]
+    alone = [joint_loss(raw[i : i + 1], [targets[i]], REGION, images_seen=10**6)["background"] for i in order]
+    together = joint_loss(raw[list(order)], [targets[i] for i in order], REGION, images_seen=10**6)["background"]
+    torch.testing.assert_close(together, torch.stack(alone).sum())
+    everything = [replace(target, labelled_nodes=None) for target in targets]
+    assert together < joint_loss(raw, everything, REGION, images_seen=10**6)["background"]
 
 
 def test_half_precision_output_gives_a_float32_loss() -> None:

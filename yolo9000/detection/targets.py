@@ -184,7 +184,10 @@ def _unlabelled(targets: Sequence[Target], region: RegionSpec, device: torch.dev
                 for nodes in sources.values()]  # fmt: skip
         outside = to_device(torch.stack(rows), device)
     elif host_knows(list(sources.values())):
-        keys = tuple(nodes.numpy().tobytes() for nodes in sources.values())
+        content = {key: nodes.numpy().tobytes() for key, nodes in sources.items()}
+        # in an order of their own, or each order in which a batch happens to show its sources would be worked out anew
+        keys = tuple(sorted(set(content.values())))
+        numbers = {key: keys.index(nodes) for key, nodes in content.items()}
         columns, tables, outside = _outside_of_sources(keys, region.tree, device)
     else:
         tables = tree_tables(region.tree, device)

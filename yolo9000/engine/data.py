@@ -18,6 +18,7 @@ from wordtree import WordTree
 from yolo9000.datasets.box_index import BoxIndex, DatasetError, listed
 from yolo9000.datasets.coco import CocoSource
 from yolo9000.datasets.imagenet import ImageNetSource
+from yolo9000.datasets.joined import JoinedSource, single_sources
 from yolo9000.datasets.mixed import Augment
 from yolo9000.datasets.packed_imagenet import PackedImageNet
 from yolo9000.datasets.pictograms import pictogram_concepts, read_classes
@@ -27,11 +28,11 @@ from yolo9000.datasets.tiles import TILE_AUGMENT, TILE_SCENE_AUGMENT, TileConfig
 from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION
 from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
 from yolo9000.datasets.voc import VocSource
-from yolo9000.engine.data_config import DataConfig
+from yolo9000.engine.data_config import DataConfig, Layout
 from yolo9000.engine.label_maps import (
-    annotation_stems,
     labelled_nodes,
     name_map,
+    own_maps,
     tree_advice,
     tree_of_labels,
     tree_of_wnids,
@@ -96,7 +97,8 @@ class Excerpt:
     unreadable: UnreadableCounter = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "unreadable", UnreadableCounter({self.source.name: len(self.source)}))
+        images = {source.name: len(source) for source in single_sources([self.source])}
+        object.__setattr__(self, "unreadable", UnreadableCounter(images))
 
     @property
     def name(self) -> str:
@@ -131,7 +133,8 @@ def load_data(
         Gives labels their nodes; built from the labels themselves if there is none.
     exhaustive : bool
         Detection images label everything that the tree knows, so that all the rest is background. Otherwise only the
-        source's own classes count as labelled, and a box that more probably shows something else is left alone.
+        classes of an image's own set count as labelled, and a box that more probably shows something else is left
+        alone.
     held_out_only : bool
         For an evaluation: real data need no part to train on, and their boxes for training are not read.
 
@@ -150,7 +153,12 @@ def load_data(
 
 
 def box_shapes(source: Source) -> NDArray[np.float64]:
-    """Width and height (N, 2) of a source's boxes, relative to the letterboxed input; for priors."""
+    """Width and height (N, 2) of a source's boxes, relative to the letterboxed input; for priors.
+
+    Of joined sources it is all their boxes, so the largest set has the most to say.
+    """
+    if isinstance(source, JoinedSource):
+        return np.concatenate([box_shapes(part) for part in source.sources])
     index = getattr(source, "index", None)
     if isinstance(index, BoxIndex):
         return index.relative_sizes().astype(np.float64)
@@ -282,7 +290,7 @@ def _tiles(config: DataConfig, root: str, tree: WordTree | None) -> Data:
 def _real(config: DataConfig, tree: WordTree, exhaustive: bool, held_out_only: bool) -> Data:
     train, held_out = config.splits
     with tree_advice(config):
-        detection = None if held_out_only else _detection(config, tree, train, exhaustive)
+        detection = [] if held_out_only else [_box_set(config, tree, train, each) for each in config.box_sets]
         classification: LabelSource | None = None
         try:
             classification = _classification(config, tree, train)
@@ -292,22 +300,24 @@ def _real(config: DataConfig, tree: WordTree, exhaustive: bool, held_out_only: b
         val_detection: BoxSource | None = None
         val_classification: LabelSource | None = None
         with _dispensable():
-            val_detection = _detection(config, tree, held_out, exhaustive, val=True)
+            val_detection = _held_out_boxes(config, tree, held_out)
         with _dispensable():
             val_classification = _classification(config, tree, held_out)
-    boxed = set(np.unique(detection.index.labels).tolist()) if detection is not None else set()
+    boxed = {label for source in detection for label in np.unique(source.index.labels).tolist()}
     image_labels = set(np.unique(classification.labels).tolist()) if classification is not None else set()
     if val_classification is not None:
         image_labels |= set(np.unique(val_classification.labels).tolist())
     others = set(image_labels)
     evaluated: set[int] = set()
     if val_detection is not None:
-        found = np.unique(val_detection.index.labels).tolist()
-        others |= set(found)
-        evaluated = set(labelled_nodes(tree, found, *_own_maps(config)))
+        others |= set(np.unique(val_detection.index.labels).tolist())
+        evaluated = set() if val_detection.labelled_nodes is None else set(val_detection.labelled_nodes.tolist())
+    if exhaustive:
+        for source in (*detection, *([] if val_detection is None else [val_detection])):
+            source.labelled_nodes = None
     return Data(
         tree=tree,
-        detection=detection,
+        detection=JoinedSource(detection) if len(detection) > 1 else detection[0] if detection else None,
         classification=classification,
         val_detection=val_detection and Excerpt(val_detection, config.val_images),
         val_classification=val_classification and Excerpt(val_classification, config.val_images),
@@ -318,33 +328,38 @@ def _real(config: DataConfig, tree: WordTree, exhaustive: bool, held_out_only: b
     )
 
 
-def _own_maps(config: DataConfig) -> list[str]:
-    """Names that the label map of the images with boxes may have."""
-    return [*annotation_stems(config), "coco" if config.coco else "voc"]
+def _box_set(config: DataConfig, tree: WordTree, split: str, each: tuple[Layout, str]) -> BoxSource:
+    """One set of photographs with boxes, each of its images labelled with all classes of the set."""
+    layout, root = each
+    maps = own_maps(layout, root, config.splits[0])
+    label_map = name_map(tree, *maps)
+    # one set of a layout goes by that; of several each goes by its path besides
+    is_only_one = [other for other, _ in config.box_sets].count(layout) == 1
+    name = f"{layout} ({split})" if is_only_one else f"{layout} {root} ({split})"
+    if layout == "coco":
+        coco = CocoSource(root, label_map, split=split, name=name)
+        coco.labelled_nodes = np.array(coco.nodes, np.int64)
+        return coco
+    voc = VocSource(root, label_map, split=split, name=name)
+    found = np.unique(voc.index.labels).tolist()
+    nodes = labelled_nodes(tree, found, *maps, is_alone=len(config.box_sets) == 1)
+    voc.labelled_nodes = np.array(nodes, np.int64)
+    return voc
 
 
-def _detection(
-    config: DataConfig, tree: WordTree, split: str, exhaustive: bool, *, val: bool = False
-) -> BoxSource | None:
-    source, root = "coco" if config.coco else "voc", config.coco or config.voc
-    if root is None:
+def _held_out_boxes(config: DataConfig, tree: WordTree, split: str) -> BoxSource | None:
+    """The images of `config.val`, or the held-out split of the first set that is named."""
+    if not config.box_sets:
         return None
-    preferred = _own_maps(config)
-    label_map = name_map(tree, *preferred)
-    name = f"{source} ({split})"
-    boxes: BoxSource
-    if config.voc:
-        boxes = VocSource(root, label_map, split=split, name=name)
-    elif val and config.val is not None:
-        boxes = CocoSource(config.val, label_map, split=split, name=name)
-    elif val and Path(root).is_file():
+    layout, root = config.box_sets[0]
+    if config.val is not None:
+        label_map = name_map(tree, *own_maps("coco", config.val, split), *own_maps(layout, root, config.splits[0]))
+        held_out = CocoSource(config.val, label_map, split=split, name=f"coco ({split})")
+        held_out.labelled_nodes = np.array(held_out.nodes, np.int64)
+        return held_out
+    if Path(root).is_file():
         raise DatasetError(f"{root} is one annotation file; name another with --val to hold images out")
-    else:
-        boxes = CocoSource(root, label_map, split=split, name=name)
-    if not exhaustive:
-        found = np.unique(boxes.index.labels).tolist()
-        boxes.labelled_nodes = np.array(labelled_nodes(tree, found, *preferred), np.int64)
-    return boxes
+    return _box_set(config, tree, split, (layout, root))
 
 
 def _classification(config: DataConfig, tree: WordTree, split: str) -> LabelSource | None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from yolo9000.datasets.box_index import DatasetError
+
+Layout: TypeAlias = Literal["coco", "voc"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,9 +17,9 @@ class DataConfig:
     Parameters
     ----------
     coco
-        Folder in COCO's layout, or an annotation file.
+        Folder in COCO's layout, or an annotation file; or several, which are joined.
     voc
-        Folder in VOC's layout (``VOCdevkit/VOC2007``).
+        Folder in VOC's layout (``VOCdevkit/VOC2007``); or several. Joined with those of `coco`, if there are any.
     tiles
         Folder of labelled tiles with boxes: detection scenes and classification images both come from it.
     imagenet
@@ -26,7 +29,7 @@ class DataConfig:
     splits
         Names of the split that is trained on and of the one held out.
     val
-        Detection images held out, if they are not a split of `coco`: an annotation file or a folder.
+        Detection images held out, if they are not a split of the first set: an annotation file or a folder.
     boxed
         Which classes of scenes and tiles have boxes in training, in place of the data's own choice: a JSON file with
         their names (scenes) or wnids (tiles) in the list ``boxed``, or ``"all"``, or ``"own"``, which is as None.
@@ -44,11 +47,16 @@ class DataConfig:
     Raises
     ------
     DatasetError
-        Two sources of one kind are named, or a number is out of its range.
+        A set is named twice, two sources of a kind that are not joined are named, or a number is out of its range.
+
+    Examples
+    --------
+    >>> DataConfig(coco=("coco", "farm/instances_fields.json"), voc="VOCdevkit/VOC2007").box_sets
+    (('coco', 'coco'), ('coco', 'farm/instances_fields.json'), ('voc', 'VOCdevkit/VOC2007'))
     """
 
-    coco: str | None = None
-    voc: str | None = None
+    coco: str | tuple[str, ...] | None = None
+    voc: str | tuple[str, ...] | None = None
     tiles: str | None = None
     imagenet: str | None = None
     imagenet_pack: str | None = None
@@ -62,7 +70,8 @@ class DataConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        boxes = [name for name in ("coco", "voc", "tiles") if getattr(self, name)]
+        boxes = [layout for layout in ("coco", "voc") if self.tiles and getattr(self, layout)]
+        boxes += ["tiles"] if self.tiles else []
         images = [name for name in ("tiles", "imagenet", "imagenet_pack") if getattr(self, name)]
         for what, named in (("boxes", boxes), ("image labels", images)):
             if len(named) > 1:
@@ -75,15 +84,26 @@ class DataConfig:
             )
         if self.cluttered and not self.tiles:
             raise DatasetError("--cluttered puts tiles together: name them with --tiles")
+        sets = self.box_sets
+        if twice := sorted({root for layout, root in sets if sets.count((layout, root)) > 1}):
+            raise DatasetError(f"{', '.join(twice)}: named twice; each set of boxes is named once")
         for name, least in (("scenes", 1), ("val_images", 0)):
             if getattr(self, name) < least:
                 option = "--" + name.replace("_", "-")
                 raise DatasetError(f"{option} {getattr(self, name)}: at least {least} is needed")
 
     @property
+    def box_sets(self) -> tuple[tuple[Layout, str], ...]:
+        """Layout and path of each set of photographs with boxes: COCO's first, else in the order they were named in.
+
+        The first one's held-out split is what is evaluated.
+        """
+        return (*(("coco", root) for root in _paths(self.coco)), *(("voc", root) for root in _paths(self.voc)))
+
+    @property
     def has_boxes(self) -> bool:
         """Whether there are images with boxes to train on."""
-        return bool(self.coco or self.voc or self.tiles or self.is_embedded)
+        return bool(self.box_sets or self.tiles or self.is_embedded)
 
     @property
     def has_image_labels(self) -> bool:
@@ -93,4 +113,10 @@ class DataConfig:
     @property
     def is_embedded(self) -> bool:
         """Whether no data of the user's are named."""
-        return not (self.coco or self.voc or self.tiles or self.imagenet or self.imagenet_pack)
+        return not (self.box_sets or self.tiles or self.imagenet or self.imagenet_pack)
+
+
+def _paths(named: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    if named is None:
+        return ()
+    return (named,) if isinstance(named, str) else tuple(named)

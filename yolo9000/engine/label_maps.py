@@ -8,18 +8,19 @@ from pathlib import Path
 
 from wordtree import WordTree
 from yolo9000.datasets.box_index import DatasetError
-from yolo9000.engine.data_config import DataConfig
+from yolo9000.engine.data_config import DataConfig, Layout
 
 
 def tree_command(config: DataConfig, out: str = "wordtree.json") -> str:
     """The command that builds a tree for these data."""
     words = ["python tools/build_wordtree.py"]
-    if config.coco:
-        root = Path(config.coco)
+    for layout, path in config.box_sets:
+        root = Path(path)
         annotations = sorted(root.glob(f"annotations/instances_{config.splits[0]}*.json"))
-        words.append(f"--categories {root if root.is_file() else annotations[0] if annotations else 'CATEGORIES'}")
-    if config.voc:
-        words.append("--voc")
+        if layout == "coco":
+            words.append(f"--categories {root if root.is_file() else annotations[0] if annotations else 'CATEGORIES'}")
+        elif "--voc" not in words:
+            words.append("--voc")
     if config.imagenet:
         words.append(f"--imagenet {_class_folder(config)}")
     if config.imagenet_pack:
@@ -38,10 +39,11 @@ def tree_of_labels(config: DataConfig) -> WordTree:
     from wordtree import sources  # opens WordNet: for those who bring no tree
 
     found: list[sources.LabelSource] = []
-    if config.coco:
-        found.append(sources.categories(Path(config.coco)) if Path(config.coco).is_file() else sources.coco())
-    if config.voc:
-        found.append(sources.voc())
+    for layout, root in config.box_sets:
+        if layout == "voc":
+            found.append(sources.voc())
+        else:
+            found.append(sources.categories(Path(root)) if Path(root).is_file() else sources.coco())
     if config.imagenet:
         found.append(sources.imagenet(_class_folder(config)))
     if config.imagenet_pack:
@@ -55,20 +57,26 @@ def tree_of_wnids(wnids: Iterable[str]) -> WordTree:
     return build_wordtree(list(wnids))
 
 
-def annotation_stems(config: DataConfig) -> list[str]:
-    """The names under which ``build_wordtree --categories`` records the classes of the annotations trained on.
+def own_maps(layout: Layout, path: str, split: str) -> list[str]:
+    """Names that the label map of a set with boxes may have in a tree, the likeliest first.
+
+    Parameters
+    ----------
+    layout, path
+        As in `DataConfig.box_sets`.
+    split
+        That is trained on: ``build_wordtree --categories`` records its classes under its file's name.
 
     Examples
     --------
-    >>> annotation_stems(DataConfig(coco="farm/instances_fields.json"))
-    ['instances_fields', 'fields']
+    >>> own_maps("coco", "farm/instances_fields.json", "train"), own_maps("voc", "VOC2007", "train")
+    (['instances_fields', 'fields', 'coco'], ['voc'])
     """
-    if config.coco is None:
-        return []
-    root = Path(config.coco)
-    found = sorted(root.glob(f"annotations/instances_{config.splits[0]}*.json"))
-    files = [root] if root.suffix == ".json" else found
-    return [stem for file in files for stem in (file.stem, file.stem.removeprefix("instances_"))]
+    if layout == "voc":
+        return ["voc"]
+    root = Path(path)
+    files = [root] if root.suffix == ".json" else sorted(root.glob(f"annotations/instances_{split}*.json"))
+    return [*(stem for file in files for stem in (file.stem, file.stem.removeprefix("instances_"))), "coco"]
 
 
 def name_map(tree: WordTree, *preferred: str) -> dict[str, int]:
@@ -88,7 +96,7 @@ def name_map(tree: WordTree, *preferred: str) -> dict[str, int]:
     return names
 
 
-def labelled_nodes(tree: WordTree, found: Iterable[int], *preferred: str) -> list[int]:
+def labelled_nodes(tree: WordTree, found: Iterable[int], *preferred: str, is_alone: bool = True) -> list[int]:
     """What a source labels exhaustively: the nodes of the label map that its labels are from.
 
     Parameters
@@ -99,6 +107,9 @@ def labelled_nodes(tree: WordTree, found: Iterable[int], *preferred: str) -> lis
     preferred : str
         Names that its own map may have. If none has all the labels, the smallest other map that does is taken, and
         failing that the labels themselves.
+    is_alone : bool
+        Whether it is the only set with boxes. Otherwise no other map is taken: it may be that of another set, which
+        labels what this one does not.
 
     Examples
     --------
@@ -108,7 +119,7 @@ def labelled_nodes(tree: WordTree, found: Iterable[int], *preferred: str) -> lis
     """
     labels = set(found)
     own = [set(tree.label_maps[name].values()) for name in preferred if name in tree.label_maps]
-    others = sorted((set(nodes.values()) for nodes in tree.label_maps.values()), key=len)
+    others = sorted((set(nodes.values()) for nodes in tree.label_maps.values()), key=len) if is_alone else []
     return sorted(next((nodes for nodes in (*own, *others) if labels <= nodes), labels))
 
 
