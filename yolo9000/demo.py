@@ -1,7 +1,7 @@
 """``python -m yolo9000.demo``: the whole job on drawn scenes, with the commands that anyone would type.
 
-Builds a tree, trains one base on boxes, then goes on from it twice, side by side: on boxes alone, and jointly with
-image labels. The table says what image labels taught about the classes that never had a box.
+Builds a tree, trains one classifier of the labelled images, then goes on from it twice, side by side: on boxes alone,
+and jointly on boxes and image labels. The table says what image labels taught about the classes that never had a box.
 """
 
 from __future__ import annotations
@@ -25,14 +25,11 @@ from yolo9000.datasets.pictograms import read_classes
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
 from yolo9000.runtime.device import use_huge_pages
 
-BASE = ["--classification-steps", "1200", "--classification-size", "64", "--detection-steps", "0", "--steps", "900"]
-FURTHER = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "700"]
-# The joint variant sees the same 32 images with boxes in a step as the other, and 16 labelled images besides.
-VARIANTS = {
-    "detection_only": ["--batch", "32"],
-    "joint": ["--joint", "--batch", "48", "--ratio", "1:2", "--mosaic", "0.7"],
-}
-TEST_IMAGES = 600
+START = ["--classification-steps", "1200", "--classification-size", "64", "--detection-steps", "0", "--steps", "0"]
+FURTHER = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "1200"]
+# The joint variant sees the same 32 images with boxes in a step as the other, and 32 labelled images besides.
+VARIANTS = {"detection_only": ["--batch", "32"], "joint": ["--joint", "--batch", "64"]}
+TEST_IMAGES = 1000
 PICTURES = 12
 MARK = "demo.txt"  # a folder with this file is ours to empty
 
@@ -78,19 +75,21 @@ def command(module: str, *arguments: str) -> list[str]:
 
 
 def run_seed(folder: Path, seed: int, *, quick: bool) -> dict[str, Any]:
-    """Train the base and both variants, evaluate both; return the figures of one seed."""
+    """Train the classifier and both variants, evaluate both; return the figures of one seed."""
     started = time.monotonic()
     images = "20" if quick else str(TEST_IMAGES)
-    base = str(folder / "base")
+    start = str(folder / "start")
     subprocess.run(
-        command("train", *shorten(BASE, quick), "--seed", str(seed), "--workers", "1", "--threads", "1", "--out", base),
+        command(
+            "train", *shorten(START, quick), "--seed", str(seed), "--workers", "1", "--threads", "1", "--out", start
+        ),
         check=True,
     )
-    tree = load_tree(f"{base}/tree.json")
+    tree = load_tree(f"{start}/tree.json")
     classes = read_classes()
     boxed = sum(c.boxed for c in classes)
     print(f"{len(classes)} classes, {boxed} of them with boxes, in a tree of {len(tree)} nodes", flush=True)
-    common = ["--tree", f"{base}/tree.json", "--init", base, "--seed", str(seed), "--threads", "1"]
+    common = ["--tree", f"{start}/tree.json", "--init", start, "--seed", str(seed), "--threads", "1"]
     commands = [
         command("train", *more, *shorten(FURTHER, quick), *common, "--out", str(folder / name))
         for name, more in VARIANTS.items()

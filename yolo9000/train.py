@@ -15,7 +15,7 @@ import torch
 from wordtree import TreeMismatch, load_tree
 from yolo9000.datasets.box_index import DatasetError
 from yolo9000.datasets.pictograms import PictogramError
-from yolo9000.detection.recipes import RECIPES
+from yolo9000.detection.recipes import DEFAULT_RECIPE, RECIPES
 from yolo9000.engine.assembly import Priors, RunConfig, assemble, write_run
 from yolo9000.engine.data_config import DataConfig
 from yolo9000.engine.optimisation import OptimiserConfig
@@ -128,9 +128,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     joint = parser.add_argument_group("phases and joint training")
     add(joint, "--classification-steps", "steps of the backbone as a classifier of the labelled images", type=int)
-    add(joint, "--detection-steps", "steps on boxes alone, before joint training", type=int)
+    add(joint, "--detection-steps", "steps on boxes alone before joint training; recipe mil: 0", type=int)
     add(joint, "--steps", "steps of the last phase: joint, or on boxes alone", type=int)
-    add(joint, "--recipe", "what a labelled image teaches", choices=list(RECIPES), default="overlap")
+    add(joint, "--recipe", "what a labelled image teaches", choices=list(RECIPES), default=DEFAULT_RECIPE)
     add(joint, "--ratio", "labelled images : images with boxes (default: the recipe's, or 4:1)", metavar="M:N")
     add(joint, "--mosaic", "probability that a labelled image is a mosaic of four", type=float, metavar="P")
     add(joint, "--label-weight", "factor on what image labels teach (default: the recipe's)", type=float, metavar="W")
@@ -140,20 +140,6 @@ def build_parser() -> argparse.ArgumentParser:
         "what image labels do to objectness (default: the recipe's): nothing, pull the picked box up to 0.3, or all "
         "others to 0",
         choices=("none", "floor", "background"),
-    )
-    add(
-        joint,
-        "--balance",
-        "power of the labels' frequency that sibling groups are balanced by, 0 to 1 (default: the recipe's)",
-        type=float,
-        metavar="P",
-    )
-    add(
-        joint,
-        "--repeat-never-boxed",
-        "how many times as often images of classes without boxes come (default: the recipe's)",
-        type=int,
-        metavar="N",
     )
     add(joint, "--batch-by-batch", "one kind of image in a batch, instead of both in each", action="store_true")
 
@@ -341,10 +327,16 @@ def _fill_defaults(options: argparse.Namespace) -> None:
         options.mosaic = recipe.mosaic
     if options.ratio is None:
         options.ratio = "4:1" if recipe.ratio is None else f"{recipe.ratio[0]}:{recipe.ratio[1]}"
+    at_once = options.joint and not recipe.boxes_first and options.detection_steps is None
+    given_steps = options.steps
     photographs = bool(options.coco or options.voc or options.imagenet or options.imagenet_pack)
     for name, values in DEFAULTS.items():
         if getattr(options, name) is None:
             setattr(options, name, values[photographs])
+    if at_once:  # as many steps in all
+        if given_steps is None:
+            options.steps += options.detection_steps
+        options.detection_steps = 0
 
 
 def _run_config(options: argparse.Namespace) -> RunConfig:
@@ -384,8 +376,7 @@ def _run_config(options: argparse.Namespace) -> RunConfig:
     if not (first.isdigit() and second.isdigit()):
         raise ValueError(f"--ratio {options.ratio}: two whole numbers are needed, such as 4:1")
     phases = ("classification_steps", "detection_steps", "steps", "joint", "mosaic", "classification_size")
-    changed = {"class_weight": options.label_weight, "balance": options.balance}
-    changed |= {"repeat_never_boxed": options.repeat_never_boxed, "objectness": options.label_objectness}
+    changed = {"class_weight": options.label_weight, "objectness": options.label_objectness}
     recipe = dataclasses.replace(
         RECIPES[options.recipe], **{name: value for name, value in changed.items() if value is not None}
     )

@@ -265,19 +265,16 @@ def test_starting_a_detector_from_a_classifier(data: dict[str, str], tmp_path: P
 
 
 def test_recipes_fill_what_is_not_given(data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mixed = Recipe(name="paper", pick="label", mosaic=0.25, ratio=(3, 2), balance=0.5, repeat_never_boxed=2)
+    mixed = Recipe(name="paper", pick="label", mosaic=0.25, ratio=(3, 2))
     monkeypatch.setitem(RECIPES, "paper", mixed)
     command = [part for part in joint(data, "--recipe", "paper", "--steps", "1") if part not in ("--ratio", "1:1")]
     assert train.main([*command, "--label-weight", "2", "--out", str(tmp_path / "a")]) == 0
     plan = json.loads((tmp_path / "a" / "config.json").read_text())["plan"]
     assert (plan["mosaic"], plan["ratio"]) == (0.25, [3, 2])
     assert plan["recipe"]["class_weight"] == 2
-    assert plan["recipe"]["balance"] == 0.5
-    assert (
-        train.main([*command, "--mosaic", "0", "--ratio", "1:1", "--balance", "0", "--out", str(tmp_path / "b")]) == 0
-    )
+    assert train.main([*command, "--mosaic", "0", "--ratio", "1:1", "--out", str(tmp_path / "b")]) == 0
     plan = json.loads((tmp_path / "b" / "config.json").read_text())["plan"]
-    assert (plan["mosaic"], plan["ratio"], plan["recipe"]["balance"]) == (0, [1, 1], 0)
+    assert (plan["mosaic"], plan["ratio"], plan["recipe"]["class_weight"]) == (0, [1, 1], 1)
 
 
 def test_choosing_the_boxed_classes_of_scenes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

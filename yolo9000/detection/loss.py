@@ -20,7 +20,7 @@ from wordtree.softmax import PathColumns, level_log_conditionals, log_probs
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.assign import Assignment, RegionPick, assign_boxes, pick_boxes
 from yolo9000.detection.boxes import predicted_boxes
-from yolo9000.detection.recipes import Recipe, find_recipe
+from yolo9000.detection.recipes import DEFAULT_RECIPE, Recipe, find_recipe
 from yolo9000.detection.targets import PackedTargets, Unlabelled, pack_targets, to_device
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import DenseRegionOutput, RegionOutput
@@ -37,8 +37,7 @@ def joint_loss(
     region: RegionSpec,
     *,
     images_seen: int,
-    recipe: str | Recipe = "overlap",
-    log_frequency: Tensor | None = None,
+    recipe: str | Recipe = DEFAULT_RECIPE,
 ) -> dict[str, Tensor]:
     """Named loss terms of a batch of detection and classification images, summed over the batch.
 
@@ -56,10 +55,6 @@ def joint_loss(
         pulled to its prior.
     recipe
         What a classification image teaches: a name of :data:`RECIPES`, or a :class:`Recipe`.
-    log_frequency
-        (K,) log of how often each class is seen in training, up to a constant for each sibling group; it is added to
-        the class logits here and nowhere else, so that what the net itself says is as if all were seen equally often.
-        None balances nothing.
 
     Returns
     -------
@@ -93,17 +88,11 @@ def joint_loss(
         raise ValueError(f"{len(targets)} targets for {output.boxes.shape[0]} images")
     packed = pack_targets(targets, region, output.boxes.device)
     pull = images_seen < region.prior_pull_images
-    return packed_loss(output, packed, region, pull=pull, recipe=chosen, log_frequency=log_frequency)
+    return packed_loss(output, packed, region, pull=pull, recipe=chosen)
 
 
 def packed_loss(
-    output: RegionOutput,
-    packed: PackedTargets,
-    region: RegionSpec,
-    *,
-    pull: bool,
-    recipe: Recipe,
-    log_frequency: Tensor | None = None,
+    output: RegionOutput, packed: PackedTargets, region: RegionSpec, *, pull: bool, recipe: Recipe
 ) -> dict[str, Tensor]:
     """`joint_loss` of targets that are packed already: tensors in, tensors out, no value read by the host.
 
@@ -111,8 +100,6 @@ def packed_loss(
     ----------
     pull
         Whether the boxes of detection images are pulled to their priors.
-    log_frequency
-        (K,) on the output's device.
     """
     raw_boxes, raw_objectness = _full_precision(output.boxes), _full_precision(output.objectness)
     b = raw_boxes.shape[0]
@@ -131,9 +118,6 @@ def packed_loss(
     boxes = assignment.box.flatten().index_select(0, packed.truths)
     boxes = boxes if pick is None else torch.cat([boxes, pick.box.flatten()])
     logits = _full_precision(output.class_logits(boxes, packed.columns))
-    if log_frequency is not None:
-        seen = log_frequency if packed.columns is None else log_frequency.index_select(0, packed.columns)
-        logits = logits + seen.to(logits.dtype)
     truth_logits, region_logits = logits.split([len(packed.truths), len(boxes) - len(packed.truths)])
     return {
         **box_terms,

@@ -35,14 +35,12 @@ class Recipe:
         one is pulled to 0 (darknet, region_layer.c).
     class_weight
         Factor on the region's class_scale.
-    balance
-        Power of the labels' frequency in training by which sibling groups are balanced: 0 not at all, 1 wholly. What
-        is seen with boxes and on images would otherwise be named more readily than what only images show.
-    repeat_never_boxed
-        How many times as often as others images of never-boxed classes come.
     mosaic, ratio
-        Probability that a labelled image is a mosaic of four, and labelled images : images with boxes; None leaves
-        both to the command line's defaults.
+        Probability that a labelled image is a mosaic of four, and labelled images : images with boxes, unless other
+        numbers are asked for; None leaves both to the command line's defaults.
+    boxes_first
+        Whether boxes are trained alone before, unless a number of steps is asked for. It costs what the classifier had
+        learnt of the other classes: softmaxes that only see boxes push them down.
     """
 
     name: str
@@ -51,10 +49,9 @@ class Recipe:
     weighting: Literal["equal", "objectness", "objectness_squared", "posterior"] = "equal"
     objectness: Literal["none", "floor", "background"] = "none"
     class_weight: float = 1.0
-    balance: float = 0.0
-    repeat_never_boxed: int = 1
     mosaic: float | None = None
     ratio: tuple[int, int] | None = None
+    boxes_first: bool = True
 
     @property
     def needs_label_probability(self) -> bool:
@@ -70,11 +67,21 @@ RECIPES: dict[str, Recipe] = {
         Recipe(name="overlap", pick="largest_confident", spread="overlapping", weighting="objectness"),
         Recipe(name="max-size", pick="largest_confident"),
         Recipe(name="objectness", pick="largest_confident", spread="everywhere", weighting="objectness_squared"),
-        Recipe(name="mil", pick="objectness_label", spread="everywhere", weighting="posterior"),
+        Recipe(
+            name="mil",
+            pick="objectness_label",
+            spread="everywhere",
+            weighting="posterior",
+            mosaic=0.7,
+            ratio=(1, 1),
+            boxes_first=False,
+        ),
         Recipe(name="constant", pick="centre"),
     )
 }
-"""The named recipes; "overlap" is the default of joint training."""
+"""The named recipes; benchmarks/joint_training.md compares them."""
+DEFAULT_RECIPE = "mil"
+"""What joint training does unless another recipe is named."""
 
 
 def find_recipe(recipe: str | Recipe) -> Recipe:

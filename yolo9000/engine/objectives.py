@@ -11,16 +11,14 @@ from torch import Tensor
 from wordtree.softmax import path_nll
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.loss import joint_loss
-from yolo9000.detection.recipes import Recipe
+from yolo9000.detection.recipes import DEFAULT_RECIPE, Recipe
 from yolo9000.detection.targets import to_device
 from yolo9000.engine.phases import Loss
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
 
 
-def detection_objective(
-    region: RegionSpec, recipe: str | Recipe = "overlap", log_frequency: Tensor | None = None
-) -> Loss:
+def detection_objective(region: RegionSpec, recipe: str | Recipe = DEFAULT_RECIPE) -> Loss:
     """The joint loss; on batches of detection images alone it is YOLOv2's.
 
     Parameters
@@ -28,16 +26,10 @@ def detection_objective(
     region : RegionSpec
     recipe : str or Recipe
         What a classification image teaches.
-    log_frequency : Tensor (K,), optional
-        Of the classes in training; see `yolo9000.detection.loss.joint_loss`.
     """
-    seen = log_frequency
 
     def loss(output: RegionOutput, targets: Sequence[Target], images_seen: int) -> dict[str, Tensor]:
-        nonlocal seen
-        if seen is not None:
-            seen = seen.to(output.boxes.device)  # once: afterwards it is there
-        return joint_loss(output, targets, region, images_seen=images_seen, recipe=recipe, log_frequency=seen)
+        return joint_loss(output, targets, region, images_seen=images_seen, recipe=recipe)
 
     return loss
 

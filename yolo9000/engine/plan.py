@@ -6,17 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
 from torch import nn
 
 from yolo9000.datasets.loader import make_evaluation_loader, make_loader
 from yolo9000.datasets.mixed import MixedDataset
-from yolo9000.datasets.repeated import RepeatedSource
 from yolo9000.datasets.sample import Batch, Source
-from yolo9000.detection.recipes import Recipe, find_recipe
+from yolo9000.detection.recipes import DEFAULT_RECIPE, Recipe
 from yolo9000.engine.data import Data
 from yolo9000.engine.evaluation import classification_top1, evaluate_detector, held_out_loss
-from yolo9000.engine.label_frequency import image_labels, labels_per_image, log_frequency
 from yolo9000.engine.objectives import classification_objective, detection_objective
 from yolo9000.engine.optimisation import OptimiserConfig
 from yolo9000.engine.phases import Loss, Phase, TrainConfig
@@ -27,7 +24,6 @@ from yolo9000.runtime.distributed import Processes
 Batches = Callable[[int], Iterable[Batch]]
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 
-MOSAIC_CELLS = 4
 EVALUATION_BATCH = 32
 """Images that an evaluation during training puts through the net at once."""
 
@@ -80,7 +76,7 @@ class PlanConfig:
     detection_steps: int = 0
     steps: int = 1000
     joint: bool = True
-    recipe: str | Recipe = "overlap"
+    recipe: str | Recipe = DEFAULT_RECIPE
     ratio: tuple[int, int] = (4, 1)
     interleave: Literal["in_batch", "batch_by_batch"] = "in_batch"
     mosaic: float = 0.0
@@ -203,25 +199,11 @@ def plan_phases(
         def takes_over() -> None:
             own.initialise_from(classifier)
 
-    recipe = find_recipe(plan.recipe)
-    classification_of_joint = data.classification
-    if plan.joint and recipe.repeat_never_boxed != 1 and data.classification is not None:
-        never_boxed = np.isin(image_labels(data.classification), data.never_boxed)
-        times = np.where(never_boxed, recipe.repeat_never_boxed, 1)
-        classification_of_joint = RepeatedSource(data.classification, times)
-    seen = None
-    if plan.joint and recipe.balance and data.detection is not None and classification_of_joint is not None:
-        nodes = len(data.tree)
-        images, boxes = plan.ratio
-        labels_of_image = (1 + (MOSAIC_CELLS - 1) * plan.mosaic) * recipe.class_weight
-        weighted = boxes * labels_per_image(data.detection, nodes)
-        weighted += images * labels_of_image * labels_per_image(classification_of_joint, nodes)
-        seen = recipe.balance * log_frequency(weighted, data.tree)
-    loss = detection_objective(detector.region, recipe, seen)
+    loss = detection_objective(detector.region, plan.recipe)
     evaluate = _detector_scores(data, detector, config, evaluation_size or max(plan.sizes), loss)
     for name, steps, classification in (
         ("detection", plan.detection_steps, None),
-        ("joint" if plan.joint else "boxes", plan.steps, classification_of_joint if plan.joint else None),
+        ("joint" if plan.joint else "boxes", plan.steps, data.classification if plan.joint else None),
     ):
         if steps:
             phases.append(
