@@ -20,27 +20,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.small_trainings import NET, SIZE, config_of, data_of, plan_of, region_of
 from wordtree import WordTree
 from yolo9000.datasets.joined import JoinedSource
 from yolo9000.datasets.loader import make_evaluation_loader
 from yolo9000.datasets.pictograms import pictogram_concepts, read_classes
 from yolo9000.datasets.sample import Batch, Kind, Record, Source, pixels
-from yolo9000.datasets.scenes import SCENE_AUGMENT, SCENE_IMAGE_AUGMENT, SceneConfig, SceneSource, Split
-from yolo9000.detection.anchors import cluster_priors
+from yolo9000.datasets.scenes import SceneConfig, SceneSource, Split
 from yolo9000.detection.boxes import iou
 from yolo9000.detection.postprocess import detect
-from yolo9000.engine.data import Data, box_shapes
 from yolo9000.engine.evaluation import evaluate_detector
 from yolo9000.engine.label_maps import tree_of_wnids
-from yolo9000.engine.optimisation import OptimiserConfig
-from yolo9000.engine.phases import TrainConfig
-from yolo9000.engine.plan import PlanConfig, plan_phases
+from yolo9000.engine.plan import plan_phases
 from yolo9000.engine.training import train
-from yolo9000.models import Detector, DetectorConfig, RegionSpec
+from yolo9000.models import Detector
 from yolo9000.runtime.device import Precision, autocast, pick_precision, use_huge_pages
 from yolo9000.runtime.run_folder import create_run_folder
 
-SIZE, STRIDE = 96, 16
 TEST_SCENES = 600
 LENGTHS = (10_000, 10_000)
 VARIANTS = {
@@ -177,40 +173,15 @@ def run_seed(
             ]
         )
 
-    relative, _ = cluster_priors(box_shapes(scenes(0)), 3, seed=seed)
-    priors = tuple((float(w), float(h)) for w, h in relative * (SIZE / STRIDE))
-    region = RegionSpec(priors=priors, num_classes=len(tree), tree=tree)
-    optimiser = OptimiserConfig(
-        optimizer="adamw", learning_rate=2e-3, weight_decay=0.02, schedule="cosine", burn_in=50, burn_in_power=1.0
-    )
-    config = TrainConfig(batch_size=32, ema_decay=0.99, save_every=0, precision=precision)
-    data = Data(
-        tree=tree,
-        detection=pair("ceiling"),
-        classification=scenes(0, kind="classification"),
-        val_detection=None,
-        val_classification=None,
-        boxed=tuple(labels),
-        never_boxed=(),
-        image_labels=tuple(labels),
-        evaluated=tuple(labels),
-        detection_augment=SCENE_AUGMENT,
-        classification_augment=SCENE_IMAGE_AUGMENT,
-    )
-    plan = PlanConfig(
-        steps=steps,
-        joint=False,
-        sizes=(SIZE,),
-        classification_size=64,
-        seed=seed,
-        optimiser=optimiser,
-        classification_optimiser=optimiser,
-    )
+    region = region_of(scenes(0), tree, seed)
+    config = config_of(precision)
+    data = data_of(tree, pair("ceiling"), scenes(0, kind="classification"), labels)
+    plan = plan_of(steps, seed)
     results = {}
     test = make_evaluation_loader(scenes(0, "test", length=TEST_SCENES), SIZE, batch_size=32)
     torch.manual_seed(seed)
-    first = Detector(DetectorConfig(width=0.25, stride=STRIDE, batch_norm_momentum=0.1), region)
-    start, then = plan_phases(first, data, replace(plan, classification_steps=start_steps), config)
+    first = Detector(NET, region)
+    start, then = plan_phases(first, data, plan_of(steps, seed, start_steps=start_steps), config)
     train([start], config, create_run_folder(out / "start"), device=device)
     if then.begin is not None:
         then.begin()  # the detector takes over the classifier's weights

@@ -1,0 +1,63 @@
+"""What the benchmarks that train small nets on drawn scenes have in common."""
+
+from __future__ import annotations
+
+from wordtree import WordTree
+from yolo9000.datasets.sample import Source
+from yolo9000.datasets.scenes import SCENE_AUGMENT, SCENE_IMAGE_AUGMENT
+from yolo9000.detection.anchors import cluster_priors
+from yolo9000.engine.data import Data, box_shapes
+from yolo9000.engine.optimisation import OptimiserConfig
+from yolo9000.engine.phases import TrainConfig
+from yolo9000.engine.plan import PlanConfig
+from yolo9000.models import DetectorConfig, RegionSpec
+from yolo9000.runtime.device import Precision
+
+SIZE, STRIDE = 96, 16
+NET = DetectorConfig(width=0.25, stride=STRIDE, batch_norm_momentum=0.1)
+OPTIMISER = OptimiserConfig(
+    optimizer="adamw", learning_rate=2e-3, weight_decay=0.02, schedule="cosine", burn_in=50, burn_in_power=1.0
+)
+
+
+def region_of(scenes: Source, tree: WordTree, seed: int) -> RegionSpec:
+    """Three priors clustered from the scenes' boxes, over a tree."""
+    relative, _ = cluster_priors(box_shapes(scenes), 3, seed=seed)
+    priors = tuple((float(w), float(h)) for w, h in relative * (SIZE / STRIDE))
+    return RegionSpec(priors=priors, num_classes=len(tree), tree=tree)
+
+
+def data_of(tree: WordTree, detection: Source, classification: Source, labels: list[int]) -> Data:
+    """Scenes with boxes of all labels, and labelled images for the classification start."""
+    return Data(
+        tree=tree,
+        detection=detection,
+        classification=classification,
+        val_detection=None,
+        val_classification=None,
+        boxed=tuple(labels),
+        never_boxed=(),
+        image_labels=tuple(labels),
+        evaluated=tuple(labels),
+        detection_augment=SCENE_AUGMENT,
+        classification_augment=SCENE_IMAGE_AUGMENT,
+    )
+
+
+def plan_of(steps: int, seed: int, *, start_steps: int = 0) -> PlanConfig:
+    """Steps as a classifier at 64 pixels, then on boxes alone."""
+    return PlanConfig(
+        classification_steps=start_steps,
+        steps=steps,
+        joint=False,
+        sizes=(SIZE,),
+        classification_size=64,
+        seed=seed,
+        optimiser=OPTIMISER,
+        classification_optimiser=OPTIMISER,
+    )
+
+
+def config_of(precision: Precision) -> TrainConfig:
+    """Batches of 32 and averaged weights; no checkpoint on the way."""
+    return TrainConfig(batch_size=32, ema_decay=0.99, save_every=0, precision=precision)
