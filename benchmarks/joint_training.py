@@ -147,7 +147,8 @@ def draw_learning(runs: Path, data: str, variants: Sequence[str], path: Path) ->
         axes.set_title(score.replace("ap50_", "AP50, ").replace("_", " "))
         axes.set_xlabel("step")
         axes.grid(alpha=0.25)
-        axes.legend(fontsize="small")
+        if axes.has_data():
+            axes.legend(fontsize="small")
     if drawn:
         canvas.print_png(str(path))
     return drawn

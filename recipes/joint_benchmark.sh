@@ -11,7 +11,8 @@
 # `python -m benchmarks.joint_training RUNS_DIR` prints the tables and draws the curves.
 #
 # PYTHON names another interpreter; JOBS (2) runs go side by side, on one thread each. START and STEPS lengthen or shorten
-# the phases; DATA="tiles_a" leaves the rest out, and ABLATIONS=no what tiles_a has besides the leading variants.
+# the phases. DATA (tiles_a tiles_b pictograms) and PARTS (leading picks cluttered flat ablations; all but the first are of
+# tiles_a) leave the rest out.
 set -eu
 
 python=${PYTHON:-python}
@@ -36,7 +37,7 @@ if [ "${1:-}" = --one ]; then # RUN BOXED OPTION ...: one run, scored with these
     exit 0
 fi
 if [ "$#" -lt 1 ]; then
-    sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,17s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 tiles=$1
@@ -45,11 +46,16 @@ shift
 [ "$#" -eq 0 ] || shift
 [ "$#" -gt 0 ] || set -- 0 1 2
 data=${DATA:-tiles_a tiles_b pictograms}
+parts=${PARTS:-leading picks cluttered flat ablations}
 export PYTHON="$python" PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS=1
 
 # Lines "RUN BOXED OPTION ..." -> runs, JOBS at a time.
 run_all() {
     sed "s|^|\"$here/recipes/joint_benchmark.sh\" --one |" | xargs -P "${JOBS:-2}" -L 1 sh
+}
+
+wanted() { # PART
+    case " $parts " in *" $1 "*) ;; *) return 1 ;; esac
 }
 
 source_of() { # DATA
@@ -62,11 +68,19 @@ start_of() { # DATA SEED; both splits of the tiles have one start, which sees no
 
 for set in $data; do
     steps=10000
-    [ "$set" != pictograms ] || steps=1200
+    [ "$set" != pictograms ] || steps=2400
     for seed in "$@"; do
         echo "$(start_of "$set" "$seed") none $(source_of "$set") --seed $seed --classification-steps ${START:-$steps} --steps 0"
     done
 done | sort -u | run_all
+if wanted flat; then # the same without hypernyms: one softmax over all classes
+    flat=$runs/flat.json
+    [ -e "$flat" ] || "$python" "$here/tools/build_wordtree.py" --imagenet "$tiles/train" --flat --out "$flat" > /dev/null
+    for seed in "$@"; do
+        echo "$runs/tiles/seed$seed/flat_start none --tiles \"$tiles\" --tree $flat --seed $seed \
+--classification-steps ${START:-10000} --steps 0"
+    done | run_all
+fi
 
 # A step sees 32 images with boxes in each variant, and 32 labelled ones besides where image labels are used.
 labels="--joint --batch 64 --ratio 1:1"
@@ -80,19 +94,42 @@ for set in $data; do
         to=$runs/$set/seed$seed
         from="$(source_of "$set") --seed $seed --init $start --tree $start/tree.json --classification-steps 0 \
 --steps ${STEPS:-$steps} --evaluate-every 200"
-        cat << LINES
+        if wanted leading; then
+            cat << LINES
 $to/detection_only $boxed $from --boxed $boxed --batch 32
 $to/all_boxes $boxed $from --boxed all --batch 32
 $to/paper $boxed $from --boxed $boxed $labels --recipe paper --mosaic 0
 $to/best $boxed $from --boxed $boxed $labels
 LINES
+        fi
         [ "$set" = tiles_a ] || continue
-        cat << LINES
-$to/paper_mosaic $boxed $from $labels --recipe paper --mosaic 0.7
-$to/constant $boxed $from $labels --recipe constant --mosaic 0.7
-$to/cluttered_paper $boxed $from $labels --cluttered --recipe paper --mosaic 0
-$to/cluttered_constant $boxed $from $labels --cluttered --recipe constant --mosaic 0
-$to/cluttered_best $boxed $from $labels --cluttered --mosaic 0
+        if wanted picks; then
+            cat << LINES
+$to/paper_mosaic own $from $labels --recipe paper --mosaic 0.7
+$to/constant own $from $labels --recipe constant --mosaic 0.7
 LINES
+        fi
+        if wanted cluttered; then
+            cat << LINES
+$to/cluttered_paper own $from $labels --cluttered --recipe paper --mosaic 0
+$to/cluttered_constant own $from $labels --cluttered --recipe constant --mosaic 0
+$to/cluttered_best own $from $labels --cluttered --mosaic 0
+LINES
+        fi
+        if wanted flat; then
+            flat_start=$runs/tiles/seed$seed/flat_start
+            echo "$to/flat own --tiles \"$tiles\" --seed $seed --init $flat_start --tree $flat_start/tree.json" \
+                "--classification-steps 0 --steps ${STEPS:-$steps} --evaluate-every 200 $labels"
+        fi
+        if wanted ablations; then
+            cat << LINES
+$to/overlap own $from $labels --recipe overlap --mosaic 0.7
+$to/max_size own $from $labels --recipe max-size --mosaic 0.7
+$to/single_images own $from $labels --mosaic 0
+$to/one_to_two own $from --joint --batch 48 --ratio 1:2
+$to/floor own $from $labels --label-objectness floor
+$to/shared_rows own $from $labels --share-class-rows
+LINES
+        fi
     done
 done | run_all

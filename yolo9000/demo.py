@@ -25,7 +25,7 @@ from yolo9000.datasets.pictograms import read_classes
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
 from yolo9000.runtime.device import use_huge_pages
 
-START = ["--classification-steps", "1200", "--classification-size", "64", "--detection-steps", "0", "--steps", "0"]
+START = ["--classification-steps", "2400", "--classification-size", "64", "--detection-steps", "0", "--steps", "0"]
 FURTHER = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "1200"]
 # The joint variant sees the same 32 images with boxes in a step as the other, and 32 labelled images besides.
 VARIANTS = {"detection_only": ["--batch", "32"], "joint": ["--joint", "--batch", "64"]}
