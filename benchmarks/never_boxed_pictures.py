@@ -22,8 +22,8 @@ from yolo9000.engine.evaluation import score_batches
 from yolo9000.engine.inference import prepare
 from yolo9000.engine.snapshot import load_detector
 
-SIDE = 288
-"""Pixels of a picture; the net sees the same scene at the size it was trained for."""
+SIDE = 240
+"""Pixels of a picture, enlarged from what the net sees."""
 COLUMNS, ROWS = 5, 2  # of the right ones, and as many of the wrong ones
 
 
@@ -38,10 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     tree = trained.region.tree
     assert tree is not None
     label_map = tree.label_maps["scenes"]
-    scenes, shown = (
-        SceneSource(SceneConfig(split="test", size=size), length=options.scenes, label_map=label_map)
-        for size in (trained.size, SIDE)
-    )
+    config = SceneConfig(split="test", size=trained.size)
+    scenes = SceneSource(config, length=options.scenes, label_map=label_map)
     detections, targets, _ = score_batches(
         prepare(trained.detector, device=torch.device("cpu"), precision="float32"),
         make_evaluation_loader(scenes, trained.size, batch_size=32),
@@ -62,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for half, right in enumerate((True, False)):
         for place, (_, number, best) in enumerate(sorted(surest[right], reverse=True)[: COLUMNS * ROWS]):
             one = _only(detections[0][number], best)
-            picture = Image.fromarray(shown.read(number).image)
+            # enlarged: drawn larger, it would be another scene
+            picture = Image.fromarray(scenes.read(number).image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
             if not right:
                 _outline_truth(picture, one, targets[number].boxes_cxcywh)
             boxes = _corners(one.boxes_cxcywh)
