@@ -134,7 +134,7 @@ def draw_learning(runs: Path, data: str, variants: Sequence[str], path: Path) ->
     drawn = False
     for number, score in enumerate(("ap50_never_boxed", "ap50_boxed")):
         axes = figure.add_subplot(1, 2, number + 1)
-        for variant in variants:
+        for colour, variant in enumerate(variants):
             curves = [
                 ResultsFile(file).column(score) for file in sorted(runs.glob(f"{data}/seed*/{variant}/results.csv"))
             ]
@@ -142,7 +142,7 @@ def draw_learning(runs: Path, data: str, variants: Sequence[str], path: Path) ->
             if curves:
                 shortest = min(len(steps) for steps, _ in curves)
                 means = [statistics.fmean(values[i] for _, values in curves) for i in range(shortest)]
-                axes.plot(curves[0][0][:shortest], means, marker=".", label=variant)
+                axes.plot(curves[0][0][:shortest], means, marker=".", label=variant, color=f"C{colour % 10}")
                 drawn = True
         axes.set_title(score.replace("ap50_", "AP50, ").replace("_", " "))
         axes.set_xlabel("step")
