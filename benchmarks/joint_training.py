@@ -115,6 +115,7 @@ def ratio_table(variants: Mapping[str, Mapping[int, Report]], references: Sequen
     means = {
         variant: statistics.fmean(report["never_boxed"]["ap50"] for report in seeds.values())
         for variant, seeds in variants.items()
+        if all(report["never_boxed"]["ap50"] is not None for report in seeds.values())
     }
     present = [name for name in references if name in means]
     rows = [

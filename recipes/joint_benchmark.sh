@@ -7,7 +7,8 @@
 # classification start; from it every variant, with the same steps and the same number of images with boxes: on scenes of
 # tiles with the data's own split into boxed and never-boxed classes (tiles_a), with another (tiles_b,
 # recipes/tile_split_b.json), and on scenes of pictograms. Each is scored on scenes that were held out:
-# RUNS_DIR/DATA/seedN/VARIANT/evaluation.json. A run that has ended is not repeated, so a stopped benchmark goes on.
+# RUNS_DIR/DATA/seedN/VARIANT/evaluation.json. A run that has ended is not repeated, so a stopped benchmark goes on; other
+# steps want another RUNS_DIR.
 # `python -m benchmarks.joint_training RUNS_DIR` prints the tables and draws the curves.
 #
 # PYTHON names another interpreter; JOBS (2) runs go side by side, on one thread each. START and STEPS lengthen or shorten
@@ -23,11 +24,15 @@ if [ "${1:-}" = --one ]; then # RUN BOXED OPTION ...: one run, scored with these
     boxed=$3
     shift 3
     if [ -e "$run/done" ]; then exit 0; fi
+    if [ -d "$run" ] && [ ! -e "$run/config.json" ] && [ -n "$(ls -A "$run")" ]; then
+        echo "$run is there and is no run; name another folder" >&2
+        exit 255
+    fi
     rm -rf "$run"
     mkdir -p "$(dirname "$run")"
     {
-        "$python" -m yolo9000.train --width 0.25 --classification-size 64 --detection-steps 0 --threads 1 --out "$run" "$@"
-        [ "$boxed" = none ] || "$python" -m yolo9000.evaluate "$run" --images 1000 --boxed "$boxed"
+        "$python" -m yolo9000.train --width 0.25 --classification-size 64 --detection-steps 0 --threads 1 --out "$run" "$@" &&
+            { [ "$boxed" = none ] || "$python" -m yolo9000.evaluate "$run" --images 1000 --boxed "$boxed"; }
     } > "$run.log" 2>&1 || {
         tail -n 5 "$run.log" >&2
         exit 255 # which stops xargs
@@ -37,7 +42,7 @@ if [ "${1:-}" = --one ]; then # RUN BOXED OPTION ...: one run, scored with these
     exit 0
 fi
 if [ "$#" -lt 1 ]; then
-    sed -n '2,17s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,18s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 tiles=$1
@@ -51,7 +56,7 @@ export PYTHON="$python" PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_TH
 
 # Lines "RUN BOXED OPTION ..." -> runs, JOBS at a time.
 run_all() {
-    sed "s|^|\"$here/recipes/joint_benchmark.sh\" --one |" | xargs -P "${JOBS:-2}" -L 1 sh
+    xargs -P "${JOBS:-2}" -L 1 sh "$here/recipes/joint_benchmark.sh" --one
 }
 
 wanted() { # PART
@@ -70,14 +75,15 @@ for set in $data; do
     steps=10000
     [ "$set" != pictograms ] || steps=2400
     for seed in "$@"; do
-        echo "$(start_of "$set" "$seed") none $(source_of "$set") --seed $seed --classification-steps ${START:-$steps} --steps 0"
+        echo "\"$(start_of "$set" "$seed")\" none $(source_of "$set") --seed $seed --classification-steps ${START:-$steps} --steps 0"
     done
 done | sort -u | run_all
+case " $data " in *" tiles_a "*) ;; *) parts=leading ;; esac # the other parts are of tiles_a alone
 if wanted flat; then # the same without hypernyms: one softmax over all classes
     flat=$runs/flat.json
     [ -e "$flat" ] || "$python" "$here/tools/build_wordtree.py" --imagenet "$tiles/train" --flat --out "$flat" > /dev/null
     for seed in "$@"; do
-        echo "$runs/tiles/seed$seed/flat_start none --tiles \"$tiles\" --tree $flat --seed $seed \
+        echo "\"$runs/tiles/seed$seed/flat_start\" none --tiles \"$tiles\" --tree \"$flat\" --seed $seed \
 --classification-steps ${START:-10000} --steps 0"
     done | run_all
 fi
@@ -92,43 +98,43 @@ for set in $data; do
     for seed in "$@"; do
         start=$(start_of "$set" "$seed")
         to=$runs/$set/seed$seed
-        from="$(source_of "$set") --seed $seed --init $start --tree $start/tree.json --classification-steps 0 \
+        from="$(source_of "$set") --seed $seed --init \"$start\" --tree \"$start/tree.json\" --classification-steps 0 \
 --steps ${STEPS:-$steps} --evaluate-every 200"
         if wanted leading; then
             cat << LINES
-$to/detection_only $boxed $from --boxed $boxed --batch 32
-$to/all_boxes $boxed $from --boxed all --batch 32
-$to/paper $boxed $from --boxed $boxed $labels --recipe paper --mosaic 0
-$to/best $boxed $from --boxed $boxed $labels
+"$to/detection_only" $boxed $from --boxed $boxed --batch 32
+"$to/all_boxes" $boxed $from --boxed all --batch 32
+"$to/paper" $boxed $from --boxed $boxed $labels --recipe paper --mosaic 0
+"$to/best" $boxed $from --boxed $boxed $labels
 LINES
         fi
         [ "$set" = tiles_a ] || continue
         if wanted picks; then
             cat << LINES
-$to/paper_mosaic own $from $labels --recipe paper --mosaic 0.7
-$to/constant own $from $labels --recipe constant --mosaic 0.7
+"$to/paper_mosaic" own $from $labels --recipe paper --mosaic 0.7
+"$to/constant" own $from $labels --recipe constant --mosaic 0.7
 LINES
         fi
         if wanted cluttered; then
             cat << LINES
-$to/cluttered_paper own $from $labels --cluttered --recipe paper --mosaic 0
-$to/cluttered_constant own $from $labels --cluttered --recipe constant --mosaic 0
-$to/cluttered_best own $from $labels --cluttered --mosaic 0
+"$to/cluttered_paper" own $from $labels --cluttered --recipe paper --mosaic 0
+"$to/cluttered_constant" own $from $labels --cluttered --recipe constant --mosaic 0
+"$to/cluttered_best" own $from $labels --cluttered --mosaic 0
 LINES
         fi
         if wanted flat; then
             flat_start=$runs/tiles/seed$seed/flat_start
-            echo "$to/flat own --tiles \"$tiles\" --seed $seed --init $flat_start --tree $flat_start/tree.json" \
+            echo "\"$to/flat\" own --tiles \"$tiles\" --seed $seed --init \"$flat_start\" --tree \"$flat_start/tree.json\"" \
                 "--classification-steps 0 --steps ${STEPS:-$steps} --evaluate-every 200 $labels"
         fi
         if wanted ablations; then
             cat << LINES
-$to/overlap own $from $labels --recipe overlap --mosaic 0.7
-$to/max_size own $from $labels --recipe max-size --mosaic 0.7
-$to/single_images own $from $labels --mosaic 0
-$to/one_to_two own $from --joint --batch 48 --ratio 1:2
-$to/floor own $from $labels --label-objectness floor
-$to/shared_rows own $from $labels --share-class-rows
+"$to/overlap" own $from $labels --recipe overlap --mosaic 0.7
+"$to/max_size" own $from $labels --recipe max-size --mosaic 0.7
+"$to/single_images" own $from $labels --mosaic 0
+"$to/one_to_two" own $from --joint --batch 48 --ratio 1:2
+"$to/floor" own $from $labels --label-objectness floor
+"$to/shared_rows" own $from $labels --share-class-rows
 LINES
         fi
     done

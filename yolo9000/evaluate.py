@@ -139,7 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             categories = category_names(root, config.splits[1]) if layout == "coco" else []
             nodes = find_class_map(options.map, tree, categories)
             tree = with_class_map(tree, nodes)
-        data = load_data(config, tree, held_out_only=True)
+        exhaustive = bool(trained.content.get("exhaustive"))
+        data = load_data(config, tree, exhaustive=exhaustive, held_out_only=True)
         report = _evaluate(trained, data, options, device, precision, nodes)
         report |= {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
         out = Path(options.out) if options.out else checkpoint.parent / "evaluation.json"
@@ -164,14 +165,16 @@ def _data_config(options: argparse.Namespace, trained: TrainedModel) -> DataConf
     known = {field.name for field in dataclasses.fields(DataConfig)}
     config = DataConfig(**{name: _tupled(value) for name, value in saved.items() if name in known})
     named = {name: getattr(options, name) for name in ("coco", "voc", "imagenet", "tiles") if getattr(options, name)}
+    # which classes had boxes the checkpoint knows; the file that said so may be gone
+    config = dataclasses.replace(config, boxed=None)
     if named:
         nothing = dict.fromkeys(("coco", "voc", "imagenet", "imagenet_pack", "tiles", "val"))
+        nothing |= {"cluttered": False}
         if options.coco and Path(options.coco).is_file():
             named["val"] = options.coco  # an annotation file has no splits: all of it is evaluated
         config = dataclasses.replace(config, **{**nothing, **named})
     split = options.split or ("test" if config.is_embedded else config.splits[1])
-    if options.boxed:
-        config = dataclasses.replace(config, boxed=options.boxed)
+    config = dataclasses.replace(config, boxed=options.boxed)
     return dataclasses.replace(config, splits=(config.splits[0], split), val_images=options.images)
 
 

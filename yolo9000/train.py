@@ -128,11 +128,22 @@ def build_parser() -> argparse.ArgumentParser:
 
     joint = parser.add_argument_group("phases and joint training")
     add(joint, "--classification-steps", "steps of the backbone as a classifier of the labelled images", type=int)
-    add(joint, "--detection-steps", "steps on boxes alone before joint training; recipe mil: 0", type=int)
+    add(
+        joint,
+        "--detection-steps",
+        "steps on boxes alone before joint training; the recipe mil has none, and adds them to --steps",
+        type=int,
+    )
     add(joint, "--steps", "steps of the last phase: joint, or on boxes alone", type=int)
     add(joint, "--recipe", "what a labelled image teaches", choices=list(RECIPES), default=DEFAULT_RECIPE)
     add(joint, "--ratio", "labelled images : images with boxes (default: the recipe's, or 4:1)", metavar="M:N")
-    add(joint, "--mosaic", "probability that a labelled image is a mosaic of four", type=float, metavar="P")
+    add(
+        joint,
+        "--mosaic",
+        "probability that a labelled image is a mosaic of four; recipe mil: 0.7",
+        type=float,
+        metavar="P",
+    )
     add(joint, "--label-weight", "factor on what image labels teach (default: the recipe's)", type=float, metavar="W")
     add(
         joint,
@@ -320,8 +331,8 @@ def _options_of_run(run: RunFolder, given: list[str]) -> argparse.Namespace:
 
 
 def _fill_defaults(options: argparse.Namespace) -> None:
-    if options.cfg and options.classification_steps is None:
-        options.classification_steps = 0  # the classifier of the start has another form
+    if (options.cfg or options.init) and options.classification_steps is None:
+        options.classification_steps = 0  # the start has another form there; or another classifier would overwrite it
     recipe = RECIPES[options.recipe]
     if options.mosaic is None:
         options.mosaic = recipe.mosaic

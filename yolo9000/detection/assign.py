@@ -151,7 +151,7 @@ def pick_boxes(
             clipped = intersection(boxes, regions_cxcywh.to(boxes.dtype)[:, None])
             score = torch.where(confident, clipped, nowhere)
         case "centre":
-            middle = regions_cxcywh.to(boxes.dtype) * boxes.new_tensor([1.0, 1.0, 0.5, 0.5])
+            middle = torch.cat([regions_cxcywh[:, :2], regions_cxcywh[:, 2:] / 2], dim=-1).to(boxes.dtype)
             score = iou(boxes, middle[:, None])
     picked = torch.where(inside, score, nowhere).argmax(dim=-1)
 

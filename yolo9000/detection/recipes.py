@@ -53,6 +53,12 @@ class Recipe:
     ratio: tuple[int, int] | None = None
     boxes_first: bool = True
 
+    def __post_init__(self) -> None:
+        if not self.class_weight >= 0:
+            raise ValueError(
+                f"recipe {self.name}: the weight of image labels must not be below 0, got {self.class_weight}"
+            )
+
     @property
     def needs_label_probability(self) -> bool:
         """Whether boxes are picked or weighted by P(label), which is then computed at every box of an image."""

@@ -154,6 +154,7 @@ def assemble(
     phases = plan_phases(detector, data, config.plan, config.train, processes=processes, evaluation_size=config.size)
     description = describe_model(detector, size=config.size, boxed=data.boxed, never_boxed=data.never_boxed)
     description["data"] = dataclasses.asdict(config.data)
+    description["exhaustive"] = config.exhaustive
     description["recipe"] = dataclasses.asdict(find_recipe(config.plan.recipe))
     parameters = sum(parameter.numel() for parameter in detector.parameters())
     sources = [source for source in (data.detection, data.classification) if source is not None]

@@ -234,9 +234,12 @@ def chosen_classes(chosen: str | None, known: Sequence[str], usual: Collection[s
         case "all":
             return frozenset(known)
     try:
-        boxed = frozenset(json.loads(Path(chosen).read_text(encoding="utf-8"))["boxed"])
+        listing = json.loads(Path(chosen).read_text(encoding="utf-8"))["boxed"]
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{chosen}: expected JSON with the list boxed: {error!r}") from error
+    if not isinstance(listing, list) or not all(isinstance(name, str) for name in listing):
+        raise DatasetError(f"{chosen}: boxed must be a list of names, not {listing!r}")
+    boxed = frozenset(listing)
     if unknown := sorted(boxed - set(known)):
         raise DatasetError(f"{chosen}: the data have no {listed(unknown)}; their classes are {listed(list(known))}")
     if not boxed:
