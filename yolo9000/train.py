@@ -174,7 +174,8 @@ def build_parser() -> argparse.ArgumentParser:
         net,
         "--init",
         "start from the weights of another run of the same net, with its priors; over another tree the nodes of both "
-        "are carried over, and new ones start as their ancestors. Or from darknet's: yolo9000.weights, "
+        "are carried over, and new ones start as their ancestors. A run that is a classifier will do, over the same "
+        "tree. Or from darknet's: yolo9000.weights, "
         "darknet19_448.conv.23",
         metavar="RUN",
     )

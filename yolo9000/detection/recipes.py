@@ -28,7 +28,8 @@ class Recipe:
     weighting
         Among those who share: equal parts, or parts in proportion to objectness, to its square, or to its square
         times P(label) ("posterior": how probable it is that this box shows the label, with objectness squared as the
-        prior, so that the loss is that of multiple-instance learning over the tree). The parts add up to one.
+        prior; the gradient is that of multiple-instance learning, -log of the sum of prior x P(label) over the boxes).
+        The parts add up to one.
     objectness
         "none": no objectness loss. "floor": the picked box is pulled up to 0.3 if it is below (paper, section 4: a
         box is assumed to overlap the unknown truth by an IoU of at least .3). "background": every box but the picked

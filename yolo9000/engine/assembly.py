@@ -13,7 +13,13 @@ import torch
 from wordtree import WordTree, save_tree
 from yolo9000.detection.anchors import cluster_priors
 from yolo9000.detection.recipes import find_recipe
-from yolo9000.engine.darknet_files import SUFFIX, is_partial_file, open_detector, start_from_convolutions
+from yolo9000.engine.darknet_files import (
+    SUFFIX,
+    is_darknet_file,
+    is_partial_file,
+    open_detector,
+    start_from_convolutions,
+)
 from yolo9000.engine.data import Data, box_shapes, load_data
 from yolo9000.engine.data_config import DataConfig
 from yolo9000.engine.phases import Phase, TrainConfig
@@ -23,7 +29,7 @@ from yolo9000.engine.snapshot import (
     check_same_tree,
     describe_model,
     initialise_detector,
-    is_classifier,
+    read_classifier,
     region_of,
     start_from_classifier,
 )
@@ -128,8 +134,10 @@ def assemble(
             check_same_tree(tree, saved_region.tree, "the checkpoint")
         tree = saved_region.tree
     partial = initial is not None and is_partial_file(initial)
-    classifier = initial is not None and not partial and is_classifier(initial)
-    start = None if initial is None or partial or classifier else open_detector(initial, config.cfg)
+    classifier = start = None
+    if initial is not None and not partial:
+        classifier = None if is_darknet_file(initial, config.cfg) else read_classifier(initial)
+        start = open_detector(initial, config.cfg) if classifier is None else None
     if config.cfg is not None and tree is None:
         with torch.device("meta"):  # only its classes are looked at
             tree = DarknetDetector(from_cfg(config.cfg)).region.tree
@@ -147,8 +155,8 @@ def assemble(
         detector = Detector(config.detector, region)
     if start is not None:
         notes += initialise_detector(detector, start)
-    elif initial is not None and classifier:
-        notes += start_from_classifier(detector, initial)
+    elif classifier is not None:
+        notes += start_from_classifier(detector, *classifier)
     elif initial is not None:
         notes += start_from_convolutions(detector, initial)
     phases = plan_phases(detector, data, config.plan, config.train, processes=processes, evaluation_size=config.size)

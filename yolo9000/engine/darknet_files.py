@@ -94,6 +94,12 @@ def start_from_convolutions(detector: AnyDetector, weights: str | Path) -> list[
     return [f"the first convolutions are those of {weights}{rest}"]
 
 
+def is_darknet_file(run: str | Path, cfg: str | Path | None = None) -> bool:
+    """Whether weights of darknet's are meant: by the suffix, or as a cfg goes with a file that is no checkpoint."""
+    suffix = Path(run).suffix
+    return suffix == SUFFIX or (cfg is not None and suffix != ".pt" and Path(run).is_file())
+
+
 def open_detector(
     run: str | Path,
     cfg: str | Path | None = None,
@@ -104,8 +110,7 @@ def open_detector(
     device: torch.device | None = None,
 ) -> TrainedModel:
     """Open a run, a checkpoint (`load_detector`) or darknet's weights (`load_darknet`); with the errors of both."""
-    suffix = Path(run).suffix
-    if suffix == SUFFIX or (cfg is not None and suffix != ".pt" and Path(run).is_file()):
+    if is_darknet_file(run, cfg):
         return load_darknet(run, cfg, tree=tree, device=device)
     trained = load_detector(run, best=best, averaged=averaged, device=device)
     if tree is not None:

@@ -197,16 +197,15 @@ def load_detector(
     )
 
 
-def is_classifier(run: str | Path) -> bool:
-    """Whether a run's checkpoint is of its classification phase; weights of darknet's never are."""
-    path = Path(run)
-    return (path.is_dir() or path.suffix == ".pt") and load_checkpoint(checkpoint_of(path)).get(
-        "trained"
-    ) == Classifier.__name__
+def read_classifier(run: str | Path) -> tuple[Path, Mapping[str, Any]] | None:
+    """The checkpoint of a run that has a classifier and no detector yet, and its content; None of any other run."""
+    path = checkpoint_of(run)
+    content = load_checkpoint(path)
+    return (path, content) if content.get("trained") == Classifier.__name__ else None
 
 
-def start_from_classifier(detector: AnyDetector, run: str | Path) -> list[str]:
-    """Start a detector from a run that ended with its classification phase.
+def start_from_classifier(detector: AnyDetector, path: Path, content: Mapping[str, Any]) -> list[str]:
+    """Start a detector from a classifier's checkpoint, as `read_classifier` gives it.
 
     Returns
     -------
@@ -216,14 +215,12 @@ def start_from_classifier(detector: AnyDetector, run: str | Path) -> list[str]:
     Raises
     ------
     CheckpointError
-        The checkpoint cannot be read, or the net has another form.
+        The weights do not fit, or the net has another form.
     wordtree.TreeMismatch
         The classifier was trained on another tree.
     """
-    path = checkpoint_of(run)
-    content = load_checkpoint(path)
     if not isinstance(detector, Detector):
-        raise CheckpointError(f"{path}: a classifier of ours cannot start a net of --cfg")
+        raise CheckpointError(f"{path}: a classifier of ours cannot start a net of --cfg; leave --cfg out")
     region = region_of(content)
     check_same_tree(detector.region.tree, region.tree, str(path))
     classifier = Classifier(DetectorConfig(**content["detector"]), region.num_classes)
@@ -231,7 +228,7 @@ def start_from_classifier(detector: AnyDetector, run: str | Path) -> list[str]:
     try:
         detector.initialise_from(classifier)
     except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(f"{path}: {error}; give --width and --stride as it was trained with") from error
     return [f"backbone and class rows of the classifier {path}, after {content['position']['step']} steps"]
 
 
