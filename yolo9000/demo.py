@@ -180,11 +180,11 @@ def format_table(report: dict[str, Any]) -> str:
     --------
     >>> row = {"boxed": 0.5, "never_boxed": 0.01, "boxed_at_parents": 0.6, "never_boxed_at_parents": 0.02}
     >>> print(format_table({"detection_only": row, "joint": row, "constant_box": 0.006, "seconds": 9.0}))
-    AP50 on scenes never seen       boxes alone          joint
-    classes with boxes                    0.500          0.500
-    classes that never had a box          0.010          0.010
-    the same, at their parents            0.020          0.020
-    a constant box, told the label        0.006
+    AP50 on scenes never seen         boxes alone          joint
+    classes with boxes                      0.500          0.500
+    classes that never had a box            0.010          0.010
+    the same, at their parents              0.020          0.020
+    a constant box, told the label          0.006
     9 s
     """
     spread = report.get("spread")
@@ -196,14 +196,14 @@ def format_table(report: dict[str, Any]) -> str:
             deviation = deviation[key] if deviation else None
         return f"{value:.3f}" + (f" ± {deviation:.3f}" if deviation is not None else "")
 
-    lines = [f"{'AP50 on scenes never seen':<30}{'boxes alone':>13}{'joint':>15}"]
+    lines = [f"{'AP50 on scenes never seen':<32}{'boxes alone':>13}{'joint':>15}"]
     for title, key in (
         ("classes with boxes", "boxed"),
         ("classes that never had a box", "never_boxed"),
         ("the same, at their parents", "never_boxed_at_parents"),
     ):
-        lines.append(f"{title:<30}{cell('detection_only', key):>13}{cell('joint', key):>15}")
-    lines.append(f"{'a constant box, told the label':<30}{cell('constant_box'):>13}")
+        lines.append(f"{title:<32}{cell('detection_only', key):>13}{cell('joint', key):>15}")
+    lines.append(f"{'a constant box, told the label':<32}{cell('constant_box'):>13}")
     lines.append(f"{report['seconds']:.0f} s" + (f" a seed, {report['seeds']} seeds" if spread else ""))
     return "\n".join(lines)
 
