@@ -12,6 +12,7 @@ from torch import nn
 from benchmarks import nets
 from benchmarks.harness import Goal, Row, Scale, Side
 from benchmarks.memory import peak_megabytes
+from yolo9000.detection.recipes import DEFAULT_RECIPE
 from yolo9000.engine.objectives import detection_objective
 from yolo9000.engine.optimisation import ModelAverage, OptimiserConfig, build_optimizer
 from yolo9000.models import Detector, DetectorConfig
@@ -30,6 +31,7 @@ def training_step(
     ema: bool = False,
     channels_last: bool = True,
     width: float = 1.0,
+    recipe: str = DEFAULT_RECIPE,
     mark: Callable[[], None] = lambda: None,
 ) -> Callable[[], float]:
     """A step as the training loop takes it, on the same batch each time: 4 detection and 4 classification images.
@@ -44,6 +46,8 @@ def training_step(
         As in `yolo9000.engine.phases.TrainConfig`.
     width
         Of the net.
+    recipe
+        What the image labels teach.
     mark
         Called before the model is made.
 
@@ -58,7 +62,7 @@ def training_step(
     targets = nets.targets_of(region, 4, 4)
     images = torch.rand(len(targets), 3, size, size, generator=torch.Generator().manual_seed(0))
     images = images.contiguous(memory_format=layout)
-    loss = detection_objective(region)
+    loss = detection_objective(region, recipe)
     mark()
     model = Detector(DetectorConfig(width=width), region).to(memory_format=layout).train()
     optimizer = build_optimizer(model, OptimiserConfig())
@@ -134,6 +138,17 @@ def _levers(scale: Scale, stack: ExitStack) -> dict[str, Side]:
     }
 
 
+def _recipes(scale: Scale, stack: ExitStack) -> dict[str, Side]:
+    nodes, size, width = _sizes(scale, 9418)
+    setting = _setting(nodes, "float32", False)
+    return {
+        side: Side(
+            run=training_step(nodes, size=size, width=width, recipe=recipe), setting=f"{setting}, recipe {recipe}"
+        )
+        for side, recipe in (("ours", DEFAULT_RECIPE), ("overlap", "overlap"), ("paper", "paper"))
+    }
+
+
 def _apart(reference: float, other: float) -> float:
     return abs(reference - other) / abs(reference)
 
@@ -184,6 +199,13 @@ def rows() -> list[Row]:
             prepare=partial(_memory_of, every_noun),
             goals=(Goal(other="20", price=True),),
             unit="MB",
+        ),
+        Row(
+            name="step-recipe",
+            in_a_row=True,
+            what=f"{step}, 9,418 nodes, the default recipe against others",
+            prepare=_recipes,
+            goals=(Goal(other="overlap", price=True), Goal(other="paper", price=True)),
         ),
         Row(
             name="step-precision",
