@@ -1,10 +1,11 @@
-"""A change that should not move a number does not move one: a seeded loss, golden arrays, a short run from end to end.
+"""A change that should not move a number moves none: a seeded loss, golden arrays, a short run from end to end.
 
 `golden/same_numbers.json` holds what these gave, and where. In an environment that is recorded there (processor, torch
-and the libraries that make images) the numbers are equal to the bit: digests of every array. Elsewhere they are equal up
-to rounding, which twenty steps of training let grow, so only sums are compared.
+and the libraries that make images) the numbers are equal to the bit: digests of every array. Elsewhere they are equal
+up to rounding, which twenty steps of training let grow, so only sums are compared.
 
-A change that means to move numbers records them again: ``RECORD_NUMBERS=1 python -m pytest tests/test_same_numbers.py``.
+A change that means to move numbers records them again:
+``RECORD_NUMBERS=1 python -m pytest -m "slow or not slow" tests/test_same_numbers.py``.
 """
 
 from __future__ import annotations
@@ -153,22 +154,12 @@ def command(folder: Path, *arguments: str) -> None:
 @pytest.mark.slow
 def test_a_short_run_from_end_to_end(tmp_path: Path) -> None:
     """Twenty steps of three phases, the weights they leave, an evaluation of them, and detections in two pictures."""
-    steps = ["--classification-steps", "4", "--detection-steps", "4", "--steps", "12", "--batch", "8"]
-    small = [
-        "--width",
-        "0.1",
-        "--classification-size",
-        "64",
-        "--val-images",
-        "16",
-        "--passthrough",
-        "--extra-convs",
-        "1",
-    ]
-    command(
-        tmp_path, "yolo9000.train", "--joint", *steps, *small, "--threads", "1", "--precision", "float32", "--lr", "0.001",
-        "--burn-in", "2", "--evaluate-every", "10", "--save-every", "7", "--seed", "3", "--out", "run",
-    )  # fmt: skip
+    options = (
+        "--joint --classification-steps 4 --detection-steps 4 --steps 12 --batch 8 --width 0.1 --classification-size 64 "
+        "--passthrough --extra-convs 1 --val-images 16 --threads 1 --precision float32 --lr 0.001 --burn-in 2 "
+        "--evaluate-every 10 --save-every 7 --seed 3 --out run"
+    )
+    command(tmp_path, "yolo9000.train", *options.split())
     content = load_checkpoint(tmp_path / "run" / "last.pt")
     weights = [content["model"][name] for name in content["model"]]
     averaged = [content["average"]["model"][name] for name in content["average"]["model"]]
@@ -183,8 +174,8 @@ def test_a_short_run_from_end_to_end(tmp_path: Path) -> None:
     scenes = SceneSource(SceneConfig(split="test", size=128), length=2)
     for number in range(2):
         Image.fromarray(scenes.read(number).image).save(tmp_path / f"{number}.png")
-    options = ["--threshold", "0.005", "--tree-threshold", "0.1", "--precision", "float32", "--out", "found"]
-    command(tmp_path, "yolo9000.predict", *options, "run", "0.png", "1.png")
+    options = "--threshold 0.005 --tree-threshold 0.1 --precision float32 --out found run 0.png 1.png"
+    command(tmp_path, "yolo9000.predict", *options.split())
     predictions = json.loads((tmp_path / "found" / "predictions.json").read_text())
     pictures = [torch.from_numpy(np.array(Image.open(tmp_path / "found" / f"{n}.png"))) for n in range(2)]
 
