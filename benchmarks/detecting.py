@@ -56,7 +56,7 @@ def _yolo9000(survivors: int, scale: Scale, stack: ExitStack) -> dict[str, Side 
         return Side(run=partial(nets.detect_file, file, size, forward, region), setting=f"{setting}, {_threads()}")
 
     def darknet() -> Side:
-        run = peers.darknet(form.cfg, form.weights, region.num_classes, nets.THRESHOLD, stack)
+        run = peers.darknet(form.cfg, form.weights, region.classes.number, nets.THRESHOLD, stack)
         return Side(run=lambda: run(file), setting="Debian's library, the binary's own steps, float32, 1 thread")
 
     onnx = folder / "net.onnx"
@@ -111,7 +111,7 @@ def _yolov2(batch: int, scale: Scale, stack: ExitStack) -> dict[str, Side | Peer
         return ours(lambda x: DenseRegionOutput(raw(x), region.num_priors), "bf16, latency hint")
 
     def lightnet() -> Side:
-        run = peers.lightnet_yolov2(form.weights, region.num_classes, nets.THRESHOLD)
+        run = peers.lightnet_yolov2(form.weights, region.classes.number, nets.THRESHOLD)
         return Side(run=lambda: run(images), setting=f"float32, channels last, {_threads()}")
 
     return {

@@ -55,7 +55,7 @@ def _features(job: _Job, batch: int) -> Tensor:
 def _head(job: _Job, *, dense: bool) -> tuple[nn.Module, RegionSpec]:
     torch.manual_seed(0)
     region = nets.tree_region(nets.tree_of(job.nodes))
-    head = TreeHead(job.channels, region.num_priors, region.num_classes)
+    head = TreeHead(job.channels, region.num_priors, region.classes.number)
     if not dense:
         return head, region
     return _DenseHead(nets.dense_conv_of(head), region.num_priors), region
@@ -153,11 +153,11 @@ def _predict(survivors: int, scale: Scale, stack: ExitStack) -> dict[str, Side]:
         """The dense layer, the whole tree's softmax of the surviving boxes, and the label: nothing else."""
         with autocast(nets.CPU, precision):
             raw = conv(features)
-        rows = raw[0].view(region.num_priors, 5 + region.num_classes, -1).movedim(1, -1)
+        rows = raw[0].view(region.num_priors, 5 + region.classes.number, -1).movedim(1, -1)
         alive = rows[(rows[..., 4].float().sigmoid() > nets.THRESHOLD)][:, 5:].float()
-        assert region.tree is not None
-        nodes = TreeDistribution(region.tree, alive).back_off(0.5)
-        return nodes, log_probs(alive, region.tree)
+        assert region.classes.tree is not None
+        nodes = TreeDistribution(region.classes.tree, alive).back_off(0.5)
+        return nodes, log_probs(alive, region.classes.tree)
 
     threads = f"{torch.get_num_threads()} threads"
     return {

@@ -34,8 +34,10 @@ from yolo9000.models import (
     DarknetNet,
     Detector,
     DetectorConfig,
+    FlatClasses,
     RegionOutput,
     RegionSpec,
+    TreeClasses,
     TreeHead,
     from_cfg,
     load_darknet_weights,
@@ -79,10 +81,10 @@ def tree_of(nodes: int) -> WordTree:
 
 def tree_region(tree: WordTree) -> RegionSpec:
     """yolo9000.cfg's region over a tree."""
-    return RegionSpec(priors=YOLO9000_PRIORS, num_classes=len(tree), tree=tree)
+    return RegionSpec(priors=YOLO9000_PRIORS, classes=TreeClasses(tree))
 
 
-FLAT_80 = RegionSpec(priors=YOLOV2_PRIORS, num_classes=80)
+FLAT_80 = RegionSpec(priors=YOLOV2_PRIORS, classes=FlatClasses(80))
 """yolov2.cfg's region: 80 classes without a tree."""
 
 
@@ -92,9 +94,9 @@ def targets_of(region: RegionSpec, detection: int, classification: int, *, boxes
     targets = []
     for _ in range(detection):
         centre_size = np.concatenate([rng.uniform(0.1, 0.9, (boxes, 2)), rng.uniform(0.05, 0.6, (boxes, 2))], axis=1)
-        labels = rng.integers(0, region.num_classes, boxes)
+        labels = rng.integers(0, region.classes.number, boxes)
         targets.append(Target(torch.from_numpy(centre_size.astype(np.float32)), torch.from_numpy(labels)))
-    return targets + [Target.of_image(int(rng.integers(0, region.num_classes))) for _ in range(classification)]
+    return targets + [Target.of_image(int(rng.integers(0, region.classes.number))) for _ in range(classification)]
 
 
 def image_files(folder: Path, count: int = 1, size: tuple[int, int] = (640, 480)) -> list[Path]:
@@ -164,8 +166,8 @@ def darknet_form(
     """
     torch.manual_seed(0)
     text = cfg_of_detector(Detector(config, region), size)
-    if region.tree is not None:
-        save_tree(region.tree, folder / "net.tree", force=True)
+    if region.classes.tree is not None:
+        save_tree(region.classes.tree, folder / "net.tree", force=True)
         text += f"tree={folder / 'net.tree'}\n"
     (folder / "net.cfg").write_text(text, encoding="utf-8")
     net = with_dense_head(from_cfg(folder / "net.cfg"))
@@ -198,9 +200,9 @@ def make_sure(last: nn.Conv2d, region: RegionSpec, features: Tensor, survivors: 
         (1, C, H, W) what it reads of the image whose boxes are counted.
     """
     assert last.bias is not None
-    raw = last(features)[0].view(region.num_priors, 5 + region.num_classes, -1)
+    raw = last(features)[0].view(region.num_priors, 5 + region.classes.number, -1)
     weight, bias = (
-        last.weight.view(region.num_priors, 5 + region.num_classes, -1),
+        last.weight.view(region.num_priors, 5 + region.classes.number, -1),
         last.bias.view(region.num_priors, -1),
     )
     weight[:, 5:] *= CLASS_LOGIT_STD / float(raw[:, 5:].std())
@@ -265,7 +267,7 @@ def with_dense_head(net: DarknetNet) -> DarknetNet:
 
 def head_of(conv: nn.Conv2d, region: RegionSpec) -> TreeHead:
     """A head with the numbers of a dense last layer, by way of darknet's weights file, which both read."""
-    head = TreeHead(conv.in_channels, region.num_priors, region.num_classes)
+    head = TreeHead(conv.in_channels, region.num_priors, region.classes.number)
     with tempfile.TemporaryDirectory() as folder:
         save_darknet_weights(conv, Path(folder) / "head.weights", images_seen=0)
         load_darknet_weights(head, Path(folder) / "head.weights")

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenes", type=int, default=600, help="test scenes to choose from (default: 600)")
     options = parser.parse_args(argv)
     trained = load_detector(options.run)
-    tree = trained.region.tree
+    tree = trained.classes.tree
     assert tree is not None
     label_map = tree.label_maps["scenes"]
     config = SceneConfig(split="test", size=trained.size)
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not right:
                 _outline_truth(picture, one, targets[number].boxes_cxcywh)
             boxes = _corners(one.boxes_cxcywh)
-            picture = draw_detections(picture, one, boxes, tree, starred=trained.never_boxed)
+            picture = draw_detections(picture, one, boxes, trained.classes, starred=trained.never_boxed)
             row, column = divmod(place, COLUMNS)
             sheet.paste(picture, (column * SIDE, (half * ROWS + row) * SIDE))
     sheet.save(options.sheet)

@@ -32,7 +32,7 @@ def _prepare(scale: Scale, stack: ExitStack) -> dict[str, Side | PeerAbsent]:
     threads = f"float32, {torch.get_num_threads()} threads"
     sides: dict[str, Side | PeerAbsent] = {"ours": Side(run=ours, setting=f"{threads}; packs its targets each time")}
     try:
-        theirs = peers.lightnet_region_loss(region.num_classes)
+        theirs = peers.lightnet_region_loss(region.classes.number)
     except PeerAbsent as absent:
         return sides | {"lightnet": absent}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,22 @@ _WORTH_A_WORD = 1.0
 
 class DatasetError(ValueError):
     """A data set on disk is not what was asked for; the message says what was looked for and what was found."""
+
+
+class UnknownClasses(DatasetError):
+    """Classes of a data set that the label map lacks.
+
+    Parameters
+    ----------
+    source
+        Whose classes they are.
+    missing
+        Their names.
+    """
+
+    def __init__(self, message: str, *, source: str, missing: Sequence[str]) -> None:
+        super().__init__(message)
+        self.source, self.missing = source, tuple(missing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,9 +217,11 @@ def nodes_of(
     nodes = [label_map(name) for name in class_names]
     missing = [name for name, node in zip(class_names, nodes, strict=True) if node is None]
     if missing and not skip_missing:
-        raise DatasetError(
+        raise UnknownClasses(
             f"{source}: {len(missing)} of {len(class_names)} {what} have no node in the label map: "
-            f"{', '.join(missing)}. Add them to the tree, or pass skip_missing=True to leave them out"
+            f"{', '.join(missing)}. Add them to the tree, or pass skip_missing=True to leave them out",
+            source=source,
+            missing=missing,
         )
     if len(missing) == len(class_names):
         raise DatasetError(f"{source}: none of its {len(class_names)} {what} has a node in the label map")

@@ -1,6 +1,6 @@
 """What a data set hands to the network and the loss: records, samples, targets and batches.
 
-Legend: ``B`` images, ``M`` boxes of one image, ``I`` ignore regions, ``R`` weakly labelled regions, ``L`` nodes,
+Legend: ``B`` images, ``M`` boxes of one image, ``I`` ignored boxes, ``R`` labelled areas, ``L`` nodes,
 ``H W`` height and width. ``boxes_xyxy`` are pixels of an image (``x0 <= x1``, edges, not pixel centres);
 ``boxes_cxcywh`` are relative to the network's square input, 0..1.
 """
@@ -53,7 +53,7 @@ def _no_labels() -> NDArray[np.int64]:
 class Target:
     """What is known about one image: the contract between the data and the loss.
 
-    A detection image has boxes with a label each. A classification image has ``image_label`` or ``regions_cxcywh``;
+    A detection image has boxes with a label each. A classification image has ``image_label`` or ``areas_cxcywh``;
     its boxes, if any, are ignored.
 
     Parameters
@@ -68,9 +68,9 @@ class Target:
         ``(I, 4)``: crowds and difficult objects, neither positive nor background.
     labelled_nodes
         ``(L,)``: nodes that the source labels exhaustively; None means everything.
-    regions_cxcywh
-        ``(R, 4)``: weak labels. Somewhere inside rectangle r there is a thing of ``region_labels[r]``.
-    region_labels
+    areas_cxcywh
+        ``(R, 4)``: the areas of a mosaic. Somewhere inside rectangle r there is a thing of ``area_labels[r]``.
+    area_labels
         ``(R,)`` int64.
 
     Examples
@@ -88,8 +88,8 @@ class Target:
     image_label: int | None = None
     ignore_boxes_cxcywh: Tensor | None = None
     labelled_nodes: Tensor | None = None
-    regions_cxcywh: Tensor | None = None
-    region_labels: Tensor | None = None
+    areas_cxcywh: Tensor | None = None
+    area_labels: Tensor | None = None
 
     @classmethod
     def of_image(cls, image_label: int) -> Target:
@@ -98,8 +98,8 @@ class Target:
 
     @property
     def is_classification(self) -> bool:
-        """Whether only labels are known, of the image or of its regions, and no boxes."""
-        return self.image_label is not None or self.regions_cxcywh is not None
+        """Whether only labels are known, of the image or of its areas, and no boxes."""
+        return self.image_label is not None or self.areas_cxcywh is not None
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Target:
         """Return the same target with its tensors on ``device``."""
@@ -254,7 +254,7 @@ class Sample:
     replaced: tuple[Replacement, ...] = ()
 
 
-_TENSORS = ("boxes_cxcywh", "labels", "ignore_boxes_cxcywh", "labelled_nodes", "regions_cxcywh", "region_labels")
+_TENSORS = ("boxes_cxcywh", "labels", "ignore_boxes_cxcywh", "labelled_nodes", "areas_cxcywh", "area_labels")
 
 
 @dataclass(frozen=True, eq=False)

@@ -133,7 +133,7 @@ def mosaic(records: Sequence[Record], size: int, rng: np.random.Generator, confi
     >>> import numpy as np
     >>> tiles = [Record(np.zeros((8, 8, 3), np.uint8), f"{i}.jpg", image_label=i) for i in range(4)]
     >>> target = mosaic(tiles, 64, np.random.default_rng(0), CLASSIFICATION).target
-    >>> target.region_labels, target.regions_cxcywh.shape, target.image_label
+    >>> target.area_labels, target.areas_cxcywh.shape, target.image_label
     (tensor([0, 1, 2, 3]), torch.Size([4, 4]), None)
     """
     n = round(len(records) ** 0.5)
@@ -144,16 +144,16 @@ def mosaic(records: Sequence[Record], size: int, rng: np.random.Generator, confi
         raise ValueError("mosaic: every image needs an image_label")
     columns, rows = _borders(n, size, rng), _borders(n, size, rng)
     canvas = np.full((size, size, 3), GREY, np.uint8)
-    regions = []
+    areas = []
     for i, record in enumerate(records):
         (y0, y1), (x0, x1) = rows[i // n : i // n + 2], columns[i % n : i % n + 2]
         _draw(record.image, canvas[y0:y1, x0:x1], rng, config)
-        regions.append(((x0 + x1) / 2 / size, (y0 + y1) / 2 / size, (x1 - x0) / size, (y1 - y0) / size))
+        areas.append(((x0 + x1) / 2 / size, (y0 + y1) / 2 / size, (x1 - x0) / size, (y1 - y0) / size))
     target = Target(
         torch.zeros(0, 4),
         torch.zeros(0, dtype=torch.int64),
-        regions_cxcywh=torch.tensor(regions, dtype=torch.float32),
-        region_labels=torch.tensor(labels, dtype=torch.int64),
+        areas_cxcywh=torch.tensor(areas, dtype=torch.float32),
+        area_labels=torch.tensor(labels, dtype=torch.int64),
     )
     key = "+".join(record.key for record in records)
     return Sample(_tensor(canvas), target, key, Placement(size, size, 1.0, 1.0, 0.0, 0.0, size))

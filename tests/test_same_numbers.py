@@ -30,7 +30,7 @@ from torch import Tensor
 from wordtree import load_tree
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
 from yolo9000.detection import RECIPES, RegionSpec, Target, joint_loss
-from yolo9000.models import YOLO9000_PRIORS
+from yolo9000.models import YOLO9000_PRIORS, FlatClasses, TreeClasses
 from yolo9000.runtime.checkpoint import load_checkpoint
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -101,7 +101,7 @@ def seeded_batch(region: RegionSpec) -> tuple[Tensor, list[Target]]:
         return torch.from_numpy(np.concatenate([centres, sides], axis=1).astype(np.float32))
 
     def labels(count: int) -> Tensor:
-        return torch.from_numpy(rng.integers(0, region.num_classes, count))
+        return torch.from_numpy(rng.integers(0, region.classes.number, count))
 
     quarters = torch.tensor([[0.25, 0.25, 0.5, 0.5], [0.75, 0.25, 0.5, 0.5], [0.25, 0.75, 0.5, 0.5]])
     targets = [
@@ -110,7 +110,7 @@ def seeded_batch(region: RegionSpec) -> tuple[Tensor, list[Target]]:
         Target(boxes(3), labels(3), ignore_boxes_cxcywh=boxes(2)),
         Target(boxes(2), torch.tensor([17, 400]), labelled_nodes=torch.tensor([17, 400, 2000])),
         Target.of_image(1234),
-        Target(boxes(0), labels(0), regions_cxcywh=quarters, region_labels=labels(3)),
+        Target(boxes(0), labels(0), areas_cxcywh=quarters, area_labels=labels(3)),
     ]
     return raw, targets
 
@@ -119,7 +119,7 @@ def seeded_batch(region: RegionSpec) -> tuple[Tensor, list[Target]]:
 @pytest.mark.parametrize("seen", [6_400, 64_000])
 def test_loss_over_a_tree(recipe: str, seen: int) -> None:
     tree = load_tree("yolo9000")
-    region = RegionSpec(priors=YOLO9000_PRIORS, num_classes=len(tree), tree=tree)
+    region = RegionSpec(priors=YOLO9000_PRIORS, classes=TreeClasses(tree))
     raw, targets = seeded_batch(region)
     raw.requires_grad_()
     terms = joint_loss(raw, targets, region, images_seen=seen, recipe=recipe)
@@ -132,7 +132,8 @@ def test_loss_over_a_tree(recipe: str, seen: int) -> None:
 @pytest.mark.parametrize("softmax", [True, False])
 def test_loss_over_flat_classes(softmax: bool) -> None:
     z = np.load(GOLDEN / "region_voc20.npz")
-    region = RegionSpec(priors=tuple(map(tuple, z["anchors"].reshape(-1, 2))), num_classes=20, softmax=softmax)
+    classes = FlatClasses(20, "softmax" if softmax else "sigmoid")
+    region = RegionSpec(priors=tuple(map(tuple, z["anchors"].reshape(-1, 2))), classes=classes)
     raw = torch.tensor(z["raw"], requires_grad=True)
     rows = torch.tensor(z["truth"])
     targets = [Target(each[each[:, 2] > 0][:, :4], each[each[:, 2] > 0][:, 4].long()) for each in rows]

@@ -32,8 +32,10 @@ from yolo9000.engine.evaluation import classification_top1, evaluate_detector, h
 from yolo9000.engine.inference import prepare
 from yolo9000.engine.objectives import detection_objective
 from yolo9000.engine.snapshot import TrainedModel, checkpoint_of
+from yolo9000.models.cfg_files import read_names
 from yolo9000.models.darknet_cfg import CfgError
 from yolo9000.models.darknet_weights import WeightsError
+from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.runtime.checkpoint import CheckpointError, write_atomically
 from yolo9000.runtime.device import DeviceError, Precision, pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
@@ -77,7 +79,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tree",
         metavar="FILE",
-        help="check that the run was trained with this tree; for darknet's weights without one: names of the classes",
+        help="check that the run was trained with this tree; for darknet's weights without one: its classes",
+    )
+    parser.add_argument(
+        "--names",
+        metavar="FILE",
+        help="names of the classes of darknet's weights without a tree, one a line in the order of the cfg (darknet's "
+        ".names); the data's classes are matched to them by name (default: COCO's for 80 classes, VOC's for 20)",
     )
     parser.add_argument(
         "--map",
@@ -130,17 +138,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         precision: Precision = options.precision or pick_precision(device)
         checkpoint = checkpoint_of(options.run, best=options.best)
         given = load_tree(options.tree) if options.tree else None
-        trained = open_detector(checkpoint, options.cfg, tree=given, averaged=not options.raw_weights, device=device)
-        config, tree, nodes = _data_config(options, trained), trained.region.tree, None
+        names = read_names(options.names) if options.names else None
+        trained = open_detector(
+            checkpoint, options.cfg, tree=given, names=names, averaged=not options.raw_weights, device=device
+        )
+        config, classes, nodes = _data_config(options, trained), trained.classes, None
         if options.map:
+            tree = classes.tree
             if tree is None:
                 raise DatasetError(f"--map {options.map}: {checkpoint} has no tree, so no nodes for a map to name")
             layout, root = config.box_sets[0] if config.box_sets else ("", "")  # held out is a part of the first set
             categories = category_names(root, config.splits[1]) if layout == "coco" else []
             nodes = find_class_map(options.map, tree, categories)
-            tree = with_class_map(tree, nodes)
+            classes = TreeClasses(with_class_map(tree, nodes))
         exhaustive = bool(trained.content.get("exhaustive"))
-        data = load_data(config, tree, exhaustive=exhaustive, held_out_only=True)
+        data = load_data(config, classes, exhaustive=exhaustive, held_out_only=True)
         report = _evaluate(trained, data, options, device, precision, nodes)
         report |= {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
         out = Path(options.out) if options.out else checkpoint.parent / "evaluation.json"

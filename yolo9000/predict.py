@@ -15,6 +15,7 @@ from yolo9000.datasets.sample import Unreadable
 from yolo9000.detection.postprocess import DecodeConfig
 from yolo9000.engine.darknet_files import letterbox_of, open_detector
 from yolo9000.engine.prediction import NoImages, find_images, predict_images, read_images, write_predictions
+from yolo9000.models.cfg_files import read_names
 from yolo9000.models.darknet_cfg import CfgError
 from yolo9000.models.darknet_weights import WeightsError
 from yolo9000.runtime.checkpoint import CheckpointError
@@ -53,7 +54,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cfg", metavar="FILE", help="the net of --weights: its cfg, or a built-in one (default: by the file's name)"
     )
-    parser.add_argument("--tree", metavar="FILE", help="names of the classes, for --weights of a net without a tree")
+    parser.add_argument("--tree", metavar="FILE", help="classes in place of those of --weights without a tree")
+    parser.add_argument(
+        "--names", metavar="FILE", help="names of the classes of --weights without a tree, one a line in its order"
+    )
     parser.add_argument(
         "--out",
         metavar="DIR",
@@ -146,7 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         device = pick_device(options.device)
         images = find_images(paths)
         tree = load_tree(options.tree) if options.tree else None
-        trained = open_detector(run, options.cfg, tree=tree, best=options.best, device=device)
+        names = read_names(options.names) if options.names else None
+        trained = open_detector(run, options.cfg, tree=tree, names=names, best=options.best, device=device)
         shown = tqdm(images, unit="image", disable=None)
         predictions = predict_images(
             trained,

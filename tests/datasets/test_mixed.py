@@ -250,12 +250,12 @@ def test_classification_sources_never_leak_boxes() -> None:
 def test_mosaics_come_as_often_as_asked() -> None:
     dataset = MixedDataset(None, Made("classification", 30), batch_size=10, sizes=[32], mosaic=0.25, mosaic_side=2)
     targets = [dataset[i].target for i in range(400)]
-    mosaics = [target for target in targets if target.regions_cxcywh is not None]
+    mosaics = [target for target in targets if target.areas_cxcywh is not None]
     assert 70 < len(mosaics) < 130
-    assert all(target.image_label is None and len(target.region_labels) == 4 for target in mosaics)  # type: ignore[arg-type]
+    assert all(target.image_label is None and len(target.area_labels) == 4 for target in mosaics)  # type: ignore[arg-type]
     # the position's own image is the first cell, so that a pass still shows every image
     own = Counter(
-        target.image_label if target.image_label is not None else int(target.region_labels[0])  # type: ignore[index]
+        target.image_label if target.image_label is not None else int(target.area_labels[0])  # type: ignore[index]
         for target in targets[:30]
     )
     assert sorted(own) == list(range(30))

@@ -29,8 +29,8 @@ def _batch() -> Batch:
     mosaic = Target(
         torch.zeros(0, 4),
         torch.zeros(0, dtype=torch.int64),
-        regions_cxcywh=torch.tensor([[0.25, 0.5, 0.5, 1.0]]),
-        region_labels=torch.tensor([9]),
+        areas_cxcywh=torch.tensor([[0.25, 0.5, 0.5, 1.0]]),
+        area_labels=torch.tensor([9]),
     )
     bad = (Replacement("coco", "x.jpg", "truncated"),)
     return collate(

@@ -225,12 +225,12 @@ def test_mosaic_cells_tile_the_input(n: int) -> None:
         assert sample.target.image_label is None
         assert sample.target.is_classification
         assert sample.target.boxes_cxcywh.shape == (0, 4)
-        regions = sample.target.regions_cxcywh
+        regions = sample.target.areas_cxcywh
         assert regions is not None
-        assert sample.target.region_labels is not None
+        assert sample.target.area_labels is not None
         assert (regions[:, 2] * regions[:, 3]).sum().item() == pytest.approx(1)
         seen = torch.zeros(96, 96)
-        for (cx, cy, w, h), label in zip((regions * 96).tolist(), sample.target.region_labels.tolist(), strict=True):
+        for (cx, cy, w, h), label in zip((regions * 96).tolist(), sample.target.area_labels.tolist(), strict=True):
             rows, columns = slice(round(cy - h / 2), round(cy + h / 2)), slice(round(cx - w / 2), round(cx + w / 2))
             seen[rows, columns] += 1
             middle = sample.image[:, round(cy), round(cx)]

@@ -20,13 +20,13 @@ from yolo9000.detection.darknet_decoding import (
     top_prediction,
     undo_letterbox,
 )
-from yolo9000.models import DenseRegionOutput, class_probabilities, region_activations
+from yolo9000.models import DenseRegionOutput, FlatClasses, TreeClasses, region_activations
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TREE40 = load_tree(GOLDEN / "tree40.tree")
-TREE_REGION = RegionSpec(priors=((0.55, 0.8), (1.3, 1.9), (2.6, 2.2)), num_classes=40, tree=TREE40)
+TREE_REGION = RegionSpec(priors=((0.55, 0.8), (1.3, 1.9), (2.6, 2.2)), classes=TreeClasses(TREE40))
 FLAT_PRIORS = ((0.57, 0.68), (1.2, 1.4), (2.1, 2.4), (3.0, 1.6), (3.6, 3.9))
-FLAT = RegionSpec(priors=FLAT_PRIORS, num_classes=20)
+FLAT = RegionSpec(priors=FLAT_PRIORS, classes=FlatClasses(20))
 CASES: dict[str, tuple[RegionSpec, tuple[int, int], str]] = {  # file: region, the net's width and height, array
     "region_tree40": (TREE_REGION, (4, 4), "raw"),
     "region_voc20": (FLAT, (5, 4), "raw"),
@@ -75,7 +75,7 @@ def test_activations(case: str) -> None:
 def test_classifier_with_a_hierarchy() -> None:
     z = np.load(GOLDEN / "net_darknet19_tree40.npz")
     distribution = TreeDistribution(TREE40, torch.tensor(z["logits"]))
-    conditional = class_probabilities(distribution.logits, TREE40)
+    conditional = TreeClasses(TREE40).conditionals(distribution.logits)
     np.testing.assert_allclose(conditional.numpy(), z["output"], atol=1e-6)
     np.testing.assert_allclose(distribution.probs().numpy(), z["hier_abs"], atol=1e-6)
     np.testing.assert_allclose(absolute_probabilities(conditional, TREE40).numpy(), z["hier_abs"], atol=1e-6)
@@ -130,7 +130,7 @@ def output(*boxes: dict[int, float]) -> DenseRegionOutput:
     return DenseRegionOutput(raw, 1)
 
 
-REGION = RegionSpec(priors=((1.0, 1.0),), num_classes=6, tree=TREE)
+REGION = RegionSpec(priors=((1.0, 1.0),), classes=TreeClasses(TREE))
 DOG = {5: logit(0.9), 7: logit(0.8)}  # P(animal) = .9, P(dog | animal) = .8
 DARKNET = DecodeConfig(decoding="darknet")
 
@@ -160,7 +160,7 @@ def test_related_labels_do_not_suppress_each_other() -> None:
 
 
 def test_flat_classes_may_share_a_box() -> None:
-    flat = replace(REGION, tree=None, softmax=False)
+    flat = replace(REGION, classes=FlatClasses(6, "sigmoid"))
     (found,) = detect(output({5: 20.0, 6: 20.0}), flat, replace(DARKNET, threshold=0.5))
     assert (found.nodes.tolist(), found.paths) == ([0, 1], None)
     assert found.scores.tolist() == pytest.approx([0.8, 0.8], rel=1e-5)
@@ -175,10 +175,10 @@ def test_a_map_scores_its_nodes() -> None:
     with pytest.raises(ValueError, match="class_map: 6 is no node"):
         darknet_scores(output({}), REGION, threshold=0.1, class_map=(6,))
     with pytest.raises(ValueError, match="no tree"):
-        darknet_scores(output({}), replace(REGION, tree=None), threshold=0.1, class_map=(1,))
+        darknet_scores(output({}), replace(REGION, classes=FlatClasses(6)), threshold=0.1, class_map=(1,))
 
 
-@pytest.mark.parametrize("tree", [TREE, None])
-def test_no_box_above_the_threshold(tree: Any) -> None:
-    (found,) = detect(output({}, {}), replace(REGION, tree=tree), replace(DARKNET, threshold=0.95))
+@pytest.mark.parametrize("classes", [TreeClasses(TREE), FlatClasses(6)])
+def test_no_box_above_the_threshold(classes: Any) -> None:
+    (found,) = detect(output({}, {}), replace(REGION, classes=classes), replace(DARKNET, threshold=0.95))
     assert (len(found), tuple(found.boxes_cxcywh.shape)) == (0, (0, 4))

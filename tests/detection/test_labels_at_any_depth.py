@@ -11,11 +11,12 @@ from torch import Tensor
 from wordtree import WordTree
 from wordtree.softmax import log_probs
 from yolo9000.detection import RECIPES, RegionSpec, Target, joint_loss
+from yolo9000.models import TreeClasses
 
 NAMES = ("animal", "tool", "dog", "cat", "saw", "poodle", "pug")
 DOG, CAT, POODLE, PUG = 2, 3, 5, 6
 TREE = WordTree(NAMES, NAMES, (-1, -1, 0, 0, 1, 2, 2), rest="only_child")
-REGION = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), num_classes=7, tree=TREE)
+REGION = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), classes=TreeClasses(TREE))
 GRID = 3
 BOX = torch.tensor([[0.5, 0.5, 0.3, 0.3]])
 
@@ -38,7 +39,7 @@ def boxed(label: int) -> Target:
 
 def in_region(label: int) -> Target:
     nothing = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
-    return Target(*nothing, regions_cxcywh=BOX, region_labels=torch.tensor([label]))
+    return Target(*nothing, areas_cxcywh=BOX, area_labels=torch.tensor([label]))
 
 
 def class_gradient(raw: Tensor, target: Target, region: RegionSpec, recipe: str) -> Tensor:
@@ -60,7 +61,7 @@ def test_only_the_sibling_groups_on_the_path_are_taught(
     tree: WordTree, make: object, recipe: str, data: st.DataObject
 ) -> None:
     label = data.draw(st.integers(0, len(tree) - 1))
-    region = RegionSpec(priors=REGION.priors, num_classes=len(tree), tree=tree)
+    region = RegionSpec(priors=REGION.priors, classes=TreeClasses(tree))
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 1000)))
     raw = torch.randn(1, region.channels, GRID, GRID, generator=generator, requires_grad=True)
     assert callable(make)

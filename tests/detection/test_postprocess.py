@@ -11,8 +11,8 @@ from torch import Tensor
 from wordtree import WordTree
 from yolo9000.detection import DecodeConfig, Detections, RegionSpec, detect, score_nodes
 from yolo9000.detection.boxes import iou
-from yolo9000.detection.postprocess import related, suppress
-from yolo9000.models import DenseRegionOutput
+from yolo9000.detection.postprocess import suppress
+from yolo9000.models import DenseRegionOutput, FlatClasses, TreeClasses
 
 # thing > animal > dog > poodle, pug; animal > horse; thing > person
 TREE = WordTree(
@@ -21,7 +21,7 @@ TREE = WordTree(
     (-1, 0, 0, 1, 1, 3, 3),
 )
 THING, ANIMAL, PERSON, DOG, HORSE, POODLE, PUG = range(7)
-REGION = RegionSpec(priors=((2.0, 2.0),), num_classes=7, tree=TREE)
+REGION = RegionSpec(priors=((2.0, 2.0),), classes=TreeClasses(TREE))
 
 
 def logit(p: float) -> float:
@@ -109,7 +109,7 @@ def test_suppression_equals_a_double_loop(count: int, seed: int) -> None:
     boxes = torch.rand(count, 4, generator=generator) * 0.3 + 0.3
     scores = torch.rand(count, generator=generator)
     nodes = torch.randint(0, 7, (count,), generator=generator)
-    doubles = (iou(boxes[:, None], boxes) > 0.45) & related(nodes, TREE, "tree")
+    doubles = (iou(boxes[:, None], boxes) > 0.45) & TreeClasses(TREE).related(nodes)
     kept = suppress(scores, doubles.numpy().__getitem__, 100)
     expected: list[int] = []
     for i in sorted(range(count), key=lambda i: -scores[i].item()):
@@ -143,7 +143,7 @@ def test_an_image_without_any_box_gives_none() -> None:
 
 
 def test_flat_classes_are_decoded_without_a_tree() -> None:
-    flat = RegionSpec(priors=((2.0, 2.0),), num_classes=7)
+    flat = RegionSpec(priors=((2.0, 2.0),), classes=FlatClasses(7))
     (found,) = detect(output([(1, 1, 0.8, {4: 20.0})]), flat)
     assert found.nodes.tolist() == [4]
     assert found.scores.item() == pytest.approx(0.8, rel=1e-4)
@@ -154,7 +154,7 @@ def test_json_holds_the_whole_path() -> None:
     out = output([(1, 1, 0.8, {ANIMAL: SURE, DOG: logit(0.9), POODLE: logit(0.6)})])
     (found,) = detect(out, REGION)
     boxes: Tensor = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
-    (entry,) = found.to_json(TREE, boxes)
+    (entry,) = found.to_json(TreeClasses(TREE), boxes)
     assert entry["name"] == "poodle"
     assert entry["box_xyxy"] == [1, 2, 3, 4]
     assert [step["name"] for step in entry["path"]] == ["thing", "animal", "dog", "poodle"]

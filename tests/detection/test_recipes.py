@@ -12,10 +12,11 @@ from torch import Tensor
 from wordtree import WordTree, load_tree
 from yolo9000.detection import RECIPES, RegionSpec, Target, joint_loss
 from yolo9000.detection.recipes import Recipe, find_recipe
-from yolo9000.detection.targets import outside_of
+from yolo9000.models import FlatClasses, TreeClasses
+from yolo9000.models.tree_classes import outside_of
 
 TREE = WordTree(("animal", "dog", "cat", "poodle", "pug"), ("animal", "dog", "cat", "poodle", "pug"), (-1, 0, 0, 1, 1))
-REGION = RegionSpec(priors=((1.0, 1.0), (3.0, 3.0)), num_classes=5, tree=TREE)
+REGION = RegionSpec(priors=((1.0, 1.0), (3.0, 3.0)), classes=TreeClasses(TREE))
 H = W = 4
 NONE = torch.zeros(0, 4)
 
@@ -130,7 +131,7 @@ def test_mil_shares_by_the_square_times_the_label_probability() -> None:
 def test_constant_takes_the_box_in_the_middle_whatever_the_net_says() -> None:
     # half of a 4 x 4 grid is 2 x 2 cells: prior 1 x 1 has an IoU of at most 1/4 with it, 3 x 3 off the middle 4/9
     region = torch.tensor([[0.375, 0.625, 0.5, 0.5]])  # its middle is that of cell (2, 1)
-    target = Target(NONE, torch.zeros(0, dtype=torch.long), regions_cxcywh=region, region_labels=torch.tensor([1]))
+    target = Target(NONE, torch.zeros(0, dtype=torch.long), areas_cxcywh=region, area_labels=torch.tensor([1]))
     _, grad = losses(raw_of(TWO), target, "constant")
     assert touched(grad, slice(5, 10)) == {(0, 2, 1)}  # 1 x 1 cells, as half of a region of 2 x 2 is
 
@@ -143,7 +144,7 @@ def test_labels_reach_the_path_and_nothing_below() -> None:
 
 def test_regions_of_a_mosaic_each_teach_inside_themselves() -> None:
     halves = torch.tensor([[0.25, 0.5, 0.5, 1.0], [0.75, 0.5, 0.5, 1.0]])
-    target = Target(NONE, torch.zeros(0, dtype=torch.long), regions_cxcywh=halves, region_labels=torch.tensor([3, 2]))
+    target = Target(NONE, torch.zeros(0, dtype=torch.long), areas_cxcywh=halves, area_labels=torch.tensor([3, 2]))
     raw = raw_of({(0, 1, 3): {4: 6.0}, (0, 0, 0): {4: -5.0}})
     for recipe in RECIPES:
         raw.grad = None
@@ -218,7 +219,7 @@ def test_labels_outside_the_tree_are_refused(target: Target, message: str) -> No
 
 
 def test_an_image_label_needs_a_tree() -> None:
-    flat = RegionSpec(priors=REGION.priors, num_classes=5)
+    flat = RegionSpec(priors=REGION.priors, classes=FlatClasses(5))
     with pytest.raises(ValueError, match="needs a tree"):
         joint_loss(torch.zeros(1, 20, H, W), [Target.of_image(3)], flat, images_seen=0)
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from wordtree import TreeDistribution, WordTree, load_tree
+from wordtree.softmax import log_probs
 from yolo9000.datasets.sample import Target
 from yolo9000.detection import RegionSpec, joint_loss
-from yolo9000.detection import postprocess as decoding
 from yolo9000.detection.postprocess import DecodeConfig, detect, score_nodes
-from yolo9000.models import DenseRegionOutput, TreeHead
+from yolo9000.models import DenseRegionOutput, FlatClasses, TreeClasses, TreeHead, tree_classes
 
 COCO = load_tree("coco")
 PRIORS = ((0.6, 0.9), (1.5, 1.2), (2.5, 3.0))
@@ -51,7 +51,7 @@ def batches(draw: st.DrawFn, tree: WordTree | None, classes: int) -> list[Target
         rows = rows.reshape(-1, 4)
         if kind == "regions":
             empty = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
-            targets.append(Target(*empty, regions_cxcywh=rows, region_labels=labels))
+            targets.append(Target(*empty, areas_cxcywh=rows, area_labels=labels))
             continue
         if count > 1 and draw(st.booleans()):
             rows[1] = rows[0]  # two truths at one box
@@ -78,7 +78,7 @@ def terms_and_gradients(
 def test_same_loss_and_gradients_on_a_tree(
     recipe: str, dtype: torch.dtype, tolerance: float, data: st.DataObject
 ) -> None:
-    region = RegionSpec(priors=PRIORS, num_classes=len(COCO), tree=COCO)
+    region = RegionSpec(priors=PRIORS, classes=TreeClasses(COCO))
     shared, seed = data.draw(st.booleans()), data.draw(st.integers(0, 1000))
     head = random_head(len(COCO), seed, shared=shared, dtype=dtype)
     targets = data.draw(batches(COCO, len(COCO)))
@@ -95,7 +95,7 @@ def test_same_loss_and_gradients_on_a_tree(
 @given(data=st.data())
 @settings(max_examples=12, deadline=None)
 def test_same_loss_and_gradients_on_flat_classes(softmax: bool, data: st.DataObject) -> None:
-    region = RegionSpec(priors=PRIORS, num_classes=7, softmax=softmax)
+    region = RegionSpec(priors=PRIORS, classes=FlatClasses(7, "softmax" if softmax else "sigmoid"))
     head = random_head(7, data.draw(st.integers(0, 1000)), shared=False, dtype=torch.float64)
     targets = data.draw(batches(None, 7))
     features = torch.randn(len(targets), D, SIZE, SIZE, dtype=torch.float64)
@@ -108,7 +108,7 @@ def test_same_loss_and_gradients_on_flat_classes(softmax: bool, data: st.DataObj
 
 def test_a_step_reads_the_classes_on_the_paths_of_its_labels_alone() -> None:
     """Class rows that no label's path touches have no gradient; those of a path's groups have one."""
-    region = RegionSpec(priors=PRIORS, num_classes=len(COCO), tree=COCO)
+    region = RegionSpec(priors=PRIORS, classes=TreeClasses(COCO))
     head = random_head(len(COCO), 0, shared=False, dtype=torch.float32)
     dog = COCO.node("dog")
     targets = [Target(torch.tensor([[0.5, 0.5, 0.4, 0.4]]), torch.tensor([dog])), Target.of_image(COCO.node("car"))]
@@ -135,7 +135,7 @@ def test_same_detections(most_descents: int, data: st.DataObject) -> None:
         dtype=torch.float32,
         spread=spread,
     )
-    region = RegionSpec(priors=PRIORS, num_classes=len(COCO), tree=COCO)
+    region = RegionSpec(priors=PRIORS, classes=TreeClasses(COCO))
     features = torch.randn(data.draw(st.integers(1, 2)), D, SIZE, SIZE)
     config = DecodeConfig(
         threshold=data.draw(st.floats(0.05, 1.0)),
@@ -148,9 +148,9 @@ def test_same_detections(most_descents: int, data: st.DataObject) -> None:
     labels = [distribution.back_off(threshold) for threshold in nearby]
     close = (output.objectness.sigmoid() - config.threshold).abs().min() < 1e-6
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "MOST_DESCENTS", most_descents)
+        patch.setattr(tree_classes, "MOST_DESCENTS", most_descents)
         ours = detect(head(features), region, config)
-        patch.setattr(decoding, "MOST_DESCENTS", -1)
+        patch.setattr(tree_classes, "MOST_DESCENTS", -1)
         theirs = detect(output, region, config)
     if close or not torch.equal(*labels):  # rounding decides what is above a threshold
         return
@@ -168,12 +168,12 @@ def test_same_detections(most_descents: int, data: st.DataObject) -> None:
 def test_nodes_are_scored_from_the_groups_on_their_paths() -> None:
     """As from all logits: average precision reads the columns of the evaluated nodes' paths."""
     tree = load_tree("yolo9000")
-    region = RegionSpec(priors=PRIORS, num_classes=len(tree), tree=tree)
+    region = RegionSpec(priors=PRIORS, classes=TreeClasses(tree))
     head = random_head(len(tree), 5, shared=False, dtype=torch.float32, spread=0.3)
     features = torch.randn(2, D, SIZE, SIZE)
     nodes = [tree.node("Norfolk terrier"), tree.node("dog"), 0, 9000]
     ours, theirs = score_nodes(head(features), region, nodes), score_nodes(dense(head, features), region, nodes)
-    probability = decoding.log_probs(dense(head, features).class_logits(torch.arange(96)), tree).exp()
+    probability = log_probs(dense(head, features).class_logits(torch.arange(96)), tree).exp()
     for image, (found, expected) in enumerate(zip(ours, theirs, strict=True)):
         torch.testing.assert_close(found.scores, expected.scores, rtol=1e-4, atol=1e-7)
         # and by the definition: objectness * P(node) of some box

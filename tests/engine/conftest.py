@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wordtree import WordTree
 from yolo9000.datasets.sample import Record
 from yolo9000.engine.snapshot import describe_model
-from yolo9000.models import Detector, DetectorConfig, RegionSpec
+from yolo9000.models import Detector, DetectorConfig, RegionSpec, TreeClasses
 from yolo9000.runtime.checkpoint import save_checkpoint
 from yolo9000.runtime.run_folder import RunFolder
 
@@ -25,7 +25,7 @@ TREE = WordTree(
     rest="only_child",
 )
 FORM = DetectorConfig(width=0.05, stride=32)
-REGION = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), num_classes=6, tree=TREE)
+REGION = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), classes=TreeClasses(TREE))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from yolo9000.datasets.box_index import DatasetError
 from yolo9000.detection.recipes import RECIPES, Recipe
 from yolo9000.engine.data import load_data
 from yolo9000.engine.data_config import DataConfig
+from yolo9000.models import TreeClasses
 from yolo9000.runtime.checkpoint import load_checkpoint
 from yolo9000.runtime.logs import ResultsFile
 
@@ -480,7 +481,7 @@ def test_a_damaged_tree_beside_the_checkpoint(run: Path, tmp_path: Path, capsys:
 def test_own_categories_are_found_and_known_to_be_labelled(data: dict[str, str], tmp_path: Path) -> None:
     # the tree holds the map of a file of categories under the file's name, beside that of other images
     tree = replace(TREE, label_maps={"coco": {"cat": 4}, "train2017": {"cat": 3, "car": 4}, "imagenet": {"dog": 2}})
-    found = load_data(DataConfig(coco=data["coco"], imagenet=data["imagenet"]), tree)
+    found = load_data(DataConfig(coco=data["coco"], imagenet=data["imagenet"]), TreeClasses(tree))
     assert found.boxed == (3, 4)  # cats are the file's own cats
     assert found.detection is not None
     assert found.detection.labelled_nodes is not None

@@ -26,7 +26,7 @@ from yolo9000.engine.diagnosis import (
     observe,
     reliability,
 )
-from yolo9000.models import DenseRegionOutput, RegionSpec
+from yolo9000.models import DenseRegionOutput, FlatClasses, RegionSpec, TreeClasses
 
 ANIMAL, VEHICLE, DOG, CAT, CAR, POODLE = range(6)
 LABELS = (DOG, CAT, CAR, POODLE)
@@ -161,8 +161,8 @@ SEEN = Observation(
 
 
 def test_backing_off_by_hand(region: RegionSpec) -> None:
-    assert region.tree is not None
-    scores = back_off_scores(SEEN, region.tree, LABELS, 0.5)
+    assert region.classes.tree is not None
+    scores = back_off_scores(SEEN, region.classes.tree, LABELS, 0.5)
     # poodle: poodle; poodle: dog; cat: animal; car: cat; dog: poodle; car: vehicle, the best of the improbable
     assert scores["boxes"] == 7
     shares = {name: round(7 * scores[name]) for name in ("exact", "less_exact", "finer", "wrong", "missed", "found")}
@@ -181,13 +181,13 @@ def test_backing_off_by_hand(region: RegionSpec) -> None:
     # at .9 two animals
     assert sweep[0.9]["answered"] == 0
     assert math.isnan(sweep[0.9]["precision"])
-    only_cars = back_off_scores(SEEN, region.tree, [CAR], 0.5)
+    only_cars = back_off_scores(SEEN, region.classes.tree, [CAR], 0.5)
     assert (only_cars["boxes"], only_cars["less_exact"], only_cars["wrong"]) == (2, 0.5, 0.5)
-    assert math.isnan(back_off_scores(SEEN, region.tree, [VEHICLE], 0.5)["exact"])
+    assert math.isnan(back_off_scores(SEEN, region.classes.tree, [VEHICLE], 0.5)["exact"])
 
 
 def test_calibration_by_hand(region: RegionSpec) -> None:
-    scores = calibration_scores(SEEN, region.tree, [CAT])  # cat and animal had boxes
+    scores = calibration_scores(SEEN, region.classes, [CAT])  # cat and animal had boxes
     boxed, never_boxed = scores["boxed"], scores["never_boxed"]
     assert boxed["claims"] == 3
     assert boxed["ece"] == pytest.approx((0.15 + 0.05 + 0.55) / 3)
@@ -197,7 +197,7 @@ def test_calibration_by_hand(region: RegionSpec) -> None:
     assert boxed["unclaimed"] == pytest.approx(3 / 5)
     # never boxed: dog and poodle twice, vehicle and car twice, dog; one was claimed
     assert never_boxed["unclaimed"] == pytest.approx(8 / 9)
-    flat = calibration_scores(SEEN, None, [CAT])
+    flat = calibration_scores(SEEN, FlatClasses(6), [CAT])
     assert flat["boxed"]["claims"] == 1  # without a tree the cat is not an animal
     assert flat["boxed"]["unclaimed"] == 1
 
@@ -209,28 +209,28 @@ def test_a_probability_of_one_is_in_the_last_bin() -> None:
 
 
 def test_the_whole_report(region: RegionSpec) -> None:
-    report = diagnose([SEEN], region.tree, boxed=[CAT, CAR], never_boxed=[DOG, POODLE, CAR], tree_threshold=0.7)
+    report = diagnose([SEEN], region.classes, boxed=[CAT, CAR], never_boxed=[DOG, POODLE, CAR], tree_threshold=0.7)
     assert report["corloc"] == {"boxed": {"share": 0.5, "labels": 2}, "never_boxed": {"share": 0.5, "labels": 2}}
     assert report["recall_at_10"]["boxed"] == {"share": 0.5, "boxes": 4}  # a label that had boxes counts once
     assert report["recall_at_10"]["never_boxed"] == {"share": pytest.approx(2 / 3), "boxes": 3}
     assert report["back_off"]["tree_threshold"] == 0.7
     assert report["back_off"]["never_boxed"]["exact"] == pytest.approx(1 / 3)
-    twice = diagnose([SEEN, SEEN], region.tree, boxed=[CAT, CAR], never_boxed=[DOG, POODLE], tree_threshold=0.7)
+    twice = diagnose([SEEN, SEEN], region.classes, boxed=[CAT, CAR], never_boxed=[DOG, POODLE], tree_threshold=0.7)
     assert twice["recall_at_10"]["boxed"] == {"share": 0.5, "boxes": 8}
-    assert diagnose([], region.tree, boxed=[], never_boxed=[]) == {}
+    assert diagnose([], region.classes, boxed=[], never_boxed=[]) == {}
 
 
 @pytest.mark.parametrize("softmax", [True, False])
 def test_flat_classes_have_nothing_to_back_off_to(softmax: bool) -> None:
-    flat = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), num_classes=3, softmax=softmax)
+    flat = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), classes=FlatClasses(3, "softmax" if softmax else "sigmoid"))
     output = scene([(0, 0, 0, 0.9, {0: math.log(3)}), (0, 1, 1, 0.5, {2: 20.0})], classes=3)
     seen = observe(output, [truth((TOP_LEFT, 0), (BOTTOM_RIGHT, 2))], flat, range(3))
     assert seen.localised.tolist() == [True, True]
-    assert seen.answers.shape[0] == 0
+    assert seen.answers.tolist() == [[0], [2]]  # a class is its own path
     first = [round(each, 4) for each in seen.claimed[:3].tolist()]
     assert first == ([0.6, 0.2, 0.2] if softmax else [0.75, 0.5, 0.5])
     assert seen.claim_right[:3].tolist() == [True, False, False]
-    report = diagnose([seen], None, boxed=[0], never_boxed=[1, 2])
+    report = diagnose([seen], flat.classes, boxed=[0], never_boxed=[1, 2])
     assert set(report) == {"corloc", "recall_at_10", "calibration"}
 
 
@@ -239,11 +239,11 @@ def test_images_without_a_truth(region: RegionSpec) -> None:
     unasked = truth((TOP_LEFT, CAT))
     nothing = observe(scene(boxes, boxes), [truth(), unasked], region, [CAR])
     assert [len(each) for each in nothing] == [0] * len(nothing)
-    flat = RegionSpec(priors=region.priors, num_classes=6)
+    flat = RegionSpec(priors=region.priors, classes=FlatClasses(6))
     assert [len(each) for each in observe(scene(boxes), [truth()], flat, [CAR])] == [0] * len(nothing)
     seen = observe(scene(boxes), [truth((TOP_LEFT, CAR))], region, [CAR])
     assert joined([nothing, seen]).labels.tolist() == [CAR]
-    report = diagnose([nothing], region.tree, boxed=[CAR], never_boxed=[])
+    report = diagnose([nothing], region.classes, boxed=[CAR], never_boxed=[])
     assert math.isnan(report["corloc"]["boxed"]["share"])
     assert math.isnan(report["calibration"]["boxed"]["ece"])
     with pytest.raises(ValueError, match="1 targets for 2 images"):
@@ -251,7 +251,7 @@ def test_images_without_a_truth(region: RegionSpec) -> None:
 
 
 def test_the_picture(tmp_path: Path, region: RegionSpec) -> None:
-    calibration = calibration_scores(SEEN, region.tree, [CAT])
+    calibration = calibration_scores(SEEN, region.classes, [CAT])
     draw_reliability(calibration, tmp_path / "some.png")
     assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
     no_claims = reliability(torch.zeros(0), torch.zeros(0, dtype=torch.bool))
@@ -274,7 +274,8 @@ def test_against_a_slow_twin(tree: WordTree, seed: int, softmax: bool, flat: boo
     generator = torch.Generator().manual_seed(seed)
     classes = len(tree)
     region = RegionSpec(
-        priors=((1.0, 1.0), (2.0, 2.0)), num_classes=classes, tree=None if flat else tree, softmax=softmax
+        priors=((1.0, 1.0), (2.0, 2.0)),
+        classes=FlatClasses(classes, "softmax" if softmax else "sigmoid") if flat else TreeClasses(tree),
     )
     raw = torch.randn(3, 2, 5 + classes, 2, 2, generator=generator) * 2
     raw[:, :, :4] = 0  # every box in the middle of its cell and as large as its prior
@@ -363,9 +364,9 @@ def test_a_perfect_detector_makes_no_mistake(tree: WordTree, seed: int) -> None:
         for of_image in labels
     ]
     targets = [truth(*zip(cells, of_image, strict=True)) for of_image in labels]
-    region = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), num_classes=len(tree), tree=tree)
+    region = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), classes=TreeClasses(tree))
     seen = observe(scene(*sure, classes=len(tree)), targets, region, tree.leaves)
-    report = diagnose([seen], tree, boxed=tree.leaves, never_boxed=[])
+    report = diagnose([seen], region.classes, boxed=tree.leaves, never_boxed=[])
     assert report["corloc"]["boxed"]["share"] == 1
     assert report["recall_at_10"]["boxed"]["share"] == 1
     assert report["back_off"]["boxed"]["exact"] == 1

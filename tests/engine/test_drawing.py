@@ -9,6 +9,7 @@ from PIL import Image
 from wordtree import WordTree
 from yolo9000.detection.results import Detections
 from yolo9000.engine.drawing import branch_hues, draw_detections, node_colour
+from yolo9000.models import FlatClasses, TreeClasses
 
 # animal (dog (poodle, pug), cat), vehicle (car, lorry)
 TREE = WordTree(
@@ -16,6 +17,7 @@ TREE = WordTree(
     ("animal", "vehicle", "dog", "cat", "car", "lorry", "poodle", "pug"),
     (-1, -1, 0, 0, 1, 1, 2, 2),
 )
+CLASSES = TreeClasses(TREE)
 
 
 def test_hues_follow_the_tree() -> None:
@@ -43,10 +45,10 @@ def detections(n: int) -> Detections:
 def test_boxes_are_drawn_where_they_are_and_the_image_is_untouched() -> None:
     image = np.zeros((100, 120, 3), np.uint8)
     found = detections(1)
-    picture = np.asarray(draw_detections(image, found, torch.tensor([[20.0, 40.0, 100.0, 90.0]]), TREE))
+    picture = np.asarray(draw_detections(image, found, torch.tensor([[20.0, 40.0, 100.0, 90.0]]), CLASSES))
     assert image.max() == 0
     assert picture.shape == (100, 120, 3)
-    assert tuple(picture[65, 20]) == node_colour(TREE, 0)  # left edge
+    assert tuple(picture[65, 20]) == node_colour(CLASSES, 0)  # left edge
     assert tuple(picture[65, 60]) == (0, 0, 0)  # inside
     assert picture[:20].max() == 0  # above the label
 
@@ -54,18 +56,18 @@ def test_boxes_are_drawn_where_they_are_and_the_image_is_untouched() -> None:
 def test_labels_stay_inside_the_picture() -> None:
     image = Image.new("L", (64, 48), 128)
     corners = torch.tensor([[50.0, 0.0, 64.0, 10.0], [0.0, 40.0, 3.0, 48.0], [60.0, 44.0, 60.0, 44.0]])
-    assert draw_detections(image, detections(3), corners, None).size == (64, 48)
+    assert draw_detections(image, detections(3), corners, FlatClasses(4)).size == (64, 48)
 
 
 def test_nothing_found_draws_nothing() -> None:
     image = np.full((8, 8, 3), 7, np.uint8)
-    assert (np.asarray(draw_detections(image, detections(0), torch.zeros(0, 4), TREE)) == 7).all()
+    assert (np.asarray(draw_detections(image, detections(0), torch.zeros(0, 4), CLASSES)) == 7).all()
 
 
 def test_a_star_marks_labels_that_never_had_a_box() -> None:
     picture, boxes = np.zeros((96, 96, 3), np.uint8), torch.tensor([[10.0, 40.0, 60.0, 90.0]])
-    plain = draw_detections(picture, detections(1), boxes, TREE)
-    starred = draw_detections(picture, detections(1), boxes, TREE, starred={0})
-    other = draw_detections(picture, detections(1), boxes, TREE, starred={3})
+    plain = draw_detections(picture, detections(1), boxes, CLASSES)
+    starred = draw_detections(picture, detections(1), boxes, CLASSES, starred={0})
+    other = draw_detections(picture, detections(1), boxes, CLASSES, starred={3})
     assert np.array_equal(np.asarray(plain), np.asarray(other))
     assert not np.array_equal(np.asarray(plain), np.asarray(starred))

@@ -25,7 +25,7 @@ from yolo9000.datasets.sample import Target
 from yolo9000.engine.objectives import classification_objective, detection_objective
 from yolo9000.engine.optimisation import OptimiserConfig, build_optimizer
 from yolo9000.engine.tally import LossTally
-from yolo9000.models import Classifier, Detector, DetectorConfig, RegionSpec
+from yolo9000.models import Classifier, Detector, DetectorConfig, RegionSpec, TreeClasses
 
 TREE = WordTree(
     ("a", "v", "d", "c", "k", "p"),
@@ -33,13 +33,13 @@ TREE = WordTree(
     (-1, -1, 0, 0, 1, 2),
     rest="only_child",
 )
-REGION = RegionSpec(priors=((1.0, 1.5), (3.0, 2.0)), num_classes=6, tree=TREE)
+REGION = RegionSpec(priors=((1.0, 1.5), (3.0, 2.0)), classes=TreeClasses(TREE))
 FORM = DetectorConfig(width=0.05, stride=32, passthrough=True)
 BACKWARD_ON_CUDA = torch.cuda.is_available() or not torch.backends.cuda.is_built()
 
 
 def targets() -> list[Target]:
-    """Two truths, none, one beside an ignored region; an image label, two labelled regions. As a loader gives them."""
+    """Two truths, none, one beside an ignored region; an image label, two labelled areas. As a loader gives them."""
     return [
         Target(torch.tensor([[0.5, 0.5, 0.2, 0.3], [0.2, 0.2, 0.1, 0.1]]), torch.tensor([5, 3])),
         Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)),
@@ -52,8 +52,8 @@ def targets() -> list[Target]:
         Target(
             torch.zeros(0, 4),
             torch.zeros(0, dtype=torch.int64),
-            regions_cxcywh=torch.tensor([[0.25, 0.5, 0.5, 1.0], [0.75, 0.5, 0.5, 1.0]]),
-            region_labels=torch.tensor([3, 5]),
+            areas_cxcywh=torch.tensor([[0.25, 0.5, 0.5, 1.0], [0.75, 0.5, 0.5, 1.0]]),
+            area_labels=torch.tensor([3, 5]),
         ),
     ]
 
@@ -85,9 +85,9 @@ def test_net_joint_loss_and_backward(recipe: str, device: str) -> None:
 @pytest.mark.parametrize("device", ["cuda", "lazy:0"])
 def test_classifier_and_backward(device: str) -> None:
     with FakeTensorMode():
-        model = on(device, lambda: Classifier(FORM, 6))
+        model = on(device, lambda: Classifier(FORM, REGION.classes))
         images = torch.empty(2, 3, 64, 64, device=device)
-        terms = classification_objective(REGION)(model(images), [Target.of_image(5)] * 2, 2)
+        terms = classification_objective(REGION.classes)(model(images), [Target.of_image(5)] * 2, 2)
         backward(terms["label"], model)
 
 
@@ -131,7 +131,9 @@ def test_no_copy_to_the_gpu_makes_the_host_wait(images_seen: int) -> None:
         output = on("cuda", lambda: Detector(FORM, REGION))(torch.empty(5, 3, 64, 64, device="cuda"))
         with WaitingCopies() as copies:
             detection_objective(REGION)(output, targets(), images_seen)
-            classification_objective(REGION)(torch.empty(1, 6, device="cuda"), [Target.of_image(5)], images_seen)
+            classification_objective(REGION.classes)(
+                torch.empty(1, 6, device="cuda"), [Target.of_image(5)], images_seen
+            )
             assert copies.found == []
             torch.tensor([1.0], device="cuda")
         assert len(copies.found) == 1  # it would notice

@@ -17,10 +17,10 @@ from yolo9000.datasets.sample import Target
 from yolo9000.detection.loss import packed_loss
 from yolo9000.detection.recipes import RECIPES
 from yolo9000.detection.targets import PackedTargets, pack_targets
-from yolo9000.models import Detector, DetectorConfig, RegionSpec
+from yolo9000.models import Detector, DetectorConfig, RegionSpec, TreeClasses
 
 TREE = load_tree("coco")
-REGION = RegionSpec(priors=((1.0, 1.5), (3.0, 2.0)), num_classes=len(TREE), tree=TREE)
+REGION = RegionSpec(priors=((1.0, 1.5), (3.0, 2.0)), classes=TreeClasses(TREE))
 
 
 def packed_batch(rng: int) -> PackedTargets:
@@ -33,7 +33,7 @@ def packed_batch(rng: int) -> PackedTargets:
         Target(*nowhere, ignore_boxes_cxcywh=torch.tensor([[0.1, 0.1, 0.2, 0.2]])),
         Target(torch.rand(3, 4) * 0.5 + 0.25, labels[:3]),
         Target.of_image(int(labels[4])),
-        Target(*nowhere, regions_cxcywh=torch.rand(2, 4) * 0.5 + 0.25, region_labels=labels[4:]),
+        Target(*nowhere, areas_cxcywh=torch.rand(2, 4) * 0.5 + 0.25, area_labels=labels[4:]),
     ]
     return pack_targets(targets, REGION, torch.device("cpu"))
 

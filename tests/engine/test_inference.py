@@ -11,14 +11,14 @@ from yolo9000.datasets.sample import Target
 from yolo9000.detection.postprocess import DecodeConfig, detect
 from yolo9000.engine.inference import prepare
 from yolo9000.engine.objectives import detection_objective
-from yolo9000.models import AnyDetector, DarknetDetector, Detector, DetectorConfig, RegionSpec, from_cfg
+from yolo9000.models import AnyDetector, DarknetDetector, Detector, DetectorConfig, RegionSpec, TreeClasses, from_cfg
 from yolo9000.runtime.device import DeviceError
 
 CPU = torch.device("cpu")
 TREE = WordTree(
     ("a", "v", "d", "c", "p", "t"), ("animal", "vehicle", "dog", "cat", "poodle", "terrier"), (-1, -1, 0, 0, 2, 2)
 )
-REGION = RegionSpec(priors=((1.0, 1.5), (3.0, 2.0)), num_classes=6, tree=TREE)
+REGION = RegionSpec(priors=((1.0, 1.5), (3.0, 2.0)), classes=TreeClasses(TREE))
 
 
 def trained(net: AnyDetector) -> AnyDetector:
@@ -65,7 +65,7 @@ def test_the_net_stays_as_it_was() -> None:
     prepare(net, device=CPU, precision="bfloat16")(torch.rand(1, 3, 64, 64))
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert all(parameter.requires_grad for parameter in net.parameters())
-    assert prepare(net, device=CPU).net.region.tree is TREE
+    assert prepare(net, device=CPU).net.region.classes.tree is TREE
 
 
 def test_bfloat16_is_as_near_as_bfloat16_can_be() -> None:

@@ -16,6 +16,7 @@ from yolo9000.datasets.box_index import DatasetError
 from yolo9000.datasets.joined import JoinedSource
 from yolo9000.engine.data import box_shapes, load_data
 from yolo9000.engine.data_config import DataConfig
+from yolo9000.models import TreeClasses
 from yolo9000.runtime.checkpoint import load_checkpoint, save_checkpoint
 
 NAMES = ("animal", "device", "dog", "cat", "mouse", "computer mouse", "lamp")
@@ -81,7 +82,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_each_set_is_mapped_and_declared_by_itself(farm: str, office: str, tmp_path: Path) -> None:
     voc = write_voc(tmp_path / "VOC", "train", "val")
-    found = load_data(DataConfig(coco=(farm, office), voc=voc), TREE)
+    found = load_data(DataConfig(coco=(farm, office), voc=voc), TreeClasses(TREE))
     source = found.detection
     assert isinstance(source, JoinedSource)
     assert [part.name for part in source.sources] == [f"coco {farm} (train)", f"coco {office} (train)", "voc (train)"]
@@ -100,13 +101,13 @@ def test_what_is_held_out_is_of_the_first_set_or_named(
     farm: str, office: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     voc = write_voc(tmp_path / "VOC", "train", "val")
-    found = load_data(DataConfig(voc=(voc, write_voc(tmp_path / "VOC2", "train"))), TREE)
+    found = load_data(DataConfig(voc=(voc, write_voc(tmp_path / "VOC2", "train"))), TreeClasses(TREE))
     assert found.val_detection is not None
     assert (found.val_detection.name, found.evaluated) == (f"voc {voc} (val)", (2, 3))
-    assert load_data(DataConfig(coco=(farm, office)), TREE).val_detection is None
+    assert load_data(DataConfig(coco=(farm, office)), TreeClasses(TREE)).val_detection is None
     assert f"{farm} is one annotation file; name another with --val" in caplog.text
     for sets in ({"coco": (farm, office)}, {"voc": voc}):
-        found = load_data(DataConfig(val=office, **sets), TREE)
+        found = load_data(DataConfig(val=office, **sets), TreeClasses(TREE))
         assert found.val_detection is not None
         assert (len(found.val_detection), found.evaluated) == (2, (5, 6))
 
@@ -114,7 +115,7 @@ def test_what_is_held_out_is_of_the_first_set_or_named(
 def test_no_set_declares_what_another_ones_map_names(farm: str, tmp_path: Path) -> None:
     tree = replace(TREE, label_maps={"instances_farm": MAPS["instances_farm"]})  # the names of VOC are found there too
     voc = write_voc(tmp_path / "VOC", "train")
-    alone, joined = (load_data(DataConfig(voc=voc, coco=coco), tree).detection for coco in (None, farm))
+    alone, joined = (load_data(DataConfig(voc=voc, coco=coco), TreeClasses(tree)).detection for coco in (None, farm))
     assert alone is not None
     assert alone.labelled_nodes is not None
     assert alone.labelled_nodes.tolist() == [2, 3, 4]
@@ -125,7 +126,7 @@ def test_no_set_declares_what_another_ones_map_names(farm: str, tmp_path: Path) 
 
 
 def test_exhaustive_sets_declare_everything(farm: str, office: str) -> None:
-    source = load_data(DataConfig(coco=(farm, office)), TREE, exhaustive=True).detection
+    source = load_data(DataConfig(coco=(farm, office)), TreeClasses(TREE), exhaustive=True).detection
     assert source is not None
     assert [source.read(i).labelled_nodes for i in range(len(source))] == [None] * 5
 
@@ -134,9 +135,9 @@ def test_a_tree_of_both_sets_own_labels(farm: str, tmp_path: Path) -> None:
     pytest.importorskip("nltk")
     file = write_coco(tmp_path / "instances_pets.json", ["poodle", "whippet"], [(0, "poodle")])
     found = load_data(DataConfig(coco=file, voc=write_voc(tmp_path / "VOC", "train")), None)
-    dog, poodle = sorted(found.boxed, key=lambda node: found.tree.names[node])
-    assert (found.tree.names[dog], found.tree.names[poodle]) == ("dog", "poodle")
-    assert found.tree.parents[poodle] == dog  # a set of breeds under a set of kinds
+    dog, poodle = sorted(found.boxed, key=lambda node: found.classes.tree.names[node])
+    assert (found.classes.tree.names[dog], found.classes.tree.names[poodle]) == ("dog", "poodle")
+    assert found.classes.tree.parents[poodle] == dog  # a set of breeds under a set of kinds
 
 
 def test_mistakes_name_the_set(farm: str, office: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from wordtree import TreeMismatch, WordTree, save_tree
+from yolo9000.engine.same_classes import check_same_classes
 from yolo9000.engine.snapshot import (
-    check_same_tree,
     checkpoint_of,
     describe_model,
     initialise_detector,
     load_detector,
     region_of,
 )
-from yolo9000.models import Detector, DetectorConfig, RegionSpec
+from yolo9000.models import Detector, DetectorConfig, FlatClasses, RegionSpec, TreeClasses
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from yolo9000.runtime.run_folder import RunFolder
 
@@ -42,27 +42,19 @@ def change(run: RunFolder, **content: Any) -> None:
 def test_everything_comes_back(run: RunFolder) -> None:
     trained = load_detector(run.path)
     assert (trained.size, trained.boxed, trained.never_boxed, trained.step) == (64, (3,), (4,), 5)
-    assert trained.region.tree is not None
-    assert trained.region.tree.names[5] == "poodle"
+    assert trained.region.classes.tree is not None
+    assert trained.region.classes.tree.names[5] == "poodle"
     assert trained.region.priors == ((1.0, 1.0), (2.0, 2.0))
     assert not trained.detector.training
     assert load_detector(run.last).step == 5  # the file itself
 
 
 def test_the_tree_keeps_everything(tmp_path: Path) -> None:
-    region = RegionSpec(priors=((1.0, 1.0),), num_classes=3, tree=PETS, thresh=0.25)
+    region = RegionSpec(priors=((1.0, 1.0),), classes=TreeClasses(PETS), thresh=0.25)
     save_checkpoint(tmp_path / "a.pt", describe_model(Detector(DetectorConfig(width=0.05), region), size=416))
     back = region_of(load_checkpoint(tmp_path / "a.pt"))
     assert back == region
-    assert back.tree is not None
-    assert list(back.tree.label_maps["pets"]) == ["Cat", "Dog"]
-
-
-def test_a_tree_stored_as_columns_still_reads(run: RunFolder) -> None:
-    columns = {field.name: getattr(PETS, field.name) for field in dataclasses.fields(PETS)}
-    region = {**load_checkpoint(run.last)["region"], "num_classes": 3, "map": None}
-    back = region_of({"region": region, "tree": columns})
-    assert back.tree == PETS
+    assert list(back.classes.label_maps["pets"]) == ["Cat", "Dog"]
 
 
 def test_averaged_weights_are_preferred(run: RunFolder) -> None:
@@ -87,15 +79,25 @@ def test_an_exchanged_tree_file_is_noticed(run: RunFolder) -> None:
     ],
 )
 def test_trees_of_one_size_that_differ(changes: dict[str, Any], message: str) -> None:
-    check_same_tree(dataclasses.replace(PETS, names=("a", "b", "c")), PETS, "last.pt")  # names are not logits
+    ours = TreeClasses(PETS)
+    check_same_classes(TreeClasses(dataclasses.replace(PETS, names=("a", "b", "c"))), ours, "last.pt")  # no logits
     with pytest.raises(TreeMismatch, match=message):
-        check_same_tree(dataclasses.replace(PETS, **changes), PETS, "last.pt")
+        check_same_classes(TreeClasses(dataclasses.replace(PETS, **changes)), ours, "last.pt")
 
 
 def test_a_tree_and_none(run: RunFolder) -> None:
     with pytest.raises(TreeMismatch, match=r"last\.pt has no tree, but a tree is used here"):
-        check_same_tree(PETS, None, "last.pt")
-    check_same_tree(None, None, "last.pt")
+        check_same_classes(TreeClasses(PETS), FlatClasses(3), "last.pt")
+    check_same_classes(FlatClasses(3), FlatClasses(3), "last.pt")
+
+
+def test_flat_classes_that_differ() -> None:
+    ours = FlatClasses(2, names=("cat", "dog"))
+    check_same_classes(ours, FlatClasses(2), "last.pt")  # it says nothing of its classes but their number
+    with pytest.raises(TreeMismatch, match=r"last\.pt has 3 classes, here are 2"):
+        check_same_classes(ours, FlatClasses(3), "last.pt")
+    with pytest.raises(TreeMismatch, match=r"last\.pt: its class 0 is dog, and cat here"):
+        check_same_classes(ours, FlatClasses(2, names=("dog", "cat")), "last.pt")
 
 
 def test_classification_phase_has_no_detector_yet(run: RunFolder) -> None:
@@ -128,7 +130,7 @@ def test_initialising_needs_the_same_net(run: RunFolder) -> None:
 
 def test_initialising_over_another_tree_says_what_was_carried_over(run: RunFolder) -> None:
     trained = load_detector(run.path)
-    other_tree = RegionSpec(priors=trained.region.priors, num_classes=3, tree=PETS)
+    other_tree = RegionSpec(priors=trained.region.priors, classes=TreeClasses(PETS))
     notes = initialise_detector(Detector(trained.detector.config, other_tree), trained)
     assert notes[0] == f"{run.last}: another tree; 3 of its 6 nodes are carried over"
     assert "3 nodes are dropped: cat, car, poodle" in notes

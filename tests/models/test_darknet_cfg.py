@@ -60,14 +60,14 @@ def test_builtin_nets_have_the_options_of_the_papers_nets() -> None:
         classifier = from_cfg("darknet9000")
     assert yolo9000.region is not None
     assert yolo9000.region.priors == ((0.77871, 1.14074), (3.00525, 4.31277), (9.22725, 9.61974))
-    assert yolo9000.tree == load_tree("yolo9000")
-    assert yolo9000.region.map == tuple(load_tree("yolo9000").label_maps["coco"].values())
+    assert yolo9000.classes.tree == load_tree("yolo9000")
+    assert yolo9000.region.classes.map == tuple(load_tree("yolo9000").label_maps["coco"].values())
     assert (yolo9000.region.object_scale, yolo9000.region.thresh, yolo9000.region.rescore) == (5, 0.6, True)
     assert (yolo9000.shapes[-1], yolo9000.stride) == ((28269, 17, 17), 32)
     assert tiny.region is not None
-    assert (tiny.region.rescore, tiny.region.bias_match, tiny.region.num_classes) == (False, True, 80)
+    assert (tiny.region.rescore, tiny.region.bias_match, tiny.region.classes.number) == (False, True, 80)
     assert voc.shapes[-1] == (125, 13, 13)
-    assert (classifier.region, classifier.tree) == (None, load_tree("yolo9000"))
+    assert (classifier.region, classifier.classes.tree) == (None, load_tree("yolo9000"))
 
 
 def test_yolov2_is_the_detector_with_passthrough() -> None:
@@ -169,13 +169,13 @@ def test_files_are_tried_beside_the_cfg_above_it_here_and_among_the_bundled(
         from_cfg(folder / "a.cfg")
     for place, name in ((here, "here"), (folder.parent, "above"), (folder, "beside")):
         save_tree(WordTree((f"{name}1", f"{name}2"), ("a", "b"), (-1, -1)), place / "two.tree")
-        tree = from_cfg(folder / "a.cfg").tree
+        tree = from_cfg(folder / "a.cfg").classes.tree
         assert tree is not None
         assert tree.wnids[0] == f"{name}1"
     caplog.clear()
     with torch.device("meta"):
         (folder / "yolo9000.cfg").write_text(builtin_cfg("yolo9000"))
-        assert from_cfg(folder / "yolo9000.cfg").tree == load_tree("yolo9000")
+        assert from_cfg(folder / "yolo9000.cfg").classes.tree == load_tree("yolo9000")
     assert "tree=data/9k.tree is the bundled file of this name" in caplog.text
     assert "map=data/coco9k.map is the bundled file of this name" in caplog.text
     (folder / "two.tree").write_text("a 7\n")
@@ -193,10 +193,14 @@ def test_a_given_tree_sizes_the_last_convolution(caplog: pytest.LogCaptureFixtur
     with torch.device("meta"):
         detector, classifier = from_cfg("yolo9000", tree), from_cfg("darknet19", tree)
     assert detector.region is not None
-    assert (detector.region.num_classes, detector.region.tree, detector.region.map) == (3, tree, None)
+    assert (detector.region.classes.number, detector.region.classes.tree, detector.region.classes.map) == (
+        3,
+        tree,
+        None,
+    )
     assert "map=data/coco9k.map is for another tree and left out" in caplog.text
     assert detector.shapes[-1] == (24, 17, 17)
-    assert (classifier.tree, classifier.shapes[-1]) == (tree, (3, 1, 1))
+    assert (classifier.classes.tree, classifier.shapes[-1]) == (tree, (3, 1, 1))
     with torch.device("meta"):
         assert from_cfg("yolo9000", "yolo9000").region == from_cfg("yolo9000").region
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wordtree import load_tree
 from wordtree.softmax import log_probs
 from yolo9000.detection import Target, joint_loss
-from yolo9000.models import class_probabilities, from_cfg, load_darknet_weights, region_activations
+from yolo9000.models import TreeClasses, from_cfg, load_darknet_weights, region_activations
 from yolo9000.models.darknet_net import DarknetNet
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -50,7 +50,7 @@ def test_tiny_detector_gives_darknets_raw_numbers_and_activations() -> None:
     close(region_activations(output, model.region), z["output"], 1e-5)
     assert len(model.region.priors) == 5
     assert model.region.priors[4] == (3.6, 3.9)
-    assert (model.region.tree, model.region.map, model.region.rescore, model.region.bias_match) == (
+    assert (model.region.classes.tree, model.region.classes.map, model.region.rescore, model.region.bias_match) == (
         None,
         None,
         True,
@@ -74,14 +74,14 @@ def test_every_hidden_layer_has_darknets_mean_and_deviation() -> None:
 def test_tree_classifier_gives_darknets_logits_and_probabilities() -> None:
     z = load("net_darknet19_tree40.npz")
     model = golden_net("net_darknet19_tree40.cfg", "net_darknet19_40.weights")
-    assert model.tree == load_tree(GOLDEN / "tree40.tree")
+    assert model.classes.tree == load_tree(GOLDEN / "tree40.tree")
     logits = model(torch.tensor(z["input"])).raw
     close(logits, z["logits"], 1e-5)
-    close(class_probabilities(logits, model.tree), z["output"], 1e-5)
-    absolute = log_probs(logits, model.tree).exp()
+    close(model.classes.conditionals(logits), z["output"], 1e-5)
+    absolute = log_probs(logits, model.classes.tree).exp()
     close(absolute, z["hier_abs"], 1e-5)
     inner = torch.ones(40, dtype=torch.bool)
-    inner[list(model.tree.leaves)] = False
+    inner[list(model.classes.tree.leaves)] = False
     close(absolute.masked_fill(inner, 0.0), z["hier_abs_leaves"], 1e-5)
 
 
@@ -94,7 +94,7 @@ def test_a_cfg_of_one_region_layer(case: str) -> None:
     assert torch.equal(model(raw).raw, raw)
     close(region_activations(model(raw), model.region), z["output"], 1e-5)
     np.testing.assert_array_equal(np.float32(model.region.priors).reshape(-1), z["anchors"])
-    assert model.region.map == ((35, 16, 29, 38, 5) if case == "region_tree40" else None)
+    assert model.region.classes.map == ((35, 16, 29, 38, 5) if case == "region_tree40" else None)
 
 
 def test_a_cfg_of_one_reorg_layer() -> None:
@@ -142,7 +142,7 @@ def test_labels_losses_and_costs_of_the_tree_classifier() -> None:
         truth[image, list(tree.path(label))] = 1
     np.testing.assert_array_equal(truth, z["truth"])
     logits = torch.tensor(z["train_logits"], dtype=torch.float64, requires_grad=True)
-    conditional = class_probabilities(logits, tree)
+    conditional = TreeClasses(tree).conditionals(logits)
     close(conditional, z["train_output"], 1e-6)
     loss = torch.where(torch.tensor(truth == 1), -conditional.log(), 0.0)
     close(loss, z["train_loss"], 5e-6)
@@ -160,8 +160,8 @@ def test_a_training_pass_of_the_tree_classifier() -> None:
     model = golden_net("net_darknet19_tree40.cfg", "net_darknet19_40.weights").train()
     logits = model(torch.tensor(z["input"])).raw
     close(logits, z["train_logits"], 2e-4)
-    assert model.tree is not None
-    nll = -log_probs(logits, model.tree)[torch.arange(4), torch.tensor(z["label"])]
+    assert model.classes.tree is not None
+    nll = -log_probs(logits, model.classes.tree)[torch.arange(4), torch.tensor(z["label"])]
     close(nll.sum(), z["train_cost"], atol=0, rtol=1e-4)
     gradient = torch.autograd.grad(nll.sum(), logits, retain_graph=True)[0]
     close(gradient, -z["train_delta"], 2e-5)

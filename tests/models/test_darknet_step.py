@@ -228,7 +228,7 @@ def test_two_steps_of_sgd_are_darknets(tmp_path: Path, seen: int, dtype: torch.d
         optimizer.zero_grad()
         (torch.stack(list(terms.values())).sum() / BATCH).backward()
         optimizer.step()
-        expected.step(images.astype(np.float64), seen, model.tree)
+        expected.step(images.astype(np.float64), seen, model.classes.tree)
     actual = TwinNet(model)
     for key, weights in expected.weights.items():
         np.testing.assert_allclose(actual.weights[key], weights, rtol=0, atol=tolerance, err_msg=str(key))

@@ -14,6 +14,7 @@ from yolo9000.models import (
     DarknetHeader,
     Detector,
     DetectorConfig,
+    FlatClasses,
     RegionSpec,
     WeightsError,
     builtin_cfg,
@@ -187,18 +188,18 @@ def test_native_nets_exchange_weights_with_those_of_a_cfg(tmp_path: Path) -> Non
     load_darknet_weights(net, tmp_path / "native.weights")
     images = torch.rand(2, 3, 64, 64)
     torch.testing.assert_close(net(images).raw, native(images).raw)
-    again = Classifier(DetectorConfig(width=0.1), 7)
+    again = Classifier(DetectorConfig(width=0.1), FlatClasses(7))
     with pytest.raises(WeightsError, match="floats were expected"):
         load_darknet_weights(again, tmp_path / "native.weights", partial=True)
 
 
 def test_a_classifiers_beginning_starts_a_detector(tmp_path: Path) -> None:
     """As darknet19.conv.23 starts YOLOv2: the 18 convolutions before the classifier's last."""
-    classifier = Classifier(DetectorConfig(width=0.1), 7)
+    classifier = Classifier(DetectorConfig(width=0.1), FlatClasses(7))
     save_darknet_weights(classifier, tmp_path / "a.weights", images_seen=3)
     last = classifier.last.weight.numel() + 7
     (tmp_path / "darknet19.conv.23").write_bytes((tmp_path / "a.weights").read_bytes()[: -4 * last])
-    native = Detector(DetectorConfig(width=0.1), RegionSpec(priors=((1, 1),), num_classes=4))
+    native = Detector(DetectorConfig(width=0.1), RegionSpec(priors=((1, 1),), classes=FlatClasses(4)))
     assert load_darknet_weights(native, tmp_path / "darknet19.conv.23").not_filled == ("head",)
     ours, theirs = native.backbone.state_dict(), classifier.backbone.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours if "num_batches" not in name)

@@ -14,6 +14,7 @@ from yolo9000.models import (
     DenseRegionOutput,
     Detector,
     DetectorConfig,
+    FlatClasses,
     RegionSpec,
     SparseRegionOutput,
     TreeHead,
@@ -130,7 +131,7 @@ def test_rows_of_a_classifier_start_every_prior() -> None:
 
 
 def test_a_detector_may_share_its_class_rows() -> None:
-    region = RegionSpec(priors=((1, 1), (2, 2)), num_classes=3)
+    region = RegionSpec(priors=((1, 1), (2, 2)), classes=FlatClasses(3))
     own = Detector(DetectorConfig(width=0.05), region)
     shared = Detector(DetectorConfig(width=0.05, share_class_rows=True), region)
     assert shared.head.class_weight.numel() * 2 == own.head.class_weight.numel()
@@ -139,7 +140,7 @@ def test_a_detector_may_share_its_class_rows() -> None:
 
 def test_weights_files_hold_the_rows_in_darknets_order(tmp_path: Path) -> None:
     """The last floats of the file: biases of all channels, then weights of all channels, prior after prior."""
-    region = RegionSpec(priors=((1, 1), (2, 2)), num_classes=3)
+    region = RegionSpec(priors=((1, 1), (2, 2)), classes=FlatClasses(3))
     net = Detector(DetectorConfig(width=0.05), region)
     for parameter in net.head.parameters():
         nn.init.normal_(parameter)
@@ -157,22 +158,9 @@ def test_weights_files_hold_the_rows_in_darknets_order(tmp_path: Path) -> None:
     assert all(torch.equal(one, two) for one, two in zip(net.parameters(), again.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("name", ["conv", "0"])  # of our detector, and of darknet's nets
-def test_a_state_of_one_convolution_is_read(name: str) -> None:
-    head, features = head_and_features()
-    weights, biases = zip(*head.dense_rows(), strict=True)
-    state = {
-        f"{name}.weight": torch.cat(weights)[:, :, None, None].detach(),
-        f"{name}.bias": torch.cat(biases).detach(),
-    }
-    again = TreeHead(D, A, K).double()
-    again.load_state_dict(state)
-    assert torch.equal(again(features).raw, head(features).raw)
-
-
 def test_a_weights_file_does_not_fill_shared_rows(tmp_path: Path) -> None:
     """It may be written from them, and fill the layers before them."""
-    region = RegionSpec(priors=((1, 1), (2, 2)), num_classes=3)
+    region = RegionSpec(priors=((1, 1), (2, 2)), classes=FlatClasses(3))
     net = Detector(DetectorConfig(width=0.05, share_class_rows=True), region)
     save_darknet_weights(net, tmp_path / "a.weights", images_seen=1)
     with pytest.raises(WeightsError, match=r"a\.weights: it has class rows for each prior, and this net shares"):

@@ -12,7 +12,7 @@ import torch
 from wordtree import WordTree, load_tree
 from yolo9000.detection import RegionSpec
 from yolo9000.engine.snapshot import describe_model, load_detector
-from yolo9000.models import Detector, DetectorConfig, from_cfg, load_darknet_weights
+from yolo9000.models import Detector, DetectorConfig, TreeClasses, from_cfg, load_darknet_weights
 from yolo9000.runtime.checkpoint import save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,8 +37,8 @@ def test_there_and_back_is_the_same_file(tool: ModuleType, tmp_path: Path, capsy
     assert tool.main([str(weights), str(checkpoint), *cfg]) == 0
     assert "raw outputs for a random image differ by 0.0e+00 at most" in capsys.readouterr().out
     trained = load_detector(checkpoint)
-    assert trained.region.tree is not None
-    assert trained.region.tree.names[14] == "person"
+    assert trained.region.classes.tree is not None
+    assert trained.region.classes.tree.names[14] == "person"
     assert tool.main([str(checkpoint), str(back)]) == 0
     assert back.read_bytes() == weights.read_bytes()  # header and images seen too
     assert from_cfg(tmp_path / "b.cfg").region == from_cfg(GOLDEN / "net_yolov2tiny_voc20.cfg").region
@@ -59,7 +59,7 @@ def test_our_detector_becomes_a_net_of_darknets(
     tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: DetectorConfig, rest: str
 ) -> None:
     tree = WordTree(TREE.wnids, TREE.names, TREE.parents, rest=rest)  # type: ignore[arg-type]
-    region = RegionSpec(priors=((1.0, 1.5), (2.0, 2.5)), num_classes=5, tree=tree, rescore=False, thresh=0.5)
+    region = RegionSpec(priors=((1.0, 1.5), (2.0, 2.5)), classes=TreeClasses(tree), rescore=False, thresh=0.5)
     torch.manual_seed(0)
     detector = Detector(form, region)
     for module in detector.modules():

@@ -1,6 +1,6 @@
 """Which predicted box answers for which truth. Everything here is a target: no gradient passes.
 
-B images, A priors, H x W grid, P = A*H*W boxes of an image, M truths, T labelled regions, S boxes that share a label.
+B images, A priors, H x W grid, P = A*H*W boxes of an image, M truths, T labelled areas, S boxes that share a label.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from yolo9000.detection.boxes import cxcywh_to_xyxy, intersection, iou, shape_iou
 from yolo9000.detection.recipes import Recipe
-from yolo9000.detection.targets import to_device
+from yolo9000.models.host import to_device
 from yolo9000.models.region import RegionSpec
 
 MAX_SHARING = 32
@@ -102,8 +102,8 @@ def assign_boxes(
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegionPick:
-    """Labelled regions of classification images -> boxes that take the label."""
+class AreaPick:
+    """Labelled areas of classification images -> boxes that take the label."""
 
     picked: Tensor  # (T,) index among the P boxes of the image
     box: Tensor  # (T, S) flat index over the whole batch
@@ -116,26 +116,26 @@ def pick_boxes(
     objectness: Tensor,
     label_log_prob: Tensor | None,
     images: Tensor,
-    regions_cxcywh: Tensor,
+    areas_cxcywh: Tensor,
     recipe: Recipe,
-) -> RegionPick:
-    """Pick the boxes that a region's label is taught at.
+) -> AreaPick:
+    """Pick the boxes that an area's label is taught at.
 
     Parameters
     ----------
     predicted_cxcywh, objectness
         (B, P, 4) relative boxes and (B, P) raw objectness logits.
     label_log_prob
-        (T, P) log P(label of the region) at every box of its image; None if the recipe does not need it.
-    images, regions_cxcywh
-        (T,) image of each region and (T, 4) its rectangle: boxes with their centre inside are candidates.
+        (T, P) log P(label of the area) at every box of its image; None if the recipe does not need it.
+    images, areas_cxcywh
+        (T,) image of each area and (T, 4) its rectangle: boxes with their centre inside are candidates.
     """
     boxes = predicted_cxcywh[images]  # (T, P, 4)
     log_objectness = torch.nn.functional.logsigmoid(objectness[images])
-    corners = cxcywh_to_xyxy(regions_cxcywh.to(boxes.dtype))[:, None]  # (T, 1, 4)
+    corners = cxcywh_to_xyxy(areas_cxcywh.to(boxes.dtype))[:, None]  # (T, 1, 4)
     centres = boxes[..., :2]
     inside = ((centres >= corners[..., :2]) & (centres <= corners[..., 2:])).all(dim=-1)
-    inside = inside | ~inside.any(dim=-1, keepdim=True)  # a region smaller than a cell may hold no centre at all
+    inside = inside | ~inside.any(dim=-1, keepdim=True)  # an area smaller than a cell may hold no centre at all
     nowhere = torch.full_like(log_objectness, -torch.inf)
 
     match recipe.pick:
@@ -148,10 +148,10 @@ def pick_boxes(
         case "largest_confident":
             candidate = torch.where(inside, log_objectness, nowhere)
             confident = candidate.exp() > 0.5 * candidate.amax(dim=-1, keepdim=True).exp()
-            clipped = intersection(boxes, regions_cxcywh.to(boxes.dtype)[:, None])
+            clipped = intersection(boxes, areas_cxcywh.to(boxes.dtype)[:, None])
             score = torch.where(confident, clipped, nowhere)
         case "centre":
-            middle = torch.cat([regions_cxcywh[:, :2], regions_cxcywh[:, 2:] / 2], dim=-1).to(boxes.dtype)
+            middle = torch.cat([areas_cxcywh[:, :2], areas_cxcywh[:, 2:] / 2], dim=-1).to(boxes.dtype)
             score = iou(boxes, middle[:, None])
     picked = torch.where(inside, score, nowhere).argmax(dim=-1)
 
@@ -159,7 +159,7 @@ def pick_boxes(
     first = images * boxes_of_image
     match recipe.spread:
         case "picked":
-            return RegionPick(picked=picked, box=(first + picked)[:, None], part=torch.ones_like(boxes[:, :1, 0]))
+            return AreaPick(picked=picked, box=(first + picked)[:, None], part=torch.ones_like(boxes[:, :1, 0]))
         case "overlapping":
             seed = boxes.gather(1, picked[:, None, None].expand(-1, 1, 4))
             shares = inside & (iou(boxes, seed) > 0.5)
@@ -177,4 +177,4 @@ def pick_boxes(
             assert label_log_prob is not None
             log_weight = 2 * log_objectness + label_log_prob
     heaviest = torch.where(shares, log_weight, nowhere).topk(min(MAX_SHARING, boxes_of_image), dim=-1)
-    return RegionPick(picked=picked, box=first[:, None] + heaviest.indices, part=heaviest.values.softmax(dim=-1))
+    return AreaPick(picked=picked, box=first[:, None] + heaviest.indices, part=heaviest.values.softmax(dim=-1))

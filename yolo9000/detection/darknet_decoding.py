@@ -24,7 +24,6 @@ from wordtree.softmax import tree_tables
 from yolo9000.datasets.darknet_images import fitted_size
 from yolo9000.detection.boxes import iou, predicted_boxes
 from yolo9000.detection.results import Detections
-from yolo9000.models.activations import class_probabilities
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
 
@@ -46,13 +45,6 @@ class DarknetScores:
     boxes_cxcywh: Tensor
     objectness: Tensor
     scores: Tensor
-
-
-def _probabilities(logits: Tensor, region: RegionSpec) -> Tensor:
-    """Class channels of darknet's region output: (N, K) -> (N, K), with a tree Pr(node | parent)."""
-    if region.tree is None and not region.softmax:
-        return logits.sigmoid()
-    return class_probabilities(logits, region.tree)
 
 
 def absolute_probabilities(conditional: Tensor, tree: WordTree, *, only_leaves: bool = False) -> Tensor:
@@ -150,11 +142,12 @@ def darknet_scores(
     ValueError
         A map is given to a net without a tree, or a node in it is none of the tree's.
     """
-    if class_map is not None and region.tree is None:
+    tree, number = region.classes.tree, region.classes.number
+    if class_map is not None and tree is None:
         raise ValueError("class_map: the net has no tree whose nodes a map could name")
-    outside = [node for node in class_map or () if not 0 <= node < region.num_classes]
+    outside = [node for node in class_map or () if not 0 <= node < number]
     if outside:
-        raise ValueError(f"class_map: {outside[0]} is no node of the tree: nodes are 0 to {region.num_classes - 1}")
+        raise ValueError(f"class_map: {outside[0]} is no node of the tree: nodes are 0 to {number - 1}")
     # in float64: taking the letterbox's bands off a coordinate leaves few of float32's digits
     raw = output.boxes.double()
     priors = torch.tensor(region.priors, device=raw.device, dtype=raw.dtype)
@@ -164,18 +157,18 @@ def darknet_scores(
     for image, of_image in enumerate(objectness):
         rows = (of_image > threshold).nonzero().squeeze(1)
         scale = of_image[rows][:, None]
-        probabilities = _probabilities(output.class_logits(rows + image * len(of_image)).float(), region)
-        scores = of_image.new_zeros(len(of_image), region.num_classes if class_map is None else len(class_map))
-        if region.tree is None:
+        probabilities = region.classes.conditionals(output.class_logits(rows + image * len(of_image)).float())
+        scores = of_image.new_zeros(len(of_image), number if class_map is None else len(class_map))
+        if tree is None:
             product = scale * probabilities
             scores[rows] = torch.where(product > threshold, product, 0.0)
         else:
-            absolute = absolute_probabilities(probabilities, region.tree)
+            absolute = absolute_probabilities(probabilities, tree)
             if class_map is not None:
                 product = scale * absolute[:, torch.tensor(list(class_map), device=raw.device, dtype=torch.int64)]
                 scores[rows] = torch.where(product > threshold, product, 0.0)
             else:
-                label = top_prediction(absolute, region.tree, tree_threshold)
+                label = top_prediction(absolute, tree, tree_threshold)
                 scores[rows, label] = scale.squeeze(1)
         above = torch.where(of_image > threshold, of_image, 0.0)
         found.append(DarknetScores(boxes[image], above, scores))
@@ -243,6 +236,7 @@ def detect_as_darknet(
     A box of a net without a tree can be found under several classes.
     """
     results = []
+    tree = region.classes.tree
     entries = region.num_priors * output.boxes.shape[2] * output.boxes.shape[3]
     all_scores = darknet_scores(output, region, threshold=threshold, tree_threshold=tree_threshold)
     for image, found in enumerate(all_scores):
@@ -250,12 +244,12 @@ def detect_as_darknet(
         box, label = kept.nonzero(as_tuple=True)
         order = torch.sort(kept[box, label], descending=True, stable=True).indices[:max_detections]
         box, label = box[order], label[order]
-        probabilities = _probabilities(output.class_logits(box + image * entries).float(), region)
+        probabilities = region.classes.conditionals(output.class_logits(box + image * entries).float())
         paths = None
-        if region.tree is not None:
-            probabilities = absolute_probabilities(probabilities, region.tree)
+        if tree is not None:
+            probabilities = absolute_probabilities(probabilities, tree)
             paths = tuple(
-                tuple(row[list(region.tree.path(node))].tolist())
+                tuple(row[list(tree.path(node))].tolist())
                 for row, node in zip(probabilities.cpu(), label.tolist(), strict=True)
             )
         results.append(

@@ -4,7 +4,7 @@ Pure functions of the net's output and the targets. Terms are *sums over the bat
 batch size for a step. Their gradients are darknet's: squared errors carry a factor of one half, class terms are
 cross-entropies.
 
-B images, A priors, H x W grid, P = A*H*W boxes of an image, M truths, T labelled regions, S boxes that share a label,
+B images, A priors, H x W grid, P = A*H*W boxes of an image, M truths, T labelled areas, S boxes that share a label,
 C columns on a path, D levels, K nodes.
 """
 
@@ -13,15 +13,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from wordtree.softmax import PathColumns, level_log_conditionals, log_probs
+from wordtree.softmax import PathColumns, level_log_conditionals
 from yolo9000.datasets.sample import Target
-from yolo9000.detection.assign import Assignment, RegionPick, assign_boxes, pick_boxes
+from yolo9000.detection.assign import AreaPick, Assignment, assign_boxes, pick_boxes
 from yolo9000.detection.boxes import predicted_boxes
 from yolo9000.detection.recipes import DEFAULT_RECIPE, Recipe, find_recipe
-from yolo9000.detection.targets import PackedTargets, Unlabelled, pack_targets, to_device
+from yolo9000.detection.targets import PackedTargets, Unlabelled, pack_targets
+from yolo9000.models.host import to_device
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import DenseRegionOutput, RegionOutput
 
@@ -46,7 +46,7 @@ def joint_loss(
     output
         The net's output, or darknet's dense array (B, A*(5+K), H, W).
     targets
-        One for each image. One with an image label (or labelled regions) is a classification image: it never gives a
+        One for each image. One with an image label (or labelled areas) is a classification image: it never gives a
         box loss, and its boxes, if any, are ignored.
     region
         Priors, classes and scales.
@@ -72,8 +72,8 @@ def joint_loss(
     --------
     >>> import torch
     >>> from yolo9000.datasets.sample import Target
-    >>> from yolo9000.models import RegionSpec
-    >>> region = RegionSpec(priors=((1.0, 1.0),), num_classes=3)
+    >>> from yolo9000.models import FlatClasses, RegionSpec
+    >>> region = RegionSpec(priors=((1.0, 1.0),), classes=FlatClasses(3))
     >>> truth = Target(torch.tensor([[0.5, 0.5, 0.25, 0.25]]), torch.tensor([2]))
     >>> terms = joint_loss(torch.zeros(1, 8, 4, 4), [truth], region, images_seen=64_000)
     >>> round(terms["class"].item(), 4)  # ln 3: three classes, all equally likely
@@ -118,12 +118,12 @@ def packed_loss(
     boxes = assignment.box.flatten().index_select(0, packed.truths)
     boxes = boxes if pick is None else torch.cat([boxes, pick.box.flatten()])
     logits = _full_precision(output.class_logits(boxes, packed.columns))
-    truth_logits, region_logits = logits.split([len(packed.truths), len(boxes) - len(packed.truths)])
+    truth_logits, area_logits = logits.split([len(packed.truths), len(boxes) - len(packed.truths)])
     return {
         **box_terms,
         **_objectness_terms(objectness, packed, assignment, is_background, region),
         "class": _class_term(truth_logits, packed, assignment, region),
-        **_classification_terms(region_logits, pick, objectness, packed, region, recipe),
+        **_classification_terms(area_logits, pick, objectness, packed, region, recipe),
     }
 
 
@@ -191,48 +191,31 @@ def _shows_unlabelled(output: RegionOutput, objectness: Tensor, unlabelled: Unla
     images = unlabelled.images[:, None]
     surest = objectness[unlabelled.images].topk(min(MAX_DOUBTFUL, per_image), dim=-1).indices  # (n, S)
     logits = _full_precision(output.class_logits((images * per_image + surest).flatten(), unlabelled.columns))
-    if unlabelled.tables is not None:
-        probability = log_probs(logits, unlabelled.tables).exp()
-    else:
-        probability = logits.softmax(dim=-1) if region.softmax else logits.sigmoid()
+    probability = region.classes.probabilities(logits, unlabelled.tables)
     elsewhere = (probability.unflatten(0, surest.shape) * unlabelled.nodes[:, None]).sum(dim=-1)
     shows = torch.zeros_like(objectness, dtype=torch.bool)
     return shows.index_put((images, surest), elsewhere > CONFIDENTLY_UNLABELLED)
 
 
 def _class_term(logits: Tensor, packed: PackedTargets, assignment: Assignment, region: RegionSpec) -> Tensor:
-    """Class loss of the truths' boxes; where two truths share a box, the later one replaces what both would teach.
-
-    `logits` (V, U) are those of the box of each truth, in the columns that the batch reads.
-    """
-    later = assignment.later_at_same_box
-    if packed.truth_paths is not None and packed.groups is not None:
-        path = packed.truth_paths
-        log_conditional = level_log_conditionals(logits.gather(1, path.columns), path)  # (V, D)
-        # of two truths at a box the later one wins in the sibling groups that are on both paths; a group has one depth
-        kept = [
-            ~(later & (group[:, :, None] == group[:, None, :])).any(dim=-1) for group in packed.groups.unbind(dim=-1)
-        ]
-        kept_of_truth = torch.stack(kept, dim=-1).flatten(0, 1).index_select(0, packed.truths)
-        return -region.class_scale * (log_conditional * kept_of_truth).sum()
-    one_hot = F.one_hot(packed.labels.clamp(min=0), region.num_classes).to(logits.dtype)
-    if not region.softmax:  # several truths at one box are several labels of it
-        one_hot = (one_hot + later.transpose(1, 2).to(logits.dtype) @ one_hot).clamp(max=1)
-    goal = one_hot.flatten(0, 1).index_select(0, packed.truths)
-    if region.softmax:
-        loss = -(logits.log_softmax(dim=-1) * goal).sum(dim=-1)
-    else:
-        loss = F.binary_cross_entropy_with_logits(logits, goal, reduction="none").sum(dim=-1)
-    wins = assignment.wins.flatten().index_select(0, packed.truths)
-    return region.class_scale * torch.where(wins, loss, 0.0).sum()
+    """Class loss of the truths' boxes; `logits` (V, U) are those of each, in the columns that the batch reads."""
+    return region.class_scale * region.classes.truth_loss(
+        logits,
+        labels=packed.labels,
+        truths=packed.truths,
+        groups=packed.groups,
+        paths=packed.truth_paths,
+        later=assignment.later_at_same_box,
+        wins=assignment.wins,
+    )
 
 
 @torch.no_grad()
 def _pick(
     output: RegionOutput, predicted_cxcywh: Tensor, objectness: Tensor, packed: PackedTargets, recipe: Recipe
-) -> RegionPick | None:
-    """The boxes that the labelled regions are taught at; None without a region."""
-    path, images = packed.region_paths, packed.region_images
+) -> AreaPick | None:
+    """The boxes that the labelled areas are taught at; None without an area."""
+    path, images = packed.area_paths, packed.area_images
     if path is None or not len(images):
         return None
     label_log_prob = None
@@ -240,26 +223,26 @@ def _pick(
         columns = path.columns if packed.columns is None else packed.columns[path.columns]
         logits = _full_precision(output.class_logits_of_images(images, columns))
         label_log_prob = level_log_conditionals(logits, _stretch(path, logits.shape[1])).sum(dim=-1)
-    return pick_boxes(predicted_cxcywh, objectness, label_log_prob, images, packed.regions_cxcywh, recipe)
+    return pick_boxes(predicted_cxcywh, objectness, label_log_prob, images, packed.areas_cxcywh, recipe)
 
 
 def _classification_terms(
     logits: Tensor,
-    pick: RegionPick | None,
+    pick: AreaPick | None,
     objectness: Tensor,
     packed: PackedTargets,
     region: RegionSpec,
     recipe: Recipe,
 ) -> dict[str, Tensor]:
-    """What the labelled regions of classification images teach: class, and by recipe objectness; never a box.
+    """What the labelled areas of classification images teach: class, and by recipe objectness; never a box.
 
     `logits` (T*S, U) are those of the boxes that were picked.
     """
     nothing = objectness.new_zeros(())
-    if pick is None or packed.region_paths is None:
+    if pick is None or packed.area_paths is None:
         return {"image_class": nothing, "image_objectness": nothing}
-    images = packed.region_images
-    shared = _stretch(packed.region_paths, pick.box.shape[1])
+    images = packed.area_images
+    shared = _stretch(packed.area_paths, pick.box.shape[1])
     read = logits.unflatten(0, pick.box.shape).gather(2, shared.columns)  # (T, S, C)
     nll = -level_log_conditionals(read, shared).sum(dim=-1)  # (T, S)
     terms = {"image_class": recipe.class_weight * region.class_scale * (pick.part * nll).sum()}
@@ -280,7 +263,7 @@ def _classification_terms(
 
 
 def _stretch(path: PathColumns, boxes: int) -> PathColumns:
-    """The path of each region, for every one of its boxes: (T, ...) -> (T, boxes, ...)."""
+    """The path of each area, for every one of its boxes: (T, ...) -> (T, boxes, ...)."""
     return PathColumns(
         **{name: value[:, None].expand(-1, boxes, *value.shape[1:]) for name, value in vars(path).items()}
     )

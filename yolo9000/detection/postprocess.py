@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,21 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wordtree import TreeDistribution, WordTree
-from wordtree.descent import Descent, descend
-from wordtree.softmax import log_probs, tree_tables
-from wordtree.tree import TreeSubset
 from yolo9000.detection.boxes import iou, predicted_boxes
 from yolo9000.detection.darknet_decoding import detect_as_darknet
 from yolo9000.detection.results import Detections
+from yolo9000.models.classes import Classes
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
-
-MOST_DESCENTS = 400
-"""With more boxes than this in a batch their whole rows of class logits are computed, which has fewer steps."""
-
-ROWS_AT_ONCE = 256
-"""And so many rows at a time: of 82,114 nodes a thousand rows are 300 MB."""
 
 Nms = Literal["tree", "class", "all"]
 Decoding = Literal["probability", "darknet"]
@@ -79,24 +69,15 @@ class DecodeConfig:
             raise ValueError(f"max_detections {self.max_detections}: at least 1 is needed")
 
 
-def related(nodes: Tensor, tree: WordTree | None, nms: Nms) -> Tensor:
-    """Pairs of labels that can be the same object: (N,) -> (N, N) bool. See :class:`DecodeConfig`.
-
-    Examples
-    --------
-    >>> tree = WordTree(("a", "b", "c", "d"), ("animal", "dog", "cat", "poodle"), (-1, 0, 0, 1))
-    >>> related(torch.tensor([1, 2, 3]), tree, "tree").int().tolist()  # dog, cat: siblings; poodle: under dog
-    [[1, 1, 1], [1, 1, 0], [1, 0, 1]]
-    """
-    if nms == "all":
-        return torch.ones(len(nodes), len(nodes), dtype=torch.bool, device=nodes.device)
-    same = nodes[:, None] == nodes[None, :]
-    if nms == "class" or tree is None:
-        return same
-    tables = tree_tables(tree, nodes.device)
-    siblings = tables.group[nodes][:, None] == tables.group[nodes][None, :]
-    under = (tables.path[nodes][:, None, :] == nodes[None, :, None]).any(dim=-1)  # [i, j]: j is on the path of i
-    return siblings | under | under.T
+def _related(nodes: Tensor, classes: Classes, nms: Nms) -> Tensor:
+    """Pairs of labels that can be the same object: (N,) -> (N, N) bool. See :class:`DecodeConfig`."""
+    match nms:
+        case "all":
+            return torch.ones(len(nodes), len(nodes), dtype=torch.bool, device=nodes.device)
+        case "class":
+            return nodes[:, None] == nodes[None, :]
+        case "tree":
+            return classes.related(nodes)
 
 
 def suppress(scores: Tensor, doubles_of: Callable[[int], NDArray[np.bool_]], max_detections: int) -> NDArray[np.intp]:
@@ -178,29 +159,16 @@ def detect(output: RegionOutput, region: RegionSpec, config: DecodeConfig | None
     if not survivors:
         return []
     flat = torch.cat([each.flat for each in survivors])
-    path_probability: NDArray[np.float32] | None = None
-    if region.tree is not None:
-        named = _name(output, flat, region.tree, config.tree_threshold)
-        nodes, probability = named.nodes, named.log_probs.exp()
-        path_probability = named.path_log_probs.exp().float().cpu().numpy()
-    else:
-        logits = output.class_logits(flat).float()
-        probability, nodes = (logits.softmax(-1) if region.softmax else logits.sigmoid()).max(dim=-1)
+    found = region.classes.best_labels(output, flat, config.tree_threshold)
+    nodes, probability = found.nodes, found.probabilities
     results = []
     first = 0
     for _, boxes, objectness in survivors:
         mine = slice(first, first + len(boxes))
         scores = objectness * probability[mine]
-        doubles = (_overlaps(boxes, config.nms_iou) & related(nodes[mine], region.tree, config.nms)).cpu().numpy()
+        doubles = (_overlaps(boxes, config.nms_iou) & _related(nodes[mine], region.classes, config.nms)).cpu().numpy()
         kept = suppress(scores, doubles.__getitem__, config.max_detections)
         keep = torch.from_numpy(kept).to(boxes.device)
-        paths = None
-        if region.tree is not None and path_probability is not None:
-            depths = region.tree.depths[nodes[mine][keep].cpu().numpy()]
-            paths = tuple(
-                tuple(path_probability[first + row, : depth + 1].tolist())
-                for row, depth in zip(kept, depths, strict=True)
-            )
         results.append(
             Detections(
                 boxes_cxcywh=boxes[keep],
@@ -208,33 +176,11 @@ def detect(output: RegionOutput, region: RegionSpec, config: DecodeConfig | None
                 nodes=nodes[mine][keep],
                 objectness=objectness[keep],
                 probabilities=probability[mine][keep],
-                paths=paths,
+                paths=found.paths(first + kept),
             )
         )
         first += len(boxes)
     return results
-
-
-def _name(output: RegionOutput, boxes: Tensor, tree: WordTree, threshold: float) -> Descent:
-    """The node of each box (N,), found group by group where that reads less than all logits of the boxes would."""
-    if len(boxes) <= MOST_DESCENTS:
-        return descend(
-            lambda which, node: output.class_logits_at(boxes[which], node), len(boxes), tree, threshold, boxes.device
-        )
-    parts = []
-    for some in boxes.split(ROWS_AT_ONCE):
-        distribution = TreeDistribution(tree, output.class_logits(some).float())
-        nodes = distribution.back_off(threshold)
-        path = tree_tables(tree, boxes.device).path[nodes]  # (n, D)
-        of_path = log_probs(distribution.logits, tree).gather(1, path.clamp(min=0))
-        parts.append(Descent(nodes, of_path.masked_fill(path < 0, -torch.inf)))
-    return Descent(*(torch.cat(each) for each in zip(*parts, strict=True)))
-
-
-@lru_cache(maxsize=16)
-def _closure(tree: WordTree, nodes: tuple[int, ...]) -> TreeSubset:
-    """What must be read of a box to know P of some nodes; kept, for an evaluation asks for each batch."""
-    return tree.closure(nodes or (0,))
 
 
 @torch.no_grad()
@@ -283,17 +229,13 @@ def score_node_sets(
     """
     device = output.objectness.device
     wanted = tuple(sorted({node for nodes in node_sets for node in nodes}))
-    part = None if region.tree is None else _closure(region.tree, wanted)
-    read = None if part is None else torch.tensor(part.new_to_old, device=device)
+    places_read, part = region.classes.part(wanted)
+    read = None if places_read is None else torch.tensor(places_read, device=device)
     columns = [torch.tensor(list(nodes), device=device, dtype=torch.long) for nodes in node_sets]
     places = columns if read is None else [torch.searchsorted(read, each) for each in columns]
     results: list[list[Detections]] = [[] for _ in node_sets]
     for flat, boxes, objectness in _survivors(output, region, threshold):
-        logits = output.class_logits(flat, read).float()
-        if part is not None:
-            probability = log_probs(logits, part.tree).exp()
-        else:
-            probability = logits.softmax(-1) if region.softmax else logits.sigmoid()
+        probability = part.probabilities(output.class_logits(flat, read).float())
         overlaps = _overlaps(boxes, nms_iou).cpu().numpy()
         for found, nodes, place in zip(results, columns, places, strict=True):
             found.append(_best_pairs(boxes, objectness, probability[:, place], nodes, overlaps, max_detections))

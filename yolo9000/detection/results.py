@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from wordtree import WordTree
+from yolo9000.models.classes import Classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Detections:
     scores
         (N,) objectness * P(node).
     nodes
-        (N,) tree node, or class without a tree.
+        (N,) class: a node of the tree, or a flat class.
     objectness
         (N,) how sure the net is that there is a thing.
     probabilities
@@ -40,13 +40,13 @@ class Detections:
     def __len__(self) -> int:
         return int(self.scores.shape[0])
 
-    def to_json(self, tree: WordTree | None, boxes_xyxy: Tensor) -> list[dict[str, Any]]:
+    def to_json(self, classes: Classes, boxes_xyxy: Tensor) -> list[dict[str, Any]]:
         """Plain values for a JSON file: one dict a box, with the whole path and its probabilities.
 
         Parameters
         ----------
-        tree
-            Gives ids and names; without one only class numbers are written.
+        classes
+            Gives ids and names, as far as the classes have them.
         boxes_xyxy
             (N, 4) in the unit the file shall have, as a rule pixels of the image.
         """
@@ -59,16 +59,12 @@ class Detections:
                 "node": node,
                 "probability": round(float(self.probabilities[i]), 6),
             }
-            if tree is not None:
-                path = tree.path(node)
+            entry |= classes.identity(node)
+            if path := classes.path(node):
                 probabilities = self.paths[i] if self.paths is not None else (None,) * len(path)
-                entry |= {
-                    "id": tree.wnids[node],
-                    "name": tree.names[node],
-                    "path": [
-                        {"id": tree.wnids[n], "name": tree.names[n], "probability": p and round(p, 6)}
-                        for n, p in zip(path, probabilities, strict=True)
-                    ],
-                }
+                entry["path"] = [
+                    {**classes.identity(n), "probability": p and round(p, 6)}
+                    for n, p in zip(path, probabilities, strict=True)
+                ]
             found.append(entry)
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from yolo9000.engine.darknet_files import (
     SUFFIX,
     is_darknet_file,
     is_partial_file,
+    name_detector,
     open_detector,
     start_from_convolutions,
 )
@@ -24,18 +25,20 @@ from yolo9000.engine.data import Data, box_shapes, load_data
 from yolo9000.engine.data_config import DataConfig
 from yolo9000.engine.phases import Phase, TrainConfig
 from yolo9000.engine.plan import PlanConfig, check_sources, plan_phases
+from yolo9000.engine.same_classes import check_same_classes
 from yolo9000.engine.snapshot import (
     TrainedModel,
-    check_same_tree,
     describe_model,
     initialise_detector,
     read_classifier,
     region_of,
     start_from_classifier,
 )
+from yolo9000.models.classes import Classes
 from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector
 from yolo9000.models.darknet_net import from_cfg
 from yolo9000.models.region import RegionSpec
+from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov2 import Detector, DetectorConfig
 from yolo9000.runtime.distributed import Processes
 from yolo9000.runtime.run_folder import RunFolder, environment
@@ -100,6 +103,7 @@ def assemble(
     config: RunConfig,
     *,
     tree: WordTree | None = None,
+    names: Sequence[str] | None = None,
     initial: str | Path | None = None,
     resumed: Mapping[str, Any] | None = None,
     processes: Processes = Processes(),
@@ -111,6 +115,9 @@ def assemble(
     config : RunConfig
     tree : WordTree, optional
         Of all labels; see `yolo9000.engine.data.load_data`.
+    names : sequence of str, optional
+        The names of the classes of `RunConfig.cfg`, if it has no tree, in its order. Labels are then matched to its
+        classes by name. Without names the net is given a tree of the data's labels in their place.
     initial : str or Path, optional
         A run whose weights the detector starts from (one that ended as a classifier will do), or a weights file of
         darknet's; the net must have the same form.
@@ -128,30 +135,30 @@ def assemble(
     """
     check_sources(config.plan, boxes=config.data.has_boxes, image_labels=config.data.has_image_labels)
     torch.manual_seed(config.seed)
+    classes: Classes | None = None if tree is None else TreeClasses(tree)
     saved_region = None if resumed is None else region_of(resumed)
     if saved_region is not None:
-        if tree is not None:
-            check_same_tree(tree, saved_region.tree, "the checkpoint")
-        tree = saved_region.tree
+        if classes is not None:
+            check_same_classes(classes, saved_region.classes, "the checkpoint")
+        classes = saved_region.classes
     partial = initial is not None and is_partial_file(initial)
     classifier = start = None
     if initial is not None and not partial:
         classifier = None if is_darknet_file(initial, config.cfg) else read_classifier(initial)
-        start = open_detector(initial, config.cfg) if classifier is None else None
-    if config.cfg is not None and tree is None:
-        with torch.device("meta"):  # only its classes are looked at
-            tree = DarknetDetector(from_cfg(config.cfg)).region.tree
-    data = load_data(config.data, tree, exhaustive=config.exhaustive)
+        start = open_detector(initial, config.cfg, names=names) if classifier is None else None
+    if config.cfg is not None and classes is None:
+        classes = _classes_of_cfg(config.cfg, names)
+    data = load_data(config.data, classes, exhaustive=config.exhaustive)
     notes: list[str] = []
     detector: AnyDetector
     if config.cfg is not None:
-        detector = DarknetDetector(from_cfg(config.cfg, tree=data.tree))
+        detector = DarknetDetector(from_cfg(config.cfg, tree=data.classes.tree), data.classes)
     else:
         region = saved_region
         if region is None:
             priors, note = _priors_of(config, data, start)
             notes += note
-            region = RegionSpec(priors=priors, num_classes=len(data.tree), tree=data.tree)
+            region = RegionSpec(priors=priors, classes=data.classes)
         detector = Detector(config.detector, region)
     if start is not None:
         notes += initialise_detector(detector, start)
@@ -169,21 +176,30 @@ def assemble(
     notes += [
         ", ".join(f"{phase.name} {phase.steps} steps" for phase in phases),
         ", ".join(f"{source.name} {len(source):,} images" for source in sources),
-        f"tree of {len(data.tree):,} nodes; {len(data.boxed)} classes with boxes, {len(data.never_boxed)} without",
+        f"{data.classes}; {len(data.boxed)} classes with boxes, {len(data.never_boxed)} without",
         f"{parameters / 1e6:.1f} M parameters, {config.train.precision}, batches of {config.train.batch_size}",
     ]
     return Assembly(data, detector, phases, description, notes)
 
 
+def _classes_of_cfg(cfg: str, names: Sequence[str] | None) -> Classes | None:
+    """Those of a cfg, if the labels of data can be matched to them."""
+    with torch.device("meta"):  # only its classes are looked at
+        detector = DarknetDetector(from_cfg(cfg))
+    name_detector(detector, None, names, cfg)
+    return detector.classes if detector.classes.label_maps or detector.classes.ids else None
+
+
 def write_run(
     run: RunFolder, config: RunConfig, assembly: Assembly, options: Mapping[str, Any], *, resumed: bool = False
 ) -> None:
-    """Write ``tree.json`` and ``config.json``: options, all configurations, priors, versions, commit.
+    """Write ``config.json`` (options, all configurations, priors, versions, commit), and ``tree.json`` of a tree.
 
     Of a run that is resumed only the options and configurations change, so that the next ``--resume`` knows of more
     steps; the environment stays the one that it was begun in.
     """
-    save_tree(assembly.data.tree, run.tree, force=True)
+    if (tree := assembly.data.classes.tree) is not None:
+        save_tree(tree, run.tree, force=True)
     before = run.read_config() if resumed else environment()
     run.write_config(
         {

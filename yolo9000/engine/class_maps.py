@@ -9,7 +9,7 @@ from pathlib import Path
 from wordtree import TreeError, WordTree, load_tree
 from wordtree.formats import read_map
 from yolo9000.datasets.box_index import DatasetError
-from yolo9000.models.cfg_files import BUNDLED_MAPS
+from yolo9000.models.cfg_files import BUNDLED_MAPS, read_names
 
 
 def find_class_map(name: str, tree: WordTree, categories: Sequence[str] = ()) -> dict[str, int]:
@@ -95,7 +95,7 @@ def _of_file(path: Path, tree: WordTree, categories: Sequence[str]) -> dict[str,
     file = path.with_suffix(".names")
     names = list(categories)
     if file.is_file():
-        names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = list(read_names(file))
     if not names:
         raise DatasetError(f"{path}: which class is which line? Put their names into {file}, one in each line")
     if len(names) != len(nodes) or len(set(names)) != len(names):

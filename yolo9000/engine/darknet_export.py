@@ -19,8 +19,8 @@ def cfg_of_detector(detector: Detector, size: int) -> str:
 
     Examples
     --------
-    >>> from yolo9000.models import DetectorConfig, RegionSpec
-    >>> net = Detector(DetectorConfig(width=0.1), RegionSpec(priors=((1.0, 2.0),), num_classes=3))
+    >>> from yolo9000.models import DetectorConfig, FlatClasses, RegionSpec
+    >>> net = Detector(DetectorConfig(width=0.1), RegionSpec(priors=((1.0, 2.0),), classes=FlatClasses(3)))
     >>> text = cfg_of_detector(net, 64)
     >>> text.count("[convolutional]"), text.count("[maxpool]"), text.splitlines()[-14:-12]
     (19, 5, ['[region]', 'anchors=1.0,2.0'])
@@ -39,10 +39,10 @@ def cfg_of_detector(detector: Detector, size: int) -> str:
     head = _section("convolutional", filters=region.channels, size=1, stride=1, pad=1, activation="linear")
     options = {
         "anchors": ", ".join(f"{w},{h}" for w, h in region.priors),
-        "classes": region.num_classes,
+        "classes": region.classes.number,
         "coords": 4,
         "num": region.num_priors,
-        "softmax": int(region.softmax),
+        "softmax": int(region.classes.over != "sigmoid"),
         "bias_match": int(region.bias_match),
         "rescore": int(region.rescore),
         "object_scale": region.object_scale,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,15 @@ from yolo9000.datasets.sample import Record, Sample
 from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.recipes import RECIPES
 from yolo9000.engine.darknet_export import cfg_of_detector
-from yolo9000.engine.snapshot import TrainedModel, check_same_tree, describe_model, load_detector
+from yolo9000.engine.same_classes import check_same_classes
+from yolo9000.engine.snapshot import TrainedModel, describe_model, load_detector
 from yolo9000.models.builtin_cfg import BUILTIN_NETS
-from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector
+from yolo9000.models.classes import Classes
+from yolo9000.models.darknet_cfg import CfgError
+from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector, name_classes
 from yolo9000.models.darknet_net import from_cfg
 from yolo9000.models.darknet_weights import DarknetHeader, load_darknet_weights, save_darknet_weights
+from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.checkpoint import CheckpointError
 
@@ -32,6 +36,7 @@ def load_darknet(
     cfg: str | Path | None = None,
     *,
     tree: WordTree | None = None,
+    names: Sequence[str] | None = None,
     device: torch.device | None = None,
 ) -> TrainedModel:
     """Open a detector that darknet trained.
@@ -43,7 +48,10 @@ def load_darknet(
     cfg : str or Path, optional
         The ``.cfg`` file, or the name of a built-in net; by default the built-in net of the name of the file.
     tree : WordTree, optional
-        Names the classes of a net that has no tree; one that has a tree must have this one.
+        The classes of a net that has no tree; one that has a tree must have this one.
+    names : sequence of str, optional
+        The names of the classes of a net without a tree, in the order of the cfg; see
+        `yolo9000.models.darknet_detector.name_classes`.
     device : torch.device, optional
         The CPU by default.
 
@@ -58,9 +66,8 @@ def load_darknet(
     """
     path = Path(weights)
     net = from_cfg(cfg if cfg is not None else _builtin(path))
-    detector = DarknetDetector(net, tree)
-    if tree is not None:
-        check_same_tree(tree, detector.region.tree, net.cfg.file)
+    detector = DarknetDetector(net)
+    name_detector(detector, tree, names, net.cfg.file)
     header = load_darknet_weights(net, path)
     step = header.images_seen // net.options.batch
     content = {
@@ -105,17 +112,44 @@ def open_detector(
     cfg: str | Path | None = None,
     *,
     tree: WordTree | None = None,
+    names: Sequence[str] | None = None,
     best: bool = False,
     averaged: bool = True,
     device: torch.device | None = None,
 ) -> TrainedModel:
     """Open a run, a checkpoint (`load_detector`) or darknet's weights (`load_darknet`); with the errors of both."""
     if is_darknet_file(run, cfg):
-        return load_darknet(run, cfg, tree=tree, device=device)
+        return load_darknet(run, cfg, tree=tree, names=names, device=device)
     trained = load_detector(run, best=best, averaged=averaged, device=device)
-    if tree is not None:
-        check_same_tree(tree, trained.region.tree, str(trained.path))
+    if tree is not None or names is not None:
+        name_detector(trained.detector, tree, names, str(trained.path))
     return trained
+
+
+def name_detector(detector: AnyDetector, tree: WordTree | None, names: Sequence[str] | None, where: str) -> None:
+    """Give the classes of a detector without a tree the names that a person gives; see `name_classes`.
+
+    Raises
+    ------
+    CfgError
+        They do not fit its classes.
+    wordtree.TreeMismatch
+        It has a tree, and that is another one.
+    """
+    classes = detector.classes if tree is None and names is None else _cfg_classes(detector)
+    try:
+        named = name_classes(classes, tree=tree, names=names)
+    except ValueError as error:
+        raise CfgError(f"{where}: {error}") from error
+    if tree is not None:
+        check_same_classes(TreeClasses(tree), named, where)
+    detector.region = dataclasses.replace(detector.region, classes=named)
+
+
+def _cfg_classes(detector: AnyDetector) -> Classes:
+    """Before names: those of COCO and VOC are a guess from the number of classes, which a person may correct."""
+    own = detector.net.region if isinstance(detector, DarknetDetector) else None
+    return detector.classes if own is None or own.classes.tree is not None else own.classes
 
 
 def letterbox_of(trained: TrainedModel, name: str | None = None) -> Letterbox:
@@ -151,7 +185,7 @@ def save_as_darknet(trained: TrainedModel, path: Path) -> list[str]:
     OSError
         A file cannot be written.
     """
-    detector, tree = trained.detector, trained.region.tree
+    detector, tree = trained.detector, trained.classes.tree
     grouped = tree is not None and len(tree.group_sizes) > 1
     files = [path, path.with_suffix(".cfg"), *([path.with_suffix(".tree")] if grouped else [])]
     for file in files:

@@ -16,8 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wordtree import WordTree
-from wordtree.softmax import path_nll
 from yolo9000.datasets.darknet_augment import distort, place_image, rotate_crop
 from yolo9000.datasets.darknet_images import letterbox_image, resize
 from yolo9000.datasets.sample import Placement, Record, Target
@@ -32,7 +30,7 @@ from yolo9000.detection.darknet_decoding import (
 )
 from yolo9000.detection.loss import joint_loss
 from yolo9000.engine.optimisation import learning_rate, optimiser_of_cfg
-from yolo9000.models.activations import class_probabilities, region_activations
+from yolo9000.models.activations import region_activations
 from yolo9000.models.darknet_cfg import parse_cfg
 from yolo9000.models.darknet_net import DarknetNet, from_cfg
 from yolo9000.models.darknet_weights import load_darknet_weights
@@ -180,24 +178,27 @@ def _detector(net: DarknetNet, region: RegionSpec, z: dict[str, Any]) -> Pairs:
 
 
 def _classifier(net: DarknetNet, z: dict[str, Any]) -> Pairs:
+    classes = net.classes
+    assert classes is not None
+    tree = classes.tree
     with torch.no_grad():
         logits = net(torch.tensor(z["input"])).raw
         yield "logits", logits, z["logits"]
-        conditional = class_probabilities(logits, net.tree)
+        conditional = classes.conditionals(logits)
         yield "output", conditional, z["output"]
-        if net.tree is not None:
-            yield "hier_abs", absolute_probabilities(conditional, net.tree), z["hier_abs"]
-            leaves = absolute_probabilities(conditional, net.tree, only_leaves=True)
+        if tree is not None:
+            yield "hier_abs", absolute_probabilities(conditional, tree), z["hier_abs"]
+            leaves = absolute_probabilities(conditional, tree, only_leaves=True)
             yield "hier_abs_leaves", leaves, z["hier_abs_leaves"]
             for name in [name for name in z if name.startswith("top_conditional_th")]:
-                walk = top_prediction(conditional, net.tree, float(name.removeprefix("top_conditional_th")))
+                walk = top_prediction(conditional, tree, float(name.removeprefix("top_conditional_th")))
                 yield name, walk, z[name]
         logits = net.train()(torch.tensor(z["input"])).raw
         yield "train_logits", logits, z["train_logits"]
         if "train_output" in z:
-            yield "train_output", class_probabilities(logits, net.tree), z["train_output"]
+            yield "train_output", classes.conditionals(logits), z["train_output"]
     trained = torch.tensor(z["train_logits"], requires_grad=True)
-    loss = _label_loss(trained, net.tree, torch.tensor(z["label"]))
+    loss = classes.image_loss(trained, torch.tensor(z["label"]))
     yield "train_delta", _delta(loss, trained), z["train_delta"]
 
 
@@ -210,12 +211,6 @@ def _slopes(raw: Tensor, region: RegionSpec) -> Tensor:
     return slopes.flatten(1, 2)
 
 
-def _label_loss(logits: Tensor, tree: WordTree | None, labels: Tensor) -> Tensor:
-    if tree is not None:
-        return path_nll(logits, tree, labels).sum()
-    return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
-
-
 def _delta(loss: Tensor, of: Tensor) -> Tensor:
     """Darknet's delta: minus the gradient."""
     return -torch.autograd.grad(loss, of)[0]
@@ -225,8 +220,8 @@ def _targets(truth: Any) -> list[Target]:
     targets = []
     for rows in truth:
         rows = rows[: int(np.argmin(rows[:, 0] != 0))]  # the list ends at the first x of 0
-        weak = rows[:, 0] > 100_000
-        boxes, label = rows[~weak], int(rows[weak][0, 4]) if weak.any() else None
+        of_image = rows[:, 0] > 100_000
+        boxes, label = rows[~of_image], int(rows[of_image][0, 4]) if of_image.any() else None
         targets.append(Target(torch.tensor(boxes[:, :4]), torch.tensor(boxes[:, 4]).long(), image_label=label))
     return targets
 

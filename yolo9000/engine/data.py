@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from wordtree import WordTree
 from yolo9000.datasets.box_index import BoxIndex, DatasetError, listed
 from yolo9000.datasets.coco import CocoSource
 from yolo9000.datasets.imagenet import ImageNetSource
@@ -30,14 +29,16 @@ from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
 from yolo9000.datasets.voc import VocSource
 from yolo9000.engine.data_config import DataConfig, Layout
 from yolo9000.engine.label_maps import (
+    class_advice,
+    classes_of_labels,
     labelled_nodes,
     name_map,
     own_maps,
-    tree_advice,
-    tree_of_labels,
     tree_of_wnids,
     wnid_map,
 )
+from yolo9000.models.classes import Classes
+from yolo9000.models.tree_classes import TreeClasses
 
 log = logging.getLogger(__name__)
 BoxSource: TypeAlias = CocoSource | VocSource
@@ -51,11 +52,11 @@ PRIOR_SCENES = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """The sources of a run, labelled with nodes of its tree.
+    """The sources of a run, labelled with classes of its net.
 
     Parameters
     ----------
-    tree
+    classes
     detection, classification
         For training; None where the data have none.
     val_detection, val_classification
@@ -71,7 +72,7 @@ class Data:
         How images are augmented in training.
     """
 
-    tree: WordTree
+    classes: Classes
     detection: Source | None
     classification: Source | None
     val_detection: Source | None
@@ -122,15 +123,15 @@ class Excerpt:
 
 
 def load_data(
-    config: DataConfig, tree: WordTree | None = None, *, exhaustive: bool = False, held_out_only: bool = False
+    config: DataConfig, classes: Classes | None = None, *, exhaustive: bool = False, held_out_only: bool = False
 ) -> Data:
     """Open the sources that a run trains on and those it is evaluated on.
 
     Parameters
     ----------
     config : DataConfig
-    tree : WordTree, optional
-        Gives labels their nodes; built from the labels themselves if there is none.
+    classes : Classes, optional
+        Those of the net, which the labels are matched to; without any, a tree is built from the labels themselves.
     exhaustive : bool
         Detection images label everything that the tree knows, so that all the rest is background. Otherwise only the
         classes of an image's own set count as labelled, and a box that more probably shows something else is left
@@ -141,15 +142,21 @@ def load_data(
     Raises
     ------
     DatasetError
-        The data are not what was asked for, or a class has no node; the message says what to do.
+        The data are not what was asked for, a class of theirs is none of the net's, or the classes of the net have no
+        names; the message says what to do.
     wordtree.TreeError
         No tree can be built from the labels: a name that WordNet does not have, or that has several meanings.
     """
+    if classes is not None and not classes.label_maps and not classes.ids:
+        raise DatasetError(
+            f"names: the net has {classes.number} classes and neither a tree nor names, so nobody knows which of them "
+            f"is which of the data's; give the {classes.number} names in the order of the net's classes"
+        )
     if config.is_embedded:
-        return _scenes(config, tree)
+        return _scenes(config, classes)
     if config.tiles:
-        return _tiles(config, config.tiles, tree)
-    return _real(config, tree or tree_of_labels(config), exhaustive, held_out_only)
+        return _tiles(config, config.tiles, classes)
+    return _real(config, classes_of_labels(config) if classes is None else classes, exhaustive, held_out_only)
 
 
 def box_shapes(source: Source) -> NDArray[np.float64]:
@@ -170,13 +177,13 @@ def box_shapes(source: Source) -> NDArray[np.float64]:
     return np.concatenate(shapes).astype(np.float64)
 
 
-def _scenes(config: DataConfig, tree: WordTree | None) -> Data:
-    if tree is None:
+def _scenes(config: DataConfig, classes: Classes | None) -> Data:
+    if classes is None:
         concepts = pictogram_concepts()
         tree = tree_of_wnids(concepts.values())
         nodes = {name: tree.node(wnid) for name, wnid in concepts.items()}
-        tree = replace(tree, label_maps={**tree.label_maps, "scenes": nodes})
-    label_map = tree.label_maps.get("scenes")
+        classes = TreeClasses(replace(tree, label_maps={**tree.label_maps, "scenes": nodes}))
+    label_map = classes.label_maps.get("scenes")
     if label_map is None:
         raise DatasetError("the tree has no label map 'scenes'; leave --tree out, and it is built from the pictograms")
     names = [c.name for c in read_classes()]
@@ -192,7 +199,7 @@ def _scenes(config: DataConfig, tree: WordTree | None) -> Data:
 
     held_out = _scene_split(config.splits[1])
     return Data(
-        tree=tree,
+        classes=classes,
         detection=scenes("train", "detection", config.scenes),
         classification=scenes("train", "classification", config.scenes),
         val_detection=scenes(held_out, "detection", config.val_images),
@@ -255,18 +262,18 @@ def _scene_split(name: str) -> Split:
             raise DatasetError(f"scenes have the splits train, val and test, not {name!r}")
 
 
-def _tiles(config: DataConfig, root: str, tree: WordTree | None) -> Data:
+def _tiles(config: DataConfig, root: str, classes: Classes | None) -> Data:
     split = read_split(root)
-    if tree is None:
-        tree = tree_of_wnids(split.wnids)
-    label_map = wnid_map(tree)
+    if classes is None:
+        classes = TreeClasses(tree_of_wnids(split.wnids))
+    label_map = wnid_map(classes)
     boxed = chosen_classes(config.boxed, split.wnids, split.boxed)
     train, held_out = config.splits
     if train not in ("train", "val") or held_out not in ("train", "val"):
         raise DatasetError(f"tiles have the splits train and val, not {' and '.join(config.splits)}")
     # TileScenes draws its scenes apart by split, so one seed serves both
     tile = TileConfig(size=config.size, seed=config.seed)
-    with tree_advice(config):
+    with class_advice(config, classes):
         classification: Source = ImageNetSource(root, label_map, split="train", name="tiles (train)")
         if config.cluttered:
             several = replace(tile, tiles=CLUTTER)
@@ -274,7 +281,7 @@ def _tiles(config: DataConfig, root: str, tree: WordTree | None) -> Data:
                 root, label_map, kind="classification", config=several, length=len(classification)
             )
         return Data(
-            tree=tree,
+            classes=classes,
             detection=TileScenes(root, label_map, split="train", config=tile, length=config.scenes, boxed=boxed),
             classification=classification,
             val_detection=TileScenes(root, label_map, split="val", config=tile, length=config.val_images),
@@ -290,22 +297,22 @@ def _tiles(config: DataConfig, root: str, tree: WordTree | None) -> Data:
         )
 
 
-def _real(config: DataConfig, tree: WordTree, exhaustive: bool, held_out_only: bool) -> Data:
+def _real(config: DataConfig, classes: Classes, exhaustive: bool, held_out_only: bool) -> Data:
     train, held_out = config.splits
-    with tree_advice(config):
-        detection = [] if held_out_only else [_box_set(config, tree, train, each) for each in config.box_sets]
+    with class_advice(config, classes):
+        detection = [] if held_out_only else [_box_set(config, classes, train, each) for each in config.box_sets]
         classification: LabelSource | None = None
         try:
-            classification = _classification(config, tree, train)
+            classification = _classification(config, classes, train)
         except DatasetError:
             if not held_out_only:  # an evaluation only asks it which classes there are
                 raise
         val_detection: BoxSource | None = None
         val_classification: LabelSource | None = None
         with _dispensable():
-            val_detection = _held_out_boxes(config, tree, held_out)
+            val_detection = _held_out_boxes(config, classes, held_out)
         with _dispensable():
-            val_classification = _classification(config, tree, held_out)
+            val_classification = _classification(config, classes, held_out)
     boxed = {label for source in detection for label in np.unique(source.index.labels).tolist()}
     image_labels = set(np.unique(classification.labels).tolist()) if classification is not None else set()
     if val_classification is not None:
@@ -319,7 +326,7 @@ def _real(config: DataConfig, tree: WordTree, exhaustive: bool, held_out_only: b
         for source in (*detection, *([] if val_detection is None else [val_detection])):
             source.labelled_nodes = None
     return Data(
-        tree=tree,
+        classes=classes,
         detection=JoinedSource(detection) if len(detection) > 1 else detection[0] if detection else None,
         classification=classification,
         val_detection=val_detection and Excerpt(val_detection, config.val_images),
@@ -331,11 +338,11 @@ def _real(config: DataConfig, tree: WordTree, exhaustive: bool, held_out_only: b
     )
 
 
-def _box_set(config: DataConfig, tree: WordTree, split: str, each: tuple[Layout, str]) -> BoxSource:
+def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[Layout, str]) -> BoxSource:
     """One set of photographs with boxes, each of its images labelled with all classes of the set."""
     layout, root = each
     maps = own_maps(layout, root, config.splits[0])
-    label_map = name_map(tree, *maps)
+    label_map = name_map(classes, *maps)
     # one set of a layout goes by that; of several each goes by its path besides
     is_only_one = [other for other, _ in config.box_sets].count(layout) == 1
     name = f"{layout} ({split})" if is_only_one else f"{layout} {root} ({split})"
@@ -345,28 +352,28 @@ def _box_set(config: DataConfig, tree: WordTree, split: str, each: tuple[Layout,
         return coco
     voc = VocSource(root, label_map, split=split, name=name)
     found = np.unique(voc.index.labels).tolist()
-    nodes = labelled_nodes(tree, found, *maps, is_alone=len(config.box_sets) == 1)
+    nodes = labelled_nodes(classes, found, *maps, is_alone=len(config.box_sets) == 1)
     voc.labelled_nodes = np.array(nodes, np.int64)
     return voc
 
 
-def _held_out_boxes(config: DataConfig, tree: WordTree, split: str) -> BoxSource | None:
+def _held_out_boxes(config: DataConfig, classes: Classes, split: str) -> BoxSource | None:
     """The images of `config.val`, or the held-out split of the first set that is named."""
     if not config.box_sets:
         return None
     layout, root = config.box_sets[0]
     if config.val is not None:
-        label_map = name_map(tree, *own_maps("coco", config.val, split), *own_maps(layout, root, config.splits[0]))
+        label_map = name_map(classes, *own_maps("coco", config.val, split), *own_maps(layout, root, config.splits[0]))
         held_out = CocoSource(config.val, label_map, split=split, name=f"coco ({split})")
         held_out.labelled_nodes = np.array(held_out.nodes, np.int64)
         return held_out
     if Path(root).is_file():
         raise DatasetError(f"{root} is one annotation file; name another with --val to hold images out")
-    return _box_set(config, tree, split, (layout, root))
+    return _box_set(config, classes, split, (layout, root))
 
 
-def _classification(config: DataConfig, tree: WordTree, split: str) -> LabelSource | None:
-    label_map = wnid_map(tree)
+def _classification(config: DataConfig, classes: Classes, split: str) -> LabelSource | None:
+    label_map = wnid_map(classes)
     if config.imagenet:
         return ImageNetSource(config.imagenet, label_map, split=split, name=f"imagenet ({split})", progress=_shown)
     if config.imagenet_pack and split == config.splits[0]:

@@ -14,19 +14,18 @@ that is no leaf nobody knows the truth: nothing is claimed there, and an answer 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from wordtree import WordTree
-from wordtree.descent import descend
-from wordtree.softmax import PathColumns, level_log_conditionals, log_probs, path_columns, path_width, tree_tables
+from wordtree.softmax import tree_tables
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.boxes import iou, predicted_boxes
 from yolo9000.detection.postprocess import DecodeConfig
+from yolo9000.models.classes import Classes
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
 
@@ -60,7 +59,7 @@ class Observation(NamedTuple):
     among_ten : Tensor (T,) bool
         Whether one of the image's ten boxes of the highest objectness overlaps it enough.
     answers : Tensor (N, D) int64
-        For each found one the path that the best child of every node makes, padded with -1. Empty without a tree.
+        For each found one the path that the best child of every node makes, padded with -1; of a flat class itself.
     answer_probabilities : Tensor (N, D)
         P of each node of these paths, 0 where there is none.
     claimed : Tensor (C,)
@@ -131,11 +130,11 @@ def observe(
     found = highest > threshold
     per_image = objectness.shape[1]
     flat, named = (images * per_image + best)[found], of_truths[found]
-    paths, path_probabilities, claims = _read_best_boxes(output, region, flat, named)
+    paths, path_probabilities, claims = _read_best_boxes(output, region.classes, flat, named)
 
     pairs = torch.stack([images, of_truths], dim=1)
     pairs, pair_of_truth = torch.unique(pairs, dim=0, return_inverse=True) if len(pairs) else (pairs, images)
-    picked = _localise(output, region, objectness, pairs, threshold)[pair_of_truth]
+    picked = _localise(output, region.classes, objectness, pairs, threshold)[pair_of_truth]
     hit = (picked >= 0) & (overlap.gather(1, picked.clamp(min=0)[:, None]).squeeze(1) >= LEAST_IOU)
     localised = torch.zeros(len(pairs), device=device).index_add(0, pair_of_truth, hit.float()) > 0
 
@@ -156,22 +155,16 @@ def _evaluated_truths(targets: Sequence[Target], labels: Collection[int]) -> tup
 
 
 def _read_best_boxes(
-    output: RegionOutput, region: RegionSpec, flat: Tensor, labels: Tensor
+    output: RegionOutput, classes: Classes, flat: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
     """The paths that the boxes (N,) answer, P along them, and their claims: P, node, and whether it is right."""
-    paths, depths = _paths_and_depths(region, flat.device)
+    paths, depths = classes.paths(flat.device), classes.levels(flat.device)
     answers, probabilities = [paths[:0]], [torch.zeros(0, paths.shape[1], device=flat.device)]
     claims = []
     for some, truth in zip(flat.split(BOXES_AT_ONCE), labels.split(BOXES_AT_ONCE), strict=True):
-        logits = output.class_logits(some).float()  # (n, K)
-        if region.tree is not None:
-            log_probability = log_probs(logits, region.tree)
-            probability = log_probability.exp()
-            answer, along = _descended(logits, region.tree, log_probability)
-            answers.append(answer)
-            probabilities.append(along)
-        else:
-            probability = logits.softmax(-1) if region.softmax else logits.sigmoid()
+        probability, answer, along = classes.answers(output.class_logits(some).float())
+        answers.append(answer)
+        probabilities.append(along)
         row, node = (probability > LEAST_CLAIM).nonzero(as_tuple=True)
         label = truth[row]
         right = paths[label].gather(1, depths[node][:, None]).squeeze(1) == node
@@ -183,27 +176,7 @@ def _read_best_boxes(
     return torch.cat(answers), torch.cat(probabilities), (claimed, nodes, rights)
 
 
-def _descended(logits: Tensor, tree: WordTree, log_probability: Tensor) -> tuple[Tensor, Tensor]:
-    """The best child of the best child and so on, (n, K) -> (n, D), and P of each.
-
-    Backing off at any threshold ends on this way, which is therefore gone once and not for every threshold.
-    """
-    leaves = descend(lambda which, node: logits[which, node], len(logits), tree, 0.0, logits.device).nodes
-    path = tree_tables(tree, logits.device).path[leaves]
-    along = log_probability.gather(1, path.clamp(min=0)).exp()
-    return path, torch.where(path >= 0, along, 0.0)
-
-
-def _paths_and_depths(region: RegionSpec, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(K, D) nodes from the top to each, and (K,) its level; flat classes are all at the top."""
-    if region.tree is not None:
-        tables = tree_tables(region.tree, device)
-        return tables.path, tables.depth
-    classes = torch.arange(region.num_classes, device=device)
-    return classes[:, None], torch.zeros_like(classes)
-
-
-def _localise(output: RegionOutput, region: RegionSpec, objectness: Tensor, pairs: Tensor, threshold: float) -> Tensor:
+def _localise(output: RegionOutput, classes: Classes, objectness: Tensor, pairs: Tensor, threshold: float) -> Tensor:
     """Which of an image's boxes has the highest objectness * P(label); -1 where none exceeds the threshold.
 
     For pairs of image and label: (L, 2) -> (L,).
@@ -212,7 +185,7 @@ def _localise(output: RegionOutput, region: RegionSpec, objectness: Tensor, pair
     labelled = torch.zeros(len(objectness), 1, dtype=torch.bool, device=pairs.device)
     labelled[pairs[:, 0]] = True
     image, box = (labelled & (objectness > threshold)).nonzero(as_tuple=True)
-    log_prob = _label_log_prob_reader(output, region, pairs[:, 1])
+    log_prob = classes.label_reader(output, pairs[:, 1])
     columns = []
     for images, boxes in zip(image.split(BOXES_AT_ONCE), box.split(BOXES_AT_ONCE), strict=True):
         row, pair = (images[:, None] == pairs[:, 0]).nonzero(as_tuple=True)
@@ -223,31 +196,6 @@ def _localise(output: RegionOutput, region: RegionSpec, objectness: Tensor, pair
     first = torch.where(score == highest[pair], box, nowhere)
     picked = torch.full_like(pairs[:, 0], nowhere).scatter_reduce(0, pair, first, "amin")
     return torch.where(picked < nowhere, picked, -1)
-
-
-def _label_log_prob_reader(
-    output: RegionOutput, region: RegionSpec, labels: Tensor
-) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """How to read log P of some labels (L,), each at some boxes: flat (n,), row among them and label's place (R,)."""
-    if region.tree is None:
-
-        def read_flat(flat: Tensor, row: Tensor, place: Tensor) -> Tensor:
-            logits = output.class_logits(flat).float()
-            log_probability = logits.log_softmax(-1) if region.softmax else F.logsigmoid(logits)
-            return log_probability[row, labels[place]]
-
-        return read_flat
-
-    # all boxes are read at the columns of all labels, which is one product; the few that a label needs are then taken
-    path = path_columns(labels, region.tree, path_width(region.tree, labels.tolist()))
-    columns, place_of_column = path.columns.unique(return_inverse=True)  # (U,), (L, columns)
-
-    def read_tree(flat: Tensor, row: Tensor, place: Tensor) -> Tensor:
-        logits = output.class_logits(flat, columns).float()  # (n, U)
-        own = PathColumns(**{name: value[place] for name, value in vars(path).items()})
-        return level_log_conditionals(logits[row[:, None], place_of_column[place]], own).sum(dim=-1)
-
-    return read_tree
 
 
 def highest_boxes(boxes_cxcywh: Tensor, objectness: Tensor, count: int = BOXES) -> Tensor:
@@ -290,7 +238,7 @@ def joined(observations: Sequence[Observation]) -> Observation:
 
 def diagnose(
     observations: Sequence[Observation],
-    tree: WordTree | None,
+    classes: Classes,
     *,
     boxed: Collection[int],
     never_boxed: Collection[int],
@@ -302,8 +250,8 @@ def diagnose(
     ----------
     observations : sequence of Observation
         Of all batches.
-    tree : WordTree or None
-        None for flat classes, for which there is no backing off.
+    classes : Classes
+        For flat ones there is no backing off.
     boxed, never_boxed : collection of int
         The evaluated labels.
     tree_threshold : float, optional
@@ -323,14 +271,14 @@ def diagnose(
     seen = joined(observations)
     sets = {"boxed": boxed, "never_boxed": set(never_boxed) - set(boxed)}
     report: Scores = {}
-    if tree is not None:
+    if (tree := classes.tree) is not None:
         threshold = DecodeConfig().tree_threshold if tree_threshold is None else tree_threshold
         report["back_off"] = {"tree_threshold": threshold} | {
             name: back_off_scores(seen, tree, labels, threshold) for name, labels in sets.items()
         }
     report["corloc"] = _shares(sets, seen.present, seen.localised, "labels")
     report["recall_at_10"] = _shares(sets, seen.labels, seen.among_ten, "boxes")
-    report["calibration"] = calibration_scores(seen, tree, boxed)
+    report["calibration"] = calibration_scores(seen, classes, boxed)
     return report
 
 
@@ -415,13 +363,13 @@ def back_off_scores(
     return scores
 
 
-def calibration_scores(seen: Observation, tree: WordTree | None, boxed: Collection[int]) -> Scores:
+def calibration_scores(seen: Observation, classes: Classes, boxed: Collection[int]) -> Scores:
     """Is a node right as often as its probability says?
 
     Parameters
     ----------
     seen : Observation
-    tree : WordTree or None
+    classes : Classes
     boxed : collection of int
         Labels that had boxes. A node at or above one of them is "boxed", the others are "never_boxed".
 
@@ -435,9 +383,9 @@ def calibration_scores(seen: Observation, tree: WordTree | None, boxed: Collecti
         node makes no mistake with it in the bins. A mean over nothing is NaN.
     """
     labels = torch.unique(torch.tensor(sorted(boxed), dtype=torch.int64))
-    paths = None if tree is None else tree_tables(tree, "cpu").path
-    above = labels if paths is None else paths[labels].unique()
-    on_paths = seen.labels[seen.found] if paths is None else paths[seen.labels[seen.found]].flatten()
+    paths = classes.paths("cpu")
+    above = paths[labels].unique()
+    on_paths = paths[seen.labels[seen.found]].flatten()
     on_paths = on_paths[on_paths >= 0]
     report = {}
     for name, is_boxed in (("boxed", True), ("never_boxed", False)):

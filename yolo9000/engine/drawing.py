@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from wordtree import WordTree
 from yolo9000.detection.results import Detections
+from yolo9000.models.classes import Classes
 
 Colour = tuple[int, int, int]
 
@@ -43,10 +44,10 @@ def branch_hues(tree: WordTree) -> tuple[float, ...]:
     return tuple(((start + below / 2) / leaves.sum()).tolist())
 
 
-def node_colour(tree: WordTree | None, node: int) -> Colour:
+def node_colour(classes: Classes, node: int) -> Colour:
     """The colour of a label, 0..255."""
-    # without a tree: steps of the golden ratio never come close to each other
-    hue = branch_hues(tree)[node] if tree is not None else node * 0.618034 % 1.0
+    # of flat classes: steps of the golden ratio never come close to each other
+    hue = node * 0.618034 % 1.0 if classes.tree is None else branch_hues(classes.tree)[node]
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, 0.95)
     return round(255 * red), round(255 * green), round(255 * blue)
 
@@ -55,7 +56,7 @@ def draw_detections(
     image: Image.Image | NDArray[np.uint8],
     detections: Detections,
     boxes_xyxy: torch.Tensor,
-    tree: WordTree | None,
+    classes: Classes,
     *,
     text_size: int | None = None,
     starred: Collection[int] = (),
@@ -69,8 +70,8 @@ def draw_detections(
         N boxes; the label is ``nodes``, the number beside it P(node).
     boxes_xyxy : (N, 4) tensor
         In pixels of the image.
-    tree : WordTree or None
-        Gives names and colours.
+    classes : Classes
+        Give names and colours.
     text_size : int, optional
         Pixels; by default a part of the image's size.
     starred : collection of int
@@ -89,8 +90,8 @@ def draw_detections(
     # best last, so that its label is not covered
     for row in range(len(detections) - 1, -1, -1):
         node = int(detections.nodes[row])
-        colour = node_colour(tree, node)
-        name = (tree.names[node] if tree is not None else str(node)) + ("*" if node in starred else "")
+        colour = node_colour(classes, node)
+        name = classes.name(node) + ("*" if node in starred else "")
         x0, y0, x1, y1 = boxes_xyxy[row].tolist()
         draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=stroke)
         _label(draw, f"{name} {float(detections.probabilities[row]):.2f}", (x0, y0), colour, font, picture.size)

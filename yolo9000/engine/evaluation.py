@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wordtree import WordTree
-from wordtree.softmax import log_probs
 from yolo9000.datasets.coco import CocoTruth
 from yolo9000.datasets.sample import Batch, Placement, Target, pixels
 from yolo9000.detection.postprocess import score_node_sets, score_nodes
@@ -27,6 +25,7 @@ from yolo9000.engine.coco_evaluation import CocoSummary, FoundBoxes, TruthBoxes,
 from yolo9000.engine.diagnosis import Observation, diagnose, observe
 from yolo9000.engine.phases import Loss
 from yolo9000.engine.tally import LossTally
+from yolo9000.models.classes import Classes
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
 from yolo9000.runtime.device import Precision, autocast
@@ -127,7 +126,7 @@ def evaluate_detector(
     model, batches, region, device, precision
         As for `score_batches`.
     boxed, never_boxed : collection of int
-        Labels, nodes of the tree. Those without a box in `batches` do not enter a mean.
+        Labels. Those without a box in `batches` do not enter a mean.
     parents : bool
         Also evaluate at the parents, if there is a tree.
     baseline : bool
@@ -150,7 +149,7 @@ def evaluate_detector(
         "ap", "boxes", "id", "name"}, ..], "coco": {"ap", "ap50", "ap75", "ap_small", .., "ar_large"}}``, and with
         `diagnosis` its keys. A mean over no class is NaN.
     """
-    tree = region.tree
+    classes, tree = region.classes, region.classes.tree
     sets = {"boxed": sorted(set(boxed)), "never_boxed": sorted(set(never_boxed) - set(boxed))}
     labels = sorted(sets["boxed"] + sets["never_boxed"])
     at_parents = {}
@@ -193,8 +192,8 @@ def evaluate_detector(
     if coco is not None:
         report["coco"] = coco_numbers(detections, images, coco, labels)._asdict()
     if diagnosis:
-        report |= diagnose(observations, tree, boxed=sets["boxed"], never_boxed=sets["never_boxed"])
-    report["classes"] = [_class_row(score, tree, score.node in is_boxed) for score in scores]
+        report |= diagnose(observations, classes, boxed=sets["boxed"], never_boxed=sets["never_boxed"])
+    report["classes"] = [_class_row(score, classes, score.node in is_boxed) for score in scores]
     return report
 
 
@@ -243,9 +242,9 @@ def coco_numbers(
     return coco_summary(evaluate_boxes(truth, of_found, len(classes)))
 
 
-def _class_row(score: ClassScore, tree: WordTree | None, boxed: bool) -> dict[str, Any]:
+def _class_row(score: ClassScore, classes: Classes, boxed: bool) -> dict[str, Any]:
     row = {"node": score.node, "boxed": boxed, "ap50": score.ap50, "ap": score.ap, "boxes": score.boxes}
-    return row if tree is None else row | {"id": tree.wnids[score.node], "name": tree.names[score.node]}
+    return row | classes.identity(score.node)
 
 
 @torch.no_grad()
@@ -282,7 +281,7 @@ def classification_top1(
         with autocast(device, precision):
             output = model(pixels(batch.images, device, non_blocking=True))
         if isinstance(output, Tensor):
-            scores = log_probs(output, region.tree) if region.tree is not None else output.float()
+            scores = region.classes.log_probabilities(output)
             best = choices[scores[:, choices].argmax(dim=1)].tolist()
         else:
             found = score_nodes(output, region, labels, threshold=-1.0, max_detections=1)

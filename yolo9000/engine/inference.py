@@ -78,8 +78,8 @@ def prepare(
 
     Examples
     --------
-    >>> from yolo9000.models import Detector, DetectorConfig, RegionSpec
-    >>> net = Detector(DetectorConfig(width=0.1), RegionSpec(priors=((1.0, 1.0),), num_classes=7))
+    >>> from yolo9000.models import Detector, DetectorConfig, FlatClasses, RegionSpec
+    >>> net = Detector(DetectorConfig(width=0.1), RegionSpec(priors=((1.0, 1.0),), classes=FlatClasses(7)))
     >>> fast = prepare(net, device=torch.device("cpu"), precision="bfloat16")
     >>> fast(torch.zeros(1, 3, 64, 64)).objectness.dtype
     torch.float32

@@ -1,4 +1,4 @@
-"""Labels of data sets -> nodes: the tree of a run's own labels, and each source's map in a tree."""
+"""Labels of data sets -> classes: the tree of a run's own labels, and each source's map to the classes of a net."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from wordtree import WordTree
-from yolo9000.datasets.box_index import DatasetError
+from yolo9000.datasets.box_index import DatasetError, UnknownClasses, listed
 from yolo9000.engine.data_config import DataConfig, Layout
+from yolo9000.models.classes import Classes
+from yolo9000.models.tree_classes import TreeClasses
 
 
 def tree_command(config: DataConfig, out: str = "wordtree.json") -> str:
@@ -34,7 +36,7 @@ def _class_folder(config: DataConfig) -> Path:
     return root / config.splits[0] if (root / config.splits[0]).is_dir() else root
 
 
-def tree_of_labels(config: DataConfig) -> WordTree:
+def classes_of_labels(config: DataConfig) -> TreeClasses:
     """The tree of the data's own labels: COCO's, VOC's or a file's categories, and the wnids of the folders."""
     from wordtree import sources  # opens WordNet: for those who bring no tree
 
@@ -48,7 +50,7 @@ def tree_of_labels(config: DataConfig) -> WordTree:
         found.append(sources.imagenet(_class_folder(config)))
     if config.imagenet_pack:
         found.append(sources.imagenet1k())
-    return sources.build_from_labels(sources.resolve_labels(found))
+    return TreeClasses(sources.build_from_labels(sources.resolve_labels(found)))
 
 
 def tree_of_wnids(wnids: Iterable[str]) -> WordTree:
@@ -79,29 +81,29 @@ def own_maps(layout: Layout, path: str, split: str) -> list[str]:
     return [*(stem for file in files for stem in (file.stem, file.stem.removeprefix("instances_"))), "coco"]
 
 
-def name_map(tree: WordTree, *preferred: str) -> dict[str, int]:
-    """Class name -> node by the label maps of a tree: those of the preferred sources first, then the others.
+def name_map(classes: Classes, *preferred: str) -> dict[str, int]:
+    """Class name -> class of the net by its label maps: those of the preferred sources first, then the others.
 
     Examples
     --------
     >>> maps = {"coco": {"mouse": 0}, "farm": {"mouse": 1}}
     >>> tree = WordTree(("device", "animal"), ("mouse", "mouse"), (-1, -1), label_maps=maps)
-    >>> name_map(tree, "farm", "coco")
+    >>> name_map(TreeClasses(tree), "farm", "coco")
     {'mouse': 1}
     """
     names: dict[str, int] = {}
-    for source in (*preferred, *tree.label_maps):
-        for name, node in tree.label_maps.get(source, {}).items():
+    for source in (*preferred, *classes.label_maps):
+        for name, node in classes.label_maps.get(source, {}).items():
             names.setdefault(name, node)
     return names
 
 
-def labelled_nodes(tree: WordTree, found: Iterable[int], *preferred: str, is_alone: bool = True) -> list[int]:
+def labelled_nodes(classes: Classes, found: Iterable[int], *preferred: str, is_alone: bool = True) -> list[int]:
     """What a source labels exhaustively: the nodes of the label map that its labels are from.
 
     Parameters
     ----------
-    tree : WordTree
+    classes : Classes
     found : iterable of int
         Labels that its boxes have.
     preferred : str
@@ -114,26 +116,33 @@ def labelled_nodes(tree: WordTree, found: Iterable[int], *preferred: str, is_alo
     Examples
     --------
     >>> maps = {"imagenet": {"n1": 0, "n2": 1, "n3": 2}, "farm": {"cow": 1, "hen": 2}}
-    >>> labelled_nodes(WordTree(("n1", "n2", "n3"), ("a", "b", "c"), (-1, -1, -1), label_maps=maps), [1], "coco")
+    >>> tree = WordTree(("n1", "n2", "n3"), ("a", "b", "c"), (-1, -1, -1), label_maps=maps)
+    >>> labelled_nodes(TreeClasses(tree), [1], "coco")
     [1, 2]
     """
     labels = set(found)
-    own = [set(tree.label_maps[name].values()) for name in preferred if name in tree.label_maps]
-    others = sorted((set(nodes.values()) for nodes in tree.label_maps.values()), key=len) if is_alone else []
+    own = [set(classes.label_maps[name].values()) for name in preferred if name in classes.label_maps]
+    others = sorted((set(nodes.values()) for nodes in classes.label_maps.values()), key=len) if is_alone else []
     return sorted(next((nodes for nodes in (*own, *others) if labels <= nodes), labels))
 
 
-def wnid_map(tree: WordTree) -> dict[str, int]:
-    """Id of a node, or class name of a source in the tree -> node."""
-    return name_map(tree, "imagenet") | {wnid: node for node, wnid in enumerate(tree.wnids)}
+def wnid_map(classes: Classes) -> dict[str, int]:
+    """Id of a node, or name that a source has for a class -> class of the net."""
+    return name_map(classes, "imagenet") | dict(classes.ids)
 
 
 @contextlib.contextmanager
-def tree_advice(config: DataConfig) -> Iterator[None]:
-    """Add to an error about labels without a node how to get a tree that has them."""
+def class_advice(config: DataConfig, classes: Classes) -> Iterator[None]:
+    """Add to an error about labels that the net does not have, what it has, or how to get a tree that has them."""
     try:
         yield
     except DatasetError as error:
+        if classes.tree is None and isinstance(error, UnknownClasses):
+            names = [classes.name(number) for number in range(classes.number)]
+            raise DatasetError(
+                f"{error.source}: the net has no class named {', '.join(error.missing)}; data are matched to its "
+                f"{len(names)} classes by name, and these are {listed(names)}"
+            ) from error
         if "have no node" in str(error) or "has no node" in str(error):
             raise DatasetError(
                 f"{error}\nA tree of these labels, for --tree, is made by\n  {tree_command(config)}"

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from wordtree.softmax import path_nll
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.loss import joint_loss
 from yolo9000.detection.recipes import DEFAULT_RECIPE, Recipe
-from yolo9000.detection.targets import to_device
 from yolo9000.engine.phases import Loss
+from yolo9000.models.classes import Classes
+from yolo9000.models.host import to_device
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
 
@@ -34,8 +33,8 @@ def detection_objective(region: RegionSpec, recipe: str | Recipe = DEFAULT_RECIP
     return loss
 
 
-def classification_objective(region: RegionSpec) -> Loss:
-    """Negative log-probability of each image's label: down its path in the tree, or a plain softmax without one.
+def classification_objective(classes: Classes) -> Loss:
+    """Negative log-probability of each image's label: down its path in the tree, or as a flat class.
 
     The model answers logits (B, K).
 
@@ -50,8 +49,6 @@ def classification_objective(region: RegionSpec) -> Loss:
         if any(label is None for label in labels):
             raise ValueError("the classification phase needs images with an image label, and no mosaics of them")
         nodes = to_device(torch.tensor(labels, dtype=torch.long), logits.device)
-        if region.tree is None:
-            return {"label": F.cross_entropy(logits.float(), nodes, reduction="sum")}
-        return {"label": path_nll(logits, region.tree, nodes).sum()}
+        return {"label": classes.image_loss(logits, nodes)}
 
     return loss

@@ -183,13 +183,13 @@ def plan_phases(
         if not isinstance(detector, Detector):
             raise PlanError("a net of --cfg has no classification start; leave --classification-steps at 0")
         own = detector
-        classifier = Classifier(own.config, own.region.num_classes)
+        classifier = Classifier(own.config, own.classes)
         phases.append(
             Phase(
                 name="classification",
                 steps=plan.classification_steps,
                 model=classifier,
-                loss=classification_objective(detector.region),
+                loss=classification_objective(detector.classes),
                 batches=batches(None, data.classification, (plan.classification_size,)),
                 optimiser=plan.classification_optimiser,
                 evaluate=_classifier_scores(data, detector, config, plan.classification_size),

@@ -145,7 +145,7 @@ def write_predictions(predictions: Iterable[Prediction], trained: TrainedModel, 
     ----------
     predictions : iterable of Prediction
     trained : TrainedModel
-        Gives the tree.
+        Gives the classes.
     folder : Path
         Made if absent.
 
@@ -160,7 +160,7 @@ def write_predictions(predictions: Iterable[Prediction], trained: TrainedModel, 
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"{folder}: cannot write there ({error.strerror}); name another folder with --out") from error
-    tree = trained.region.tree
+    classes = trained.classes
     entries: list[dict[str, Any]] = []
     used: set[str] = set()
     for prediction in predictions:
@@ -171,7 +171,7 @@ def write_predictions(predictions: Iterable[Prediction], trained: TrainedModel, 
             name = f"{stem}-{number}.png"
         used.add(name)
         picture = draw_detections(
-            prediction.image, prediction.detections, prediction.boxes_xyxy, tree, starred=trained.never_boxed
+            prediction.image, prediction.detections, prediction.boxes_xyxy, classes, starred=trained.never_boxed
         )
         picture.save(folder / name)
         height, width = prediction.image.shape[:2]
@@ -181,7 +181,7 @@ def write_predictions(predictions: Iterable[Prediction], trained: TrainedModel, 
                 "picture": name,
                 "width": width,
                 "height": height,
-                "detections": prediction.detections.to_json(tree, prediction.boxes_xyxy),
+                "detections": prediction.detections.to_json(classes, prediction.boxes_xyxy),
             }
         )
     write_atomically(folder / "predictions.json", (json.dumps(entries, indent=1) + "\n").encode())

@@ -14,11 +14,15 @@ from typing import Any
 
 import torch
 
-from wordtree import TreeMismatch, WordTree, load_tree
-from wordtree.formats import from_json, to_json
+from wordtree import load_tree
+from wordtree.formats import from_json
+from yolo9000.engine.same_classes import check_same_classes
 from yolo9000.engine.transfer import transfer_detector
+from yolo9000.models.classes import Classes
 from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector
+from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.region import RegionSpec
+from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov2 import Classifier, Detector, DetectorConfig
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
 from yolo9000.runtime.run_folder import RunFolder
@@ -31,7 +35,7 @@ class TrainedModel:
     Parameters
     ----------
     detector : Detector or DarknetDetector
-        In evaluation mode; ``detector.region.tree`` is its tree.
+        In evaluation mode.
     size : int
         Side of the network's input that it was trained for.
     boxed, never_boxed : tuple of int
@@ -54,8 +58,13 @@ class TrainedModel:
 
     @property
     def region(self) -> RegionSpec:
-        """Priors, classes and tree."""
+        """Priors, classes and the scales of the loss."""
         return self.detector.region
+
+    @property
+    def classes(self) -> Classes:
+        """What the class channels mean."""
+        return self.detector.classes
 
 
 def describe_model(
@@ -68,56 +77,16 @@ def describe_model(
     """The plain values that a checkpoint carries besides weights; `load_detector` reads them."""
     region = detector.region
     constants = {field.name: getattr(region, field.name) for field in dataclasses.fields(region)}
-    tree = constants.pop("tree")
+    del constants["classes"]
     return {
         "detector": dataclasses.asdict(detector.config) if isinstance(detector, Detector) else {},
         "cfg": detector.cfg_text if isinstance(detector, DarknetDetector) else None,
         "region": constants,
-        "tree": None if tree is None else to_json(tree),  # as one text: a list of 82,000 names takes a second to load
+        "classes": region.classes.description,
         "size": size,
         "boxed": list(boxed),
         "never_boxed": list(never_boxed),
     }
-
-
-def check_same_tree(given: WordTree | None, expected: WordTree | None, where: str) -> None:
-    """Refuse weights whose class rows are not the nodes of the tree in use.
-
-    Parameters
-    ----------
-    given, expected : WordTree or None
-        The tree in use, and the one that the weights were trained with.
-    where : str
-        The file of the weights, for the message.
-
-    Raises
-    ------
-    wordtree.TreeMismatch
-        They differ; the message says whether in size, ids, parents or rest, and where first.
-    """
-    if given is None and expected is None:
-        return
-    if given is None or expected is None:
-        have, lack = ("has a tree", "no tree is used") if given is None else ("has no tree", "a tree is used")
-        raise TreeMismatch(f"{where} {have}, but {lack} here")
-    if given.digest == expected.digest:
-        return
-    advice = "give the tree.json beside the checkpoint, or train again with this tree"
-    if len(given) != len(expected):
-        raise TreeMismatch(
-            f"{where} was trained on a tree of {len(expected)} nodes, this one has {len(given)}; {advice}"
-        )
-    for node in range(len(given)):
-        for what, ours, theirs in (
-            ("id", given.wnids[node], expected.wnids[node]),
-            ("parent", given.parents[node], expected.parents[node]),
-        ):
-            if ours != theirs:
-                raise TreeMismatch(
-                    f"{where} was trained on another tree of {len(expected)} nodes: node {node} has the {what} "
-                    f"{theirs} there and {ours} here; {advice}"
-                )
-    raise TreeMismatch(f"{where} was trained with rest={expected.rest!r}, this tree has {given.rest!r}; {advice}")
 
 
 def checkpoint_of(run: str | Path, *, best: bool = False) -> Path:
@@ -177,8 +146,8 @@ def load_detector(
         )
     region = region_of(content)
     tree_file = RunFolder(path.parent).tree
-    if tree_file.is_file() and region.tree is not None:
-        check_same_tree(load_tree(tree_file), region.tree, str(path))
+    if tree_file.is_file():
+        check_same_classes(TreeClasses(load_tree(tree_file)), region.classes, str(path))
     detector: AnyDetector
     if content.get("cfg"):
         detector = DarknetDetector.from_text(content["cfg"], region, str(path))
@@ -222,8 +191,8 @@ def start_from_classifier(detector: AnyDetector, path: Path, content: Mapping[st
     if not isinstance(detector, Detector):
         raise CheckpointError(f"{path}: a classifier of ours cannot start a net of --cfg; leave --cfg out")
     region = region_of(content)
-    check_same_tree(detector.region.tree, region.tree, str(path))
-    classifier = Classifier(DetectorConfig(**content["detector"]), region.num_classes)
+    check_same_classes(detector.classes, region.classes, str(path))
+    classifier = Classifier(DetectorConfig(**content["detector"]), region.classes)
     load_weights(classifier, content["model"] if content["average"] is None else content["average"]["model"], path)
     try:
         detector.initialise_from(classifier)
@@ -236,14 +205,22 @@ def region_of(content: Mapping[str, Any]) -> RegionSpec:
     """The region of a checkpoint's content."""
     constants = dict(content["region"])
     constants["priors"] = tuple(tuple(prior) for prior in constants["priors"])
-    constants["map"] = None if constants["map"] is None else tuple(constants["map"])
-    return RegionSpec(tree=_tree_of(content["tree"]), **constants)
+    return RegionSpec(classes=classes_of(content["classes"]), **constants)
 
 
-def _tree_of(stored: str | Mapping[str, Any] | None) -> WordTree | None:
-    if isinstance(stored, Mapping):  # older checkpoints hold its columns
-        return WordTree(**stored)
-    return None if stored is None else from_json(stored, "the checkpoint")
+def classes_of(description: Mapping[str, Any]) -> Classes:
+    """The classes of a `Classes.description`.
+
+    Examples
+    --------
+    >>> from yolo9000.models import FlatClasses
+    >>> classes_of(FlatClasses(3).description)
+    FlatClasses(number=3, over='softmax', names=None, map=None)
+    """
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in description.items()}
+    if values["over"] == "tree":
+        return TreeClasses(from_json(values["tree"], "the checkpoint"), values["map"])
+    return FlatClasses(**values)
 
 
 def initialise_detector(detector: AnyDetector, start: TrainedModel) -> list[str]:

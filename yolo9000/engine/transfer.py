@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from wordtree import TreeMismatch, WordTree
+from yolo9000.engine.same_classes import check_same_classes
 from yolo9000.models.darknet_detector import AnyDetector
 from yolo9000.runtime.checkpoint import CheckpointError
 
@@ -121,14 +122,13 @@ def transfer_detector(detector: AnyDetector, other: AnyDetector, where: str) -> 
     Raises
     ------
     wordtree.TreeMismatch
-        Only one of them has a tree, or the trees have no node in common.
+        Only one of them has a tree, the trees have no node in common, or flat classes are not the same.
     CheckpointError
         The nets differ in more than their classes.
     """
-    old, new = other.region.tree, detector.region.tree
-    if (old is None) != (new is None):
-        have, lack = ("has a tree", "no tree is used") if new is None else ("has no tree", "a tree is used")
-        raise TreeMismatch(f"{where} {have}, but {lack} here")
+    old, new = other.classes.tree, detector.classes.tree
+    if old is None or new is None:
+        check_same_classes(detector.classes, other.classes, where)
     transfer = None
     if old is not None and new is not None and old.digest != new.digest:
         transfer = match_nodes(old, new)

@@ -1,10 +1,11 @@
 """Nets: images -> raw numbers. They know neither targets nor losses."""
 
-from yolo9000.models.activations import class_probabilities, region_activations
+from yolo9000.models.activations import region_activations
 from yolo9000.models.builtin_cfg import BUILTIN_NETS, builtin_cfg
+from yolo9000.models.classes import Classes
 from yolo9000.models.darknet19 import Darknet19
 from yolo9000.models.darknet_cfg import CfgError, DarknetCfg, parse_cfg, read_cfg
-from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector
+from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector, name_classes
 from yolo9000.models.darknet_net import DarknetNet, NetOutput, from_cfg
 from yolo9000.models.darknet_weights import (
     DarknetHeader,
@@ -13,9 +14,11 @@ from yolo9000.models.darknet_weights import (
     read_darknet_header,
     save_darknet_weights,
 )
+from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.net_options import NetOptions, net_options
 from yolo9000.models.region import YOLO9000_PRIORS, YOLOV2_PRIORS, RegionSpec
 from yolo9000.models.region_output import DenseRegionOutput, RegionOutput, SparseRegionOutput
+from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.tree_head import TreeHead
 from yolo9000.models.yolov2 import Classifier, Detector, DetectorConfig, reorg
 
@@ -25,6 +28,7 @@ __all__ = [
     "YOLOV2_PRIORS",
     "AnyDetector",
     "CfgError",
+    "Classes",
     "Classifier",
     "Darknet19",
     "DarknetCfg",
@@ -34,17 +38,19 @@ __all__ = [
     "DenseRegionOutput",
     "Detector",
     "DetectorConfig",
+    "FlatClasses",
     "NetOptions",
     "NetOutput",
     "RegionOutput",
     "RegionSpec",
     "SparseRegionOutput",
+    "TreeClasses",
     "TreeHead",
     "WeightsError",
     "builtin_cfg",
-    "class_probabilities",
     "from_cfg",
     "load_darknet_weights",
+    "name_classes",
     "net_options",
     "parse_cfg",
     "read_cfg",

@@ -1,4 +1,4 @@
-"""Raw numbers -> what darknet's last layers give: sigmoids, and probabilities given the parent.
+"""Raw numbers -> what darknet's region layer gives: sigmoids, and probabilities given the parent.
 
 B images, A priors, K classes or nodes, H x W grid.
 """
@@ -8,8 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wordtree import WordTree
-from wordtree.softmax import log_conditionals
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
 
@@ -28,7 +26,7 @@ def region_activations(output: RegionOutput | Tensor, region: RegionSpec) -> Ten
     -------
     Tensor
         (B, A*(5+K), H, W), channel ``prior*(5+K) + entry``: sigmoid(tx), sigmoid(ty), tw, th, sigmoid(to), and the
-        classes: P(node | parent) with a tree, else one softmax or sigmoids, as the region says.
+        classes: P(node | parent) with a tree, else one softmax or sigmoids.
 
     Raises
     ------
@@ -37,7 +35,8 @@ def region_activations(output: RegionOutput | Tensor, region: RegionSpec) -> Ten
 
     Examples
     --------
-    >>> region = RegionSpec(priors=((1.0, 1.0),), num_classes=2)
+    >>> from yolo9000.models import FlatClasses
+    >>> region = RegionSpec(priors=((1.0, 1.0),), classes=FlatClasses(2))
     >>> region_activations(torch.zeros(1, 7, 1, 1), region).flatten().tolist()
     [0.5, 0.5, 0.0, 0.0, 0.5, 0.5, 0.5]
     """
@@ -45,33 +44,6 @@ def region_activations(output: RegionOutput | Tensor, region: RegionSpec) -> Ten
     if raw.dim() != 4 or raw.shape[1] != region.channels:
         raise ValueError(f"output has the shape {tuple(raw.shape)}, the region needs (B, {region.channels}, H, W)")
     rows = raw.unflatten(1, (region.num_priors, -1)).movedim(2, -1)  # (B, A, H, W, 5 + K)
-    xy, wh, objectness, logits = rows.split([2, 2, 1, region.num_classes], dim=-1)
-    classes = (
-        logits.sigmoid() if region.tree is None and not region.softmax else class_probabilities(logits, region.tree)
-    )
-    active = torch.cat([xy.sigmoid(), wh, objectness.sigmoid(), classes], dim=-1)
+    xy, wh, objectness, logits = rows.split([2, 2, 1, region.classes.number], dim=-1)
+    active = torch.cat([xy.sigmoid(), wh, objectness.sigmoid(), region.classes.conditionals(logits)], dim=-1)
     return active.movedim(-1, 2).flatten(1, 2)
-
-
-def class_probabilities(logits: Tensor, tree: WordTree | None) -> Tensor:
-    """The output of darknet's softmax layer: P(node | parent) with a tree, one softmax without.
-
-    Parameters
-    ----------
-    logits
-        (..., K).
-    tree
-        Of the classes.
-
-    Returns
-    -------
-    Tensor
-        (..., K). For absolute probabilities see `wordtree.softmax.log_probs`.
-
-    Examples
-    --------
-    >>> tree = WordTree(("a", "b", "c"), ("animal", "dog", "cat"), (-1, 0, 0))
-    >>> class_probabilities(torch.zeros(3), tree).tolist()
-    [1.0, 0.5, 0.5]
-    """
-    return logits.softmax(dim=-1) if tree is None else log_conditionals(logits, tree).exp()

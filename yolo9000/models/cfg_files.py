@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wordtree import WordTree, load_tree
 from wordtree.formats import read_map
-from yolo9000.models.darknet_cfg import DarknetCfg, Section
+from yolo9000.models.darknet_cfg import CfgError, DarknetCfg, Section
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,26 @@ def read_map_of(cfg: DarknetCfg, section: Section, nodes: int) -> tuple[int, ...
     if nodes != len(tree):
         raise section.error(f"{section.text('map')}: this map is for {len(tree)} nodes, the net has {nodes}", "map")
     return tuple(tree.label_maps[BUNDLED_MAPS[_file_name(section.text("map"))]].values())
+
+
+def read_names(path: str | Path) -> tuple[str, ...]:
+    """The names of classes, one in a line, in the order of a net's class channels (darknet's ``.names``).
+
+    Raises
+    ------
+    CfgError
+        The file is no text, or is empty.
+    OSError
+        It cannot be read.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise CfgError(f"{path}: names are text in UTF-8: {error}") from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise CfgError(f"{path}: holds no names")
+    return names
 
 
 def _file_name(written: str) -> str:

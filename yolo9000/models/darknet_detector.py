@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor, nn
 
 from wordtree import WordTree
 from wordtree.labels import coco_classes, voc_classes
+from yolo9000.models.classes import Classes
 from yolo9000.models.darknet_cfg import CfgError, DarknetCfg, parse_cfg
 from yolo9000.models.darknet_net import DarknetNet
+from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
+from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov2 import Detector
 
 
@@ -22,22 +26,21 @@ class DarknetDetector(nn.Module):
     ----------
     net : DarknetNet
         Made by `from_cfg`; it must end in a region layer.
-    tree : WordTree, optional
-        Names the classes of a net without a tree, see `class_tree`; by default COCO's names for 80 classes and VOC's
-        for 20.
+    classes : Classes, optional
+        As many as the net has, see `name_classes`; by default those of the cfg as far as their names are known.
 
     Attributes
     ----------
     net : DarknetNet
     region : RegionSpec
-        As in the cfg, but without its map: the labels of our data are nodes already.
+        As in the cfg, but without its map: the labels of our data are classes already.
     boxed : tuple of int
         The labels that had boxes in darknet's training: those of the map, without one all.
 
     Raises
     ------
     CfgError
-        The net is no detector.
+        The net is no detector, or `classes` are not as many as it has.
 
     Examples
     --------
@@ -45,20 +48,26 @@ class DarknetDetector(nn.Module):
     >>> from yolo9000.models import from_cfg
     >>> with torch.device("meta"):
     ...     detector = DarknetDetector(from_cfg("yolov2-tiny-voc"))
-    >>> detector.region.tree.names[:3], detector.size
-    (('aeroplane', 'bicycle', 'bird'), 416)
+    >>> [detector.classes.name(number) for number in range(3)], detector.size
+    (['aeroplane', 'bicycle', 'bird'], 416)
     """
 
-    def __init__(self, net: DarknetNet, tree: WordTree | None = None) -> None:
+    def __init__(self, net: DarknetNet, classes: Classes | None = None) -> None:
         super().__init__()
         if net.region is None:
             raise CfgError(f"{net.cfg.file}: a classifier; a detector ends in a [region] layer")
         self.net = net
-        region = net.region
-        self.boxed = region.map or tuple(range(region.num_classes))
-        if region.tree is None and region.softmax:
-            region = replace(region, tree=tree or class_tree(region.num_classes))
-        self.region: RegionSpec = replace(region, map=None)
+        own = net.region.classes
+        self.boxed = own.map or tuple(range(own.number))
+        classes = name_classes(own) if classes is None else classes
+        if classes.number != own.number:
+            raise CfgError(f"{net.cfg.file}: the net has {own.number} classes, and {classes.number} were given")
+        self.region: RegionSpec = replace(net.region, classes=classes)
+
+    @property
+    def classes(self) -> Classes:
+        """What its class channels mean."""
+        return self.region.classes
 
     @property
     def size(self) -> int:
@@ -82,7 +91,7 @@ class DarknetDetector(nn.Module):
     @classmethod
     def from_text(cls, cfg_text: str, region: RegionSpec, file: str) -> DarknetDetector:
         """Rebuild a detector from `cfg_text` and `region`; `file` is for messages."""
-        detector = cls(DarknetNet(parse_cfg(cfg_text, file)), region.tree)
+        detector = cls(DarknetNet(parse_cfg(cfg_text, file)), region.classes)
         detector.region = region
         return detector
 
@@ -93,6 +102,50 @@ class DarknetDetector(nn.Module):
 
 
 AnyDetector = Detector | DarknetDetector
+
+_KNOWN = {80: ("coco", coco_classes), 20: ("voc", voc_classes)}
+"""Number of classes -> whose they are, in darknet's order."""
+
+
+def name_classes(classes: Classes, *, tree: WordTree | None = None, names: Sequence[str] | None = None) -> Classes:
+    """The classes of a cfg as our data name them.
+
+    Parameters
+    ----------
+    classes : Classes
+        Those of the cfg. Their map is left out: the labels of our data are classes already.
+    tree : WordTree, optional
+        The classes of a net that has no tree, as many as it has. A net that has one keeps it.
+    names : sequence of str, optional
+        The names of the classes of a net without a tree, in the order of the cfg. Without `tree` and `names`, 80
+        classes are taken for COCO's and 20 for VOC's, and those of other nets have no names.
+
+    Raises
+    ------
+    ValueError
+        `tree` or `names` do not fit the classes.
+
+    Examples
+    --------
+    >>> name_classes(FlatClasses(2), names=["person", "car"]).name(1)
+    'car'
+    """
+    if isinstance(classes, TreeClasses):
+        if names is not None:
+            raise ValueError("names: the classes are the nodes of a tree, which names them")
+        return replace(classes, map=None)
+    if tree is not None and classes.over == "sigmoid":
+        raise ValueError("tree: the classes have a sigmoid each (softmax=0) and form no tree; give their names")
+    if tree is not None and len(tree) != classes.number:
+        raise ValueError(f"tree: it has {len(tree)} nodes, the net has {classes.number} classes")
+    if names is None and classes.over == "softmax":
+        tree = tree or class_tree(classes.number)
+    if tree is not None:
+        return TreeClasses(tree)
+    if names is None and classes.number in _KNOWN:
+        names = tuple(_KNOWN[classes.number][1]())
+    own_names = None if names is None else tuple(names)
+    return FlatClasses(classes.number, "sigmoid" if classes.over == "sigmoid" else "softmax", own_names)
 
 
 def class_tree(classes: int) -> WordTree | None:
@@ -109,10 +162,9 @@ def class_tree(classes: int) -> WordTree | None:
     >>> tree.names[2], len(tree.group_sizes), tree.label_maps["coco"]["car"]
     ('car', 1, 2)
     """
-    sources = {80: ("coco", coco_classes), 20: ("voc", voc_classes)}
-    if classes not in sources:
+    if classes not in _KNOWN:
         return None
-    source, read = sources[classes]
+    source, read = _KNOWN[classes]
     found = read()
     label_map = {name: node for node, name in enumerate(found)}
     return WordTree(tuple(found.values()), tuple(found), (-1,) * classes, label_maps={source: label_map})

@@ -21,12 +21,15 @@ from torch import Tensor, nn
 from wordtree import WordTree, load_tree
 from yolo9000.models.builtin_cfg import BUILTIN_NETS, builtin_cfg
 from yolo9000.models.cfg_files import read_map_of, read_tree_of
+from yolo9000.models.classes import Classes
 from yolo9000.models.darknet19 import ConvBlock
 from yolo9000.models.darknet_cfg import DarknetCfg, Section, parse_cfg, read_cfg
 from yolo9000.models.darknet_layers import DarknetMaxPool, GlobalMean, Reorg, Route, Shape
+from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.net_options import NetOptions, net_options
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import DenseRegionOutput, RegionOutput
+from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.tree_head import TreeHead
 
 log = logging.getLogger(__name__)
@@ -94,7 +97,7 @@ def from_cfg(cfg: str | Path, tree: WordTree | str | Path | None = None) -> Dark
     ...     model = from_cfg("yolo9000")
     ...     print(model(torch.zeros(1, 3, 544, 544)).raw.shape)
     torch.Size([1, 28269, 17, 17])
-    >>> model.region.num_classes, model.region.map[:3], model.tree.names[5177]
+    >>> model.classes.number, model.classes.map[:3], model.classes.name(5177)
     (9418, (5177, 3768, 3802), 'person')
     """
     if isinstance(cfg, str) and cfg in BUILTIN_NETS:
@@ -147,8 +150,8 @@ class DarknetNet(nn.Module):
         Input size and darknet's training options.
     region : RegionSpec or None
         Meaning of a detector's numbers; None for a classifier.
-    tree : WordTree or None
-        Tree of the classes, of detector or classifier.
+    classes : Classes or None
+        Those of a detector or a classifier.
     layers : ModuleList
         One for each section after ``[net]``.
     shapes : tuple of (int, int, int)
@@ -161,7 +164,7 @@ class DarknetNet(nn.Module):
         self._given_tree = tree
         self.options: NetOptions = net_options(cfg.net)
         self.region: RegionSpec | None = None
-        self.tree: WordTree | None = None
+        self.classes: Classes | None = None
         self.shapes: tuple[Shape, ...] = ()
         self.layers = nn.ModuleList()
         self._frozen = max((n for n, s in enumerate(cfg.layers) if s.flag("stopbackward")), default=-1)
@@ -257,14 +260,15 @@ class DarknetNet(nn.Module):
             case "avgpool":
                 return GlobalMean(), (channels, 1, 1)
             case "softmax":
-                self.tree = self._given_tree or read_tree_of(self.cfg, section)
-                if self.tree is not None and len(self.tree) != channels * h * w:
-                    raise section.error(f"{section.text('tree')} has {len(self.tree)} nodes, the layer before "
+                tree = self._given_tree or read_tree_of(self.cfg, section)
+                self.classes = FlatClasses(channels * h * w) if tree is None else TreeClasses(tree)
+                if self.classes.number != channels * h * w:
+                    raise section.error(f"{section.text('tree')} has {self.classes.number} nodes, the layer before "
                                         f"gives {channels * h * w} numbers{self._of_filters()}", "tree")  # fmt: skip
                 return nn.Flatten(), (channels * h * w, 1, 1)
             case "region":
                 self.region = self._region(section, shape)
-                self.tree = self.region.tree
+                self.classes = self.region.classes
                 return nn.Identity(), shape
         return nn.Identity(), shape  # [cost]
 
@@ -339,14 +343,17 @@ class DarknetNet(nn.Module):
                 "anchors",
             )
         tree = self._given_tree or read_tree_of(self.cfg, section)
-        if tree is not None and len(tree) != classes:
+        box_map = read_map_of(self.cfg, section, classes)
+        meaning: Classes
+        if tree is None:
+            meaning = FlatClasses(classes, "softmax" if section.flag("softmax") else "sigmoid", map=box_map)
+        elif len(tree) != classes:
             raise section.error(f"{section.text('tree')} has {len(tree)} nodes, but classes={classes}", "tree")
+        else:
+            meaning = TreeClasses(tree, box_map)
         return RegionSpec(
             priors=tuple(zip(anchors[::2], anchors[1::2], strict=True)),
-            num_classes=classes,
-            tree=tree,
-            map=read_map_of(self.cfg, section, classes),
-            softmax=section.flag("softmax"),
+            classes=meaning,
             object_scale=section.real("object_scale", 1.0),
             noobject_scale=section.real("noobject_scale", 1.0),
             class_scale=section.real("class_scale", 1.0),

@@ -143,8 +143,8 @@ def load_darknet_weights(model: nn.Module, path: str | Path, *, partial: bool = 
     Examples
     --------
     >>> import tempfile
-    >>> from yolo9000.models import Classifier, DetectorConfig
-    >>> model = Classifier(DetectorConfig(width=0.1), 5)
+    >>> from yolo9000.models import Classifier, DetectorConfig, FlatClasses
+    >>> model = Classifier(DetectorConfig(width=0.1), FlatClasses(5))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_darknet_weights(model, f"{folder}/a.weights", images_seen=64)
     ...     load_darknet_weights(model, f"{folder}/a.weights")

@@ -1,4 +1,4 @@
-"""What the numbers of a region head mean: priors, classes, tree, and the scales of its loss."""
+"""What the numbers of a region head mean: priors, classes, and the scales of its loss."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TypeVar
 
 from torch import nn
 
-from wordtree import WordTree
+from yolo9000.models.classes import Classes
+from yolo9000.models.flat_classes import FlatClasses
+from yolo9000.models.tree_classes import TreeClasses
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -33,14 +35,8 @@ class RegionSpec:
     ----------
     priors
         Width and height of every prior ("anchor") in grid cells.
-    num_classes
-        Class channels K of one box: nodes of the tree, or flat classes without one.
-    tree
-        The WordTree whose sibling groups the class channels form; None for flat classes.
-    map
-        Box label -> tree node, for detection labels only (darknet's ``map=``); image labels are nodes already.
-    softmax
-        Without a tree: one softmax over the classes (True) or an independent sigmoid for each (False).
+    classes
+        What the class channels of one box mean.
     object_scale, noobject_scale, class_scale, coord_scale
         Weights of the loss terms (darknet's ``[region]`` section; the paper names none).
     thresh
@@ -55,19 +51,16 @@ class RegionSpec:
     Raises
     ------
     ValueError
-        If a prior is not positive, or the number of classes does not fit the tree or the map.
+        If a prior is not positive.
 
     Examples
     --------
-    >>> RegionSpec(priors=((1.0, 2.0), (3.0, 3.0)), num_classes=20).channels
+    >>> RegionSpec(priors=((1.0, 2.0), (3.0, 3.0)), classes=FlatClasses(20)).channels
     50
     """
 
     priors: tuple[tuple[float, float], ...]
-    num_classes: int
-    tree: WordTree | None = None
-    map: tuple[int, ...] | None = None
-    softmax: bool = True
+    classes: Classes
     object_scale: float = 5.0
     noobject_scale: float = 1.0
     class_scale: float = 1.0
@@ -80,14 +73,6 @@ class RegionSpec:
     def __post_init__(self) -> None:
         if not self.priors or any(min(prior) <= 0 for prior in self.priors):
             raise ValueError(f"priors: pairs of positive width and height in grid cells are needed, got {self.priors}")
-        if self.num_classes < 1:
-            raise ValueError(f"num_classes: at least 1 is needed, got {self.num_classes}")
-        if self.tree is not None and len(self.tree) != self.num_classes:
-            raise ValueError(f"num_classes is {self.num_classes}, but the tree has {len(self.tree)} nodes")
-        if self.map is not None:
-            outside = [node for node in self.map if not 0 <= node < self.num_classes]
-            if outside:
-                raise ValueError(f"map: nodes {outside[:5]} are outside 0..{self.num_classes - 1}")
 
     @property
     def num_priors(self) -> int:
@@ -97,19 +82,20 @@ class RegionSpec:
     @property
     def channels(self) -> int:
         """Channels A * (5 + K) of darknet's dense output."""
-        return self.num_priors * (5 + self.num_classes)
+        return self.num_priors * (5 + self.classes.number)
 
 
 def copy_of_net(net: Net) -> Net:
-    """A deep copy with weights of its own; what its numbers mean (regions, trees) is shared: constant, and large.
+    """A deep copy with weights of its own; what its numbers mean (regions, classes) is shared: constant, and large.
 
     Examples
     --------
     >>> net = nn.Linear(1, 1)
-    >>> net.region = RegionSpec(priors=((1.0, 1.0),), num_classes=2)
+    >>> net.region = RegionSpec(priors=((1.0, 1.0),), classes=FlatClasses(2))
     >>> copied = copy_of_net(net)
     >>> copied.region is net.region, copied.weight is net.weight
     (True, False)
     """
+    constant = RegionSpec | TreeClasses | FlatClasses
     values = [value for module in net.modules() for value in vars(module).values()]
-    return copy.deepcopy(net, {id(value): value for value in values if isinstance(value, RegionSpec | WordTree)})
+    return copy.deepcopy(net, {id(value): value for value in values if isinstance(value, constant)})

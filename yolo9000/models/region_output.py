@@ -17,8 +17,8 @@ from typing import NamedTuple, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._guards import detect_fake_mode
 
+from yolo9000.models.host import host_knows
 from yolo9000.models.late_gradient import LateTable, without_autocast
 
 IMAGES_AT_ONCE = 16
@@ -278,12 +278,6 @@ def joined(outputs: Sequence[RegionOutput]) -> RegionOutput:
         features = torch.cat([output._features for output in sparse])
         return SparseRegionOutput(features, sparse[0]._rows, sparse[0]._num_priors)
     return DenseRegionOutput(torch.cat([output.raw for output in outputs]), outputs[0].boxes.shape[1])
-
-
-def host_knows(tensors: Sequence[Tensor]) -> bool:
-    """Whether the host may look at the values: they lie in its memory, and are more than shapes to be followed."""
-    on_host = all(tensor.device.type == "cpu" for tensor in tensors)
-    return on_host and not torch.compiler.is_compiling() and detect_fake_mode(tensors) is None
 
 
 def _full_precision(x: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ Shapes: B images, A priors a cell, H x W grid, K nodes (or classes), D channels 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -91,18 +90,6 @@ class TreeHead(nn.Module):
             own = 0 if self.share_class_rows else prior
             found += [(box_weight[prior], box_bias[prior]), (class_weight[own], class_bias[own])]
         return found
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Read a state; those written before box and class rows were kept apart have one convolution of them all."""
-        for name in (f"{prefix}conv.", f"{prefix}0."):
-            if f"{name}weight" not in state_dict:
-                continue
-            for part in ("weight", "bias"):
-                rows = state_dict.pop(f"{name}{part}").unflatten(0, (self.num_priors, -1))
-                rows = rows.flatten(2) if part == "weight" else rows
-                state_dict[f"{prefix}box_{part}"] = rows[:, :5].flatten(0, 1)
-                state_dict[f"{prefix}class_{part}"] = rows[:, 5:].flatten(0, 1)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, features: Tensor, rows: HeadRows | None = None) -> RegionOutput:
         """(B, D, H, W), and `rows` if they were taken before -> a :class:`RegionOutput`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from yolo9000.models.classes import Classes
 from yolo9000.models.darknet19 import ConvBlock, Darknet19, scaled
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
@@ -77,8 +78,8 @@ class Detector(nn.Module):
 
     Examples
     --------
-    >>> from yolo9000.models import RegionSpec
-    >>> region = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), num_classes=7)
+    >>> from yolo9000.models import FlatClasses, RegionSpec
+    >>> region = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), classes=FlatClasses(7))
     >>> net = Detector(DetectorConfig(width=0.1, stride=16), region)
     >>> net(torch.zeros(1, 3, 64, 96)).objectness.shape
     torch.Size([1, 2, 4, 6])
@@ -100,7 +101,12 @@ class Detector(nn.Module):
             self.passthrough = ConvBlock(self.backbone.fine_channels, narrow, 1, momentum)
             from_fine = narrow * 4 if config.stride == 32 else narrow
             self.merge = ConvBlock(from_fine + channels, channels, 3, momentum)
-        self.head = TreeHead(channels, region.num_priors, region.num_classes, share_class_rows=config.share_class_rows)
+        self.head = TreeHead(channels, region.num_priors, self.classes.number, share_class_rows=config.share_class_rows)
+
+    @property
+    def classes(self) -> Classes:
+        """What its class channels mean."""
+        return self.region.classes
 
     @property
     def stride(self) -> int:
@@ -109,6 +115,8 @@ class Detector(nn.Module):
 
     def forward(self, images: Tensor) -> RegionOutput:
         """(B, 3, S, S) in 0..1, S a multiple of 32 -> raw output on an (S/stride, S/stride) grid."""
+        # Before the net: autograd walks back in the reverse order, so it makes the large gradient of the class rows
+        # last, when the memory of the net's activations is free again (see late_gradient.py).
         rows = self.head.rows
         fine, features = self.backbone(images)
         features = self.extra(features)
@@ -130,8 +138,8 @@ class Detector(nn.Module):
         """
         if _backbone_form(classifier.config) != _backbone_form(self.config):
             raise ValueError(f"the classifier was built as {classifier.config}, the detector as {self.config}")
-        if classifier.num_classes != self.region.num_classes:
-            raise ValueError(f"the classifier has {classifier.num_classes} classes, not {self.region.num_classes}")
+        if classifier.classes.number != self.classes.number:
+            raise ValueError(f"the classifier has {classifier.classes.number} classes, not {self.classes.number}")
         self.backbone.load_state_dict(classifier.backbone.state_dict())
         if not self.config.extra_convs and not self.config.passthrough:  # else other features reach the head
             last = classifier.last
@@ -148,16 +156,17 @@ class Classifier(nn.Module):
 
     Examples
     --------
-    >>> Classifier(DetectorConfig(width=0.1), 10)(torch.zeros(2, 3, 64, 64)).shape
+    >>> from yolo9000.models import FlatClasses
+    >>> Classifier(DetectorConfig(width=0.1), FlatClasses(10))(torch.zeros(2, 3, 64, 64)).shape
     torch.Size([2, 10])
     """
 
-    def __init__(self, config: DetectorConfig, num_classes: int) -> None:
+    def __init__(self, config: DetectorConfig, classes: Classes) -> None:
         super().__init__()
         self.config = config
-        self.num_classes = num_classes
+        self.classes = classes
         self.backbone = Darknet19(config.width, config.stride, config.batch_norm_momentum)
-        self.last = nn.Conv2d(self.backbone.channels, num_classes, 1)
+        self.last = nn.Conv2d(self.backbone.channels, classes.number, 1)
         nn.init.normal_(self.last.weight, std=0.01)
         assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
