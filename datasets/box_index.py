@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo9000.datasets.decode import decode, image_size
+from yolo9000.datasets.errors import DatasetError, UnknownClasses
 from yolo9000.datasets.names import NameTable
 from yolo9000.datasets.sample import Record, Unreadable
 
@@ -19,26 +20,6 @@ log = logging.getLogger(__name__)
 
 _WORTH_A_WORD = 1.0
 """Pixels that a box may stick out of its image before its clipping is counted: COCO's rounding sticks out by less."""
-
-
-class DatasetError(ValueError):
-    """A data set on disk is not what was asked for; the message says what was looked for and what was found."""
-
-
-class UnknownClasses(DatasetError):
-    """Classes of a data set that the label map lacks.
-
-    Parameters
-    ----------
-    source
-        Whose classes they are.
-    missing
-        Their names.
-    """
-
-    def __init__(self, message: str, *, source: str, missing: Sequence[str]) -> None:
-        super().__init__(message)
-        self.source, self.missing = source, tuple(missing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +202,7 @@ def nodes_of(
             f"{source}: {len(missing)} of {len(class_names)} {what} have no node in the label map: "
             f"{', '.join(missing)}. Add them to the tree, or pass skip_missing=True to leave them out",
             source=source,
-            missing=missing,
+            missing=tuple(missing),
         )
     if len(missing) == len(class_names):
         raise DatasetError(f"{source}: none of its {len(class_names)} {what} has a node in the label map")

@@ -156,9 +156,9 @@ def command(folder: Path, *arguments: str) -> None:
 def test_a_short_run_from_end_to_end(tmp_path: Path) -> None:
     """Twenty steps of three phases, the weights they leave, an evaluation of them, and detections in two pictures."""
     options = (
-        "--joint --classification-steps 4 --detection-steps 4 --steps 12 --batch 8 --width 0.1 --classification-size 64 "
-        "--passthrough --extra-convs 1 --val-images 16 --threads 1 --precision float32 --lr 0.001 --burn-in 2 "
-        "--evaluate-every 10 --save-every 7 --seed 3 --out run"
+        "--joint --classification-steps 4 --detection-steps 4 --steps 12 --batch 8 --width 0.1 --passthrough "
+        "--classification-size 64 --extra-convs 1 --val-images 16 --threads 1 --precision float32 --lr 0.001 "
+        "--burn-in 2 --evaluate-every 10 --save-every 7 --seed 3 --out run"
     )
     command(tmp_path, "yolo9000.train", *options.split())
     content = load_checkpoint(tmp_path / "run" / "last.pt")

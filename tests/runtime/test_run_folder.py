@@ -14,7 +14,7 @@ from yolo9000.runtime.run_folder import RunFolder, RunFolderError, create_run_fo
 def test_a_folder_with_a_run_is_refused(tmp_path: Path) -> None:
     run = create_run_folder(tmp_path / "runs" / "a")
     run.write_config({"options": {}})
-    with pytest.raises(RunFolderError, match=r"holds a run already; continue it with --resume"):
+    with pytest.raises(RunFolderError, match=r"holds a run already; continue it with `resume`"):
         create_run_folder(run.path)
 
 
@@ -41,7 +41,7 @@ def test_no_write_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr("tempfile.TemporaryFile", _denied)
     else:
         tmp_path.chmod(0o500)
-    with pytest.raises(RunFolderError, match="cannot write there.*Name a folder you may write to with --out"):
+    with pytest.raises(RunFolderError, match="cannot write there.*Name a folder you may write to with `out`"):
         create_run_folder(tmp_path)
     tmp_path.chmod(0o700)
 

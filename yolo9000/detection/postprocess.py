@@ -20,6 +20,7 @@ from yolo9000.detection.results import Detections
 from yolo9000.models.classes import Classes
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
+from yolo9000.runtime.mistakes import Mistake
 
 Nms = Literal["tree", "class", "all"]
 Decoding = Literal["probability", "darknet"]
@@ -50,7 +51,7 @@ class DecodeConfig:
 
     Raises
     ------
-    ValueError
+    Mistake
         A threshold is no probability, or no detection is asked for.
     """
 
@@ -64,9 +65,9 @@ class DecodeConfig:
     def __post_init__(self) -> None:
         for name in ("threshold", "tree_threshold", "nms_iou"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} {getattr(self, name)}: a number from 0 to 1 is needed")
+                raise Mistake(f"`{name}` {getattr(self, name)}: a number from 0 to 1 is needed")
         if self.max_detections < 1:
-            raise ValueError(f"max_detections {self.max_detections}: at least 1 is needed")
+            raise Mistake(f"`max_detections` {self.max_detections}: at least 1 is needed")
 
 
 def _related(nodes: Tensor, classes: Classes, nms: Nms) -> Tensor:

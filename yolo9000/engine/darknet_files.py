@@ -26,6 +26,7 @@ from yolo9000.models.darknet_weights import DarknetHeader, load_darknet_weights,
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.checkpoint import CheckpointError
+from yolo9000.runtime.mistakes import Mistake
 
 SUFFIX = ".weights"
 Letterbox = Callable[[Record, int], Sample]
@@ -139,7 +140,7 @@ def name_detector(detector: AnyDetector, tree: WordTree | None, names: Sequence[
     classes = detector.classes if tree is None and names is None else _cfg_classes(detector)
     try:
         named = name_classes(classes, tree=tree, names=names)
-    except ValueError as error:
+    except Mistake as error:
         raise CfgError(f"{where}: {error}") from error
     if tree is not None:
         check_same_classes(TreeClasses(tree), named, where)
@@ -214,6 +215,6 @@ def save_as_darknet(trained: TrainedModel, path: Path) -> list[str]:
 def _builtin(weights: Path) -> str:
     if weights.stem not in BUILTIN_NETS:
         raise CheckpointError(
-            f"{weights}: which net is it of? Name its cfg with --cfg: a file, or one of {', '.join(BUILTIN_NETS)}"
+            f"{weights}: which net is it of? Name its `cfg`: a file, or one of {', '.join(BUILTIN_NETS)}"
         )
     return weights.stem

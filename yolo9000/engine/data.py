@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from yolo9000.datasets.box_index import BoxIndex, DatasetError, listed
+from yolo9000.datasets.box_index import BoxIndex, listed
 from yolo9000.datasets.coco import CocoSource
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.joined import JoinedSource, single_sources
 from yolo9000.datasets.mixed import Augment
@@ -149,7 +150,7 @@ def load_data(
     """
     if classes is not None and not classes.label_maps and not classes.ids:
         raise DatasetError(
-            f"names: the net has {classes.number} classes and neither a tree nor names, so nobody knows which of them "
+            f"`names`: the net has {classes.number} classes and neither a tree nor names, so nobody knows which of them "
             f"is which of the data's; give the {classes.number} names in the order of the net's classes"
         )
     if config.is_embedded:
@@ -185,7 +186,7 @@ def _scenes(config: DataConfig, classes: Classes | None) -> Data:
         classes = TreeClasses(replace(tree, label_maps={**tree.label_maps, "scenes": nodes}))
     label_map = classes.label_maps.get("scenes")
     if label_map is None:
-        raise DatasetError("the tree has no label map 'scenes'; leave --tree out, and it is built from the pictograms")
+        raise DatasetError("the tree has no label map 'scenes'; leave `tree` out, and it is built from the pictograms")
     names = [c.name for c in read_classes()]
     with_boxes = chosen_classes(config.boxed, names, [c.name for c in read_classes() if c.boxed])
 
@@ -368,7 +369,7 @@ def _held_out_boxes(config: DataConfig, classes: Classes, split: str) -> BoxSour
         held_out.labelled_nodes = np.array(held_out.nodes, np.int64)
         return held_out
     if Path(root).is_file():
-        raise DatasetError(f"{root} is one annotation file; name another with --val to hold images out")
+        raise DatasetError(f"{root} is one annotation file; name another with `val` to hold images out")
     return _box_set(config, classes, split, (layout, root))
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from wordtree import WordTree
-from yolo9000.datasets.box_index import DatasetError, UnknownClasses, listed
+from yolo9000.datasets.box_index import listed
+from yolo9000.datasets.errors import DatasetError, UnknownClasses
 from yolo9000.engine.data_config import DataConfig, Layout
 from yolo9000.models.classes import Classes
 from yolo9000.models.tree_classes import TreeClasses
@@ -145,6 +146,6 @@ def class_advice(config: DataConfig, classes: Classes) -> Iterator[None]:
             ) from error
         if "have no node" in str(error) or "has no node" in str(error):
             raise DatasetError(
-                f"{error}\nA tree of these labels, for --tree, is made by\n  {tree_command(config)}"
+                f"{error}\nA tree of these labels, for `tree`, is made by\n  {tree_command(config)}"
             ) from error
         raise

@@ -22,11 +22,12 @@ from yolo9000.engine.inference import prepare
 from yolo9000.engine.snapshot import TrainedModel
 from yolo9000.runtime.checkpoint import write_atomically
 from yolo9000.runtime.device import Precision
+from yolo9000.runtime.mistakes import Mistake
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 
 
-class NoImages(ValueError):
+class NoImages(Mistake):
     """Nothing to predict on."""
 
 
@@ -159,7 +160,7 @@ def write_predictions(predictions: Iterable[Prediction], trained: TrainedModel, 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(f"{folder}: cannot write there ({error.strerror}); name another folder with --out") from error
+        raise OSError(f"{folder}: cannot write there ({error.strerror}); name another folder with `out`") from error
     classes = trained.classes
     entries: list[dict[str, Any]] = []
     used: set[str] = set()

@@ -21,6 +21,7 @@ from wordtree import WordTree
 from wordtree.softmax import PathColumns
 from wordtree.tables import TreeTables
 from yolo9000.models.region_output import RegionOutput
+from yolo9000.runtime.mistakes import Mistake
 
 Over = Literal["tree", "softmax", "sigmoid"]
 
@@ -226,7 +227,7 @@ class Classes(Protocol):
 
 
 def check_map(classes: Classes) -> None:
-    """Raise `ValueError` if the map of classes names what is none of them."""
+    """Raise `Mistake` if the map of classes names what is none of them."""
     outside = [node for node in classes.map or () if not 0 <= node < classes.number]
     if outside:
-        raise ValueError(f"map: {outside[:5]} are outside 0..{classes.number - 1}")
+        raise Mistake(f"map: nodes {outside[:5]} are outside 0..{classes.number - 1}")

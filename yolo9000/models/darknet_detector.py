@@ -17,6 +17,7 @@ from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov2 import Detector
+from yolo9000.runtime.mistakes import Mistake
 
 
 class DarknetDetector(nn.Module):
@@ -122,7 +123,7 @@ def name_classes(classes: Classes, *, tree: WordTree | None = None, names: Seque
 
     Raises
     ------
-    ValueError
+    Mistake
         `tree` or `names` do not fit the classes.
 
     Examples
@@ -132,12 +133,12 @@ def name_classes(classes: Classes, *, tree: WordTree | None = None, names: Seque
     """
     if isinstance(classes, TreeClasses):
         if names is not None:
-            raise ValueError("names: the classes are the nodes of a tree, which names them")
+            raise Mistake("`names`: the classes are the nodes of a tree, which names them")
         return replace(classes, map=None)
     if tree is not None and classes.over == "sigmoid":
-        raise ValueError("tree: the classes have a sigmoid each (softmax=0) and form no tree; give their names")
+        raise Mistake("`tree`: the classes have a sigmoid each (softmax=0) and form no tree; give their `names`")
     if tree is not None and len(tree) != classes.number:
-        raise ValueError(f"tree: it has {len(tree)} nodes, the net has {classes.number} classes")
+        raise Mistake(f"`tree`: it has {len(tree)} nodes, the net has {classes.number} classes")
     if names is None and classes.over == "softmax":
         tree = tree or class_tree(classes.number)
     if tree is not None:

@@ -18,6 +18,7 @@ from wordtree.tables import TreeTables
 from yolo9000.models.classes import BestLabels, Classes, LabelColumns, LabelReader, Outside, check_map
 from yolo9000.models.host import to_device
 from yolo9000.models.region_output import RegionOutput
+from yolo9000.runtime.mistakes import Mistake
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class FlatClasses:
 
     Raises
     ------
-    ValueError
+    Mistake
         If there is no class, the names are not one for each class and all different, or the map names what is no
         class.
 
@@ -57,14 +58,14 @@ class FlatClasses:
 
     def __post_init__(self) -> None:
         if self.number < 1:
-            raise ValueError(f"classes: at least 1 is needed, got {self.number}")
+            raise Mistake(f"`classes` {self.number}: at least 1 is needed")
         if self.over not in ("softmax", "sigmoid"):
             raise ValueError(f"classes over {self.over!r}: softmax or sigmoid is needed")
         if self.names is not None:
             if len(self.names) != self.number:
-                raise ValueError(f"names: {len(self.names)} names for {self.number} classes")
+                raise Mistake(f"`names`: {len(self.names)} names for {self.number} classes")
             if repeated := sorted({name for name in self.names if self.names.count(name) > 1}):
-                raise ValueError(f"names: {', '.join(repeated[:5])} stands there more than once")
+                raise Mistake(f"`names`: {', '.join(repeated[:5])} stands there more than once")
         check_map(self)
 
     @property

@@ -11,6 +11,7 @@ from torch import nn
 from yolo9000.models.classes import Classes
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.tree_classes import TreeClasses
+from yolo9000.runtime.mistakes import Mistake
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -50,7 +51,7 @@ class RegionSpec:
 
     Raises
     ------
-    ValueError
+    Mistake
         If a prior is not positive.
 
     Examples
@@ -72,7 +73,7 @@ class RegionSpec:
 
     def __post_init__(self) -> None:
         if not self.priors or any(min(prior) <= 0 for prior in self.priors):
-            raise ValueError(f"priors: pairs of positive width and height in grid cells are needed, got {self.priors}")
+            raise Mistake(f"`priors` {self.priors}: pairs of positive width and height in grid cells are needed")
 
     @property
     def num_priors(self) -> int:

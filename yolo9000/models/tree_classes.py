@@ -53,7 +53,7 @@ class TreeClasses:
 
     Raises
     ------
-    ValueError
+    Mistake
         If the map names what is no node.
 
     Examples

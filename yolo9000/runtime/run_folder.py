@@ -16,9 +16,10 @@ from typing import Any
 import torch
 
 from yolo9000.runtime.checkpoint import write_atomically
+from yolo9000.runtime.mistakes import Mistake
 
 
-class RunFolderError(OSError):
+class RunFolderError(Mistake):
     """A folder that cannot hold, or does not hold, a run."""
 
 
@@ -117,7 +118,7 @@ def create_run_folder(path: str | Path, *, resume: bool = False) -> RunFolder:
             )
     elif run.last.exists() or run.config.exists() or run.results.exists():
         raise RunFolderError(
-            f"{run.path} holds a run already; continue it with --resume {run.path}, or name another --out"
+            f"{run.path} holds a run already; continue it with `resume` {run.path}, or name another `out`"
         )
     try:
         run.path.mkdir(parents=True, exist_ok=True)
@@ -126,7 +127,7 @@ def create_run_folder(path: str | Path, *, resume: bool = False) -> RunFolder:
     except OSError as error:
         raise RunFolderError(
             f"{run.path}: cannot write there ({error.strerror or error}); nothing was trained. "
-            "Name a folder you may write to with --out"
+            "Name a folder you may write to with `out`"
         ) from error
     return run
 
