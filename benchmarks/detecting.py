@@ -51,7 +51,7 @@ def _yolo9000(survivors: int, scale: Scale, stack: ExitStack) -> dict[str, Side 
 
     def dense(raw: peers.ToRaw, setting: str) -> Side:
         def forward(images: torch.Tensor) -> RegionOutput:
-            return DenseRegionOutput(raw(images), region.num_priors)
+            return DenseRegionOutput(raw(images), region.coding)
 
         return Side(run=partial(nets.detect_file, file, size, forward, region), setting=f"{setting}, {_threads()}")
 
@@ -104,11 +104,11 @@ def _yolov2(batch: int, scale: Scale, stack: ExitStack) -> dict[str, Side | Peer
     decode = DecodeConfig(nms="class")
 
     def ours(forward: nets.Forward, setting: str) -> Side:
-        return Side(run=lambda: detect(forward(images), region, decode), setting=f"{setting}, {_threads()}")
+        return Side(run=lambda: detect(forward(images), region.classes, decode), setting=f"{setting}, {_threads()}")
 
     def in_openvino() -> Side:
         raw = peers.openvino(peers.to_onnx(form.dense(), batch, size, folder / "net.onnx"))
-        return ours(lambda x: DenseRegionOutput(raw(x), region.num_priors), "bf16, latency hint")
+        return ours(lambda x: DenseRegionOutput(raw(x), region.coding), "bf16, latency hint")
 
     def lightnet() -> Side:
         run = peers.lightnet_yolov2(form.weights, region.classes.number, nets.THRESHOLD)

@@ -18,7 +18,7 @@ from wordtree.softmax import log_probs
 from yolo9000.detection.loss import joint_loss
 from yolo9000.detection.postprocess import detect
 from yolo9000.detection.results import Detections
-from yolo9000.models import DenseRegionOutput, RegionOutput, RegionSpec, TreeHead
+from yolo9000.models import BoxCoding, DenseRegionOutput, RegionOutput, RegionSpec, TreeHead
 from yolo9000.runtime.device import Precision, autocast
 
 
@@ -37,13 +37,13 @@ def _job(scale: Scale, cells: int) -> _Job:
 class _DenseHead(nn.Module):
     """The twin: darknet's dense last layer with the numbers of a sparse head."""
 
-    def __init__(self, conv: nn.Conv2d, num_priors: int) -> None:
+    def __init__(self, conv: nn.Conv2d, coding: BoxCoding) -> None:
         super().__init__()
         self.conv = conv
-        self.num_priors = num_priors
+        self.coding = coding
 
     def forward(self, features: Tensor) -> RegionOutput:
-        return DenseRegionOutput(self.conv(features), self.num_priors)
+        return DenseRegionOutput(self.conv(features), self.coding)
 
 
 def _features(job: _Job, batch: int) -> Tensor:
@@ -55,10 +55,10 @@ def _features(job: _Job, batch: int) -> Tensor:
 def _head(job: _Job, *, dense: bool) -> tuple[nn.Module, RegionSpec]:
     torch.manual_seed(0)
     region = nets.tree_region(nets.tree_of(job.nodes))
-    head = TreeHead(job.channels, region.num_priors, region.classes.number)
+    head = TreeHead(job.channels, region.coding, region.classes.number)
     if not dense:
         return head, region
-    return _DenseHead(nets.dense_conv_of(head), region.num_priors), region
+    return _DenseHead(nets.dense_conv_of(head), region.coding), region
 
 
 def _step(head: nn.Module, region: RegionSpec, features: Tensor, batch: int) -> Callable[[], tuple[float, Tensor]]:
@@ -140,20 +140,20 @@ def _predict(survivors: int, scale: Scale, stack: ExitStack) -> dict[str, Side]:
     def ours(precision: Precision) -> Detections:
         with autocast(nets.CPU, precision):
             output = head(features)
-        return detect(output, region)[0]
+        return detect(output, region.classes)[0]
 
     @torch.inference_mode()
     def dense(precision: Precision) -> Detections:
         with autocast(nets.CPU, precision):
-            output = DenseRegionOutput(conv(features), region.num_priors)
-        return detect(output, region)[0]
+            output = DenseRegionOutput(conv(features), region.coding)
+        return detect(output, region.classes)[0]
 
     @torch.inference_mode()
     def labels_only(precision: Precision) -> tuple[Tensor, Tensor]:
         """The dense layer, the whole tree's softmax of the surviving boxes, and the label: nothing else."""
         with autocast(nets.CPU, precision):
             raw = conv(features)
-        rows = raw[0].view(region.num_priors, 5 + region.classes.number, -1).movedim(1, -1)
+        rows = raw[0].view(region.coding.num_priors, 5 + region.classes.number, -1).movedim(1, -1)
         alive = rows[(rows[..., 4].float().sigmoid() > nets.THRESHOLD)][:, 5:].float()
         assert region.classes.tree is not None
         nodes = TreeDistribution(region.classes.tree, alive).back_off(0.5)

@@ -31,6 +31,7 @@ from yolo9000.engine.inference import prepare
 from yolo9000.models import (
     YOLO9000_PRIORS,
     YOLOV2_PRIORS,
+    BoxCoding,
     DarknetNet,
     Detector,
     DetectorConfig,
@@ -81,10 +82,10 @@ def tree_of(nodes: int) -> WordTree:
 
 def tree_region(tree: WordTree) -> RegionSpec:
     """yolo9000.cfg's region over a tree."""
-    return RegionSpec(priors=YOLO9000_PRIORS, classes=TreeClasses(tree))
+    return RegionSpec(coding=BoxCoding(YOLO9000_PRIORS), classes=TreeClasses(tree))
 
 
-FLAT_80 = RegionSpec(priors=YOLOV2_PRIORS, classes=FlatClasses(80))
+FLAT_80 = RegionSpec(coding=BoxCoding(YOLOV2_PRIORS), classes=FlatClasses(80))
 """yolov2.cfg's region: 80 classes without a tree."""
 
 
@@ -200,10 +201,10 @@ def make_sure(last: nn.Conv2d, region: RegionSpec, features: Tensor, survivors: 
         (1, C, H, W) what it reads of the image whose boxes are counted.
     """
     assert last.bias is not None
-    raw = last(features)[0].view(region.num_priors, 5 + region.classes.number, -1)
+    raw = last(features)[0].view(region.coding.num_priors, 5 + region.classes.number, -1)
     weight, bias = (
-        last.weight.view(region.num_priors, 5 + region.classes.number, -1),
-        last.bias.view(region.num_priors, -1),
+        last.weight.view(region.coding.num_priors, 5 + region.classes.number, -1),
+        last.bias.view(region.coding.num_priors, -1),
     )
     weight[:, 5:] *= CLASS_LOGIT_STD / float(raw[:, 5:].std())
     weight[:, 4], bias[:, 4] = _objectness_of(features[0].flatten(1).T, raw[:, 4], survivors)
@@ -242,7 +243,7 @@ def prepared(detector: Detector, precision: Precision, *, compile: bool = False)
 
 def detect_file(file: Path, size: int, forward: Forward, region: RegionSpec) -> Detections:
     """Image file -> detections, the whole way."""
-    return detect(forward(read_input(file, size)), region)[0]
+    return detect(forward(read_input(file, size)), region.classes)[0]
 
 
 @torch.no_grad()
@@ -267,7 +268,7 @@ def with_dense_head(net: DarknetNet) -> DarknetNet:
 
 def head_of(conv: nn.Conv2d, region: RegionSpec) -> TreeHead:
     """A head with the numbers of a dense last layer, by way of darknet's weights file, which both read."""
-    head = TreeHead(conv.in_channels, region.num_priors, region.classes.number)
+    head = TreeHead(conv.in_channels, region.coding, region.classes.number)
     with tempfile.TemporaryDirectory() as folder:
         save_darknet_weights(conv, Path(folder) / "head.weights", images_seen=0)
         load_darknet_weights(head, Path(folder) / "head.weights")

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     detections, targets, _ = score_batches(
         prepare(trained.detector, device=torch.device("cpu"), precision="float32"),
         make_evaluation_loader(scenes, trained.size, batch_size=32),
-        trained.region,
+        trained.classes,
         [sorted(label_map.values())],
         device=torch.device("cpu"),
         threshold=0.05,

@@ -203,7 +203,7 @@ def score(
     device = torch.device("cpu")
     labels = [*sides[0], *sides[1]]
     report = evaluate_detector(
-        detector, test, detector.region, boxed=labels, device=device, precision=precision, parents=False
+        detector, test, detector.classes, boxed=labels, device=device, precision=precision, parents=False
     )
     of_class = {each["node"]: each["ap50"] for each in report["classes"] if each["boxes"]}
     first, second = (statistics.fmean(of_class[node] for node in side if node in of_class) for side in sides)
@@ -211,7 +211,7 @@ def score(
     for batch in test:
         with autocast(device, precision):
             output = detector(pixels(batch.images))
-        for each, target in zip(detect(output, detector.region), batch.targets, strict=True):
+        for each, target in zip(detect(output, detector.classes), batch.targets, strict=True):
             overlaps = iou(target.boxes_cxcywh[:, None], each.boxes_cxcywh[None]) >= 0.5
             found, objects = found + int(overlaps.any(dim=1).sum()), objects + len(target.labels)
             hits, shown = hits + int(overlaps.any(dim=0).sum()), shown + len(each.scores)

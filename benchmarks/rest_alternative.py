@@ -91,7 +91,7 @@ def run_seed(seed: int, steps: int, start_steps: int, out: Path) -> dict[str, di
             name: evaluate_detector(
                 detector.eval(),
                 make_evaluation_loader(scenes("test", names, length=TEST_SCENES), SIZE, batch_size=32),
-                detector.region,
+                detector.classes,
                 boxed={label_map[name] for name in names},
                 device=device,
                 precision=precision,

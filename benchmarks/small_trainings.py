@@ -10,7 +10,7 @@ from yolo9000.engine.data import Data, box_shapes
 from yolo9000.engine.optimisation import OptimiserConfig
 from yolo9000.engine.phases import TrainConfig
 from yolo9000.engine.plan import PlanConfig
-from yolo9000.models import DetectorConfig, RegionSpec, TreeClasses
+from yolo9000.models import BoxCoding, DetectorConfig, RegionSpec, TreeClasses
 from yolo9000.runtime.device import Precision
 
 SIZE, STRIDE = 96, 16
@@ -24,7 +24,7 @@ def region_of(scenes: Source, tree: WordTree, seed: int) -> RegionSpec:
     """Three priors clustered from the scenes' boxes, over a tree."""
     relative, _ = cluster_priors(box_shapes(scenes), 3, seed=seed)
     priors = tuple((float(w), float(h)) for w, h in relative * (SIZE / STRIDE))
-    return RegionSpec(priors=priors, classes=TreeClasses(tree))
+    return RegionSpec(coding=BoxCoding(priors), classes=TreeClasses(tree))
 
 
 def data_of(tree: WordTree, detection: Source, classification: Source, labels: list[int]) -> Data:

@@ -30,7 +30,7 @@ from torch import Tensor
 from wordtree import load_tree
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
 from yolo9000.detection import RECIPES, RegionSpec, Target, joint_loss
-from yolo9000.models import YOLO9000_PRIORS, FlatClasses, TreeClasses
+from yolo9000.models import YOLO9000_PRIORS, BoxCoding, FlatClasses, TreeClasses
 from yolo9000.runtime.checkpoint import load_checkpoint
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -119,7 +119,7 @@ def seeded_batch(region: RegionSpec) -> tuple[Tensor, list[Target]]:
 @pytest.mark.parametrize("seen", [6_400, 64_000])
 def test_loss_over_a_tree(recipe: str, seen: int) -> None:
     tree = load_tree("yolo9000")
-    region = RegionSpec(priors=YOLO9000_PRIORS, classes=TreeClasses(tree))
+    region = RegionSpec(coding=BoxCoding(YOLO9000_PRIORS), classes=TreeClasses(tree))
     raw, targets = seeded_batch(region)
     raw.requires_grad_()
     terms = joint_loss(raw, targets, region, images_seen=seen, recipe=recipe)
@@ -133,7 +133,7 @@ def test_loss_over_a_tree(recipe: str, seen: int) -> None:
 def test_loss_over_flat_classes(softmax: bool) -> None:
     z = np.load(GOLDEN / "region_voc20.npz")
     classes = FlatClasses(20, "softmax" if softmax else "sigmoid")
-    region = RegionSpec(priors=tuple(map(tuple, z["anchors"].reshape(-1, 2))), classes=classes)
+    region = RegionSpec(coding=BoxCoding(tuple(map(tuple, z["anchors"].reshape(-1, 2)))), classes=classes)
     raw = torch.tensor(z["raw"], requires_grad=True)
     rows = torch.tensor(z["truth"])
     targets = [Target(each[each[:, 2] > 0][:, :4], each[each[:, 2] > 0][:, 4].long()) for each in rows]

@@ -214,7 +214,7 @@ def _evaluate(
         report |= evaluate_detector(
             model,
             loaders["detection"],
-            trained.region,
+            trained.classes,
             boxed=boxed,
             never_boxed=never_boxed,
             device=device,
@@ -232,7 +232,7 @@ def _evaluate(
             report["map"] = {"name": options.map, **means, "classes": classes}
     if "classification" in loaders:
         report["top1"] = classification_top1(
-            model, loaders["classification"], trained.region, data.image_labels, device=device
+            model, loaders["classification"], trained.classes, data.image_labels, device=device
         )
     for name, loader in loaders.items():
         report["held_out_loss"][name] = held_out_loss(model, loader, loss, device=device)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yolo9000.detection.anchors import cluster_priors, shape_iou
-from yolo9000.detection.boxes import cxcywh_to_xyxy, iou, predicted_boxes, xyxy_to_cxcywh
+from yolo9000.detection.boxes import cxcywh_to_xyxy, iou, xyxy_to_cxcywh
 
 
 def test_iou_of_hand_drawn_boxes() -> None:
@@ -25,15 +25,6 @@ def test_iou_is_symmetric_and_bounded(values: list[float]) -> None:
     assert iou(a, b) == iou(b, a)
     assert 0 <= iou(a, b) <= 1
     torch.testing.assert_close(xyxy_to_cxcywh(cxcywh_to_xyxy(a)), a)
-
-
-def test_direct_location_prediction() -> None:
-    raw = torch.zeros(1, 2, 2, 4, 4)
-    raw[0, 1, 1, 2] = torch.tensor([0.0, 0.0, np.log(2.0), 0.0])
-    boxes = predicted_boxes(raw, torch.tensor([[1.0, 1.0], [2.0, 0.5]]))
-    # column 2 of 4, row 1 of 2, sigmoid(0) = .5; prior 2 x .5 cells, width doubled
-    torch.testing.assert_close(boxes[0, 1, 1, 2], torch.tensor([2.5 / 4, 1.5 / 2, 4 / 4, 0.5 / 2]))
-    torch.testing.assert_close(boxes[0, 0, 0, 0], torch.tensor([0.5 / 4, 0.5 / 2, 1 / 4, 1 / 2]))
 
 
 def test_priors_find_the_shapes_that_are_there() -> None:

@@ -20,13 +20,13 @@ from yolo9000.detection.darknet_decoding import (
     top_prediction,
     undo_letterbox,
 )
-from yolo9000.models import DenseRegionOutput, FlatClasses, TreeClasses, region_activations
+from yolo9000.models import BoxCoding, DenseRegionOutput, FlatClasses, TreeClasses, region_activations
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TREE40 = load_tree(GOLDEN / "tree40.tree")
-TREE_REGION = RegionSpec(priors=((0.55, 0.8), (1.3, 1.9), (2.6, 2.2)), classes=TreeClasses(TREE40))
+TREE_REGION = RegionSpec(coding=BoxCoding(((0.55, 0.8), (1.3, 1.9), (2.6, 2.2))), classes=TreeClasses(TREE40))
 FLAT_PRIORS = ((0.57, 0.68), (1.2, 1.4), (2.1, 2.4), (3.0, 1.6), (3.6, 3.9))
-FLAT = RegionSpec(priors=FLAT_PRIORS, classes=FlatClasses(20))
+FLAT = RegionSpec(coding=BoxCoding(FLAT_PRIORS), classes=FlatClasses(20))
 CASES: dict[str, tuple[RegionSpec, tuple[int, int], str]] = {  # file: region, the net's width and height, array
     "region_tree40": (TREE_REGION, (4, 4), "raw"),
     "region_voc20": (FLAT, (5, 4), "raw"),
@@ -38,7 +38,7 @@ CASES: dict[str, tuple[RegionSpec, tuple[int, int], str]] = {  # file: region, t
 def test_boxes_in_the_image(case: str) -> None:
     region, network, raw = CASES[case]
     z = np.load(GOLDEN / f"{case}.npz")
-    found = darknet_scores(DenseRegionOutput(torch.tensor(z[raw]), region.num_priors), region, threshold=0.5)
+    found = darknet_scores(DenseRegionOutput(torch.tensor(z[raw]), region.coding), region.classes, threshold=0.5)
     names = [name for name in z.files if "_boxes_" in name]
     assert len(names) in (4, 8)
     for name in names:
@@ -51,13 +51,13 @@ def test_boxes_in_the_image(case: str) -> None:
 def test_objectness_scores_and_suppression(case: str) -> None:
     region, _, raw = CASES[case]
     z = np.load(GOLDEN / f"{case}.npz")
-    output = DenseRegionOutput(torch.tensor(z[raw]), region.num_priors)
+    output = DenseRegionOutput(torch.tensor(z[raw]), region.coding)
     names = [name for name in z.files if name.endswith("_obj")]
     assert len(names) == {"region_tree40": 14, "region_voc20": 8, "net_yolov2tiny_voc20": 4}[case]
     for name in names:
         image, threshold, *descent = re.findall(r"[0-9.]+", name)
         found = darknet_scores(
-            output, region, threshold=float(threshold), tree_threshold=float(descent[0]) if descent else 0.5
+            output, region.classes, threshold=float(threshold), tree_threshold=float(descent[0]) if descent else 0.5
         )[int(image)]
         stem = name.removesuffix("obj")
         np.testing.assert_allclose(found.objectness.numpy(), z[name], atol=2e-7, err_msg=name)
@@ -127,18 +127,18 @@ def output(*boxes: dict[int, float]) -> DenseRegionOutput:
         raw[0, 4, 0, column] = logit(0.8 - 0.1 * column)
         for entry, value in entries.items():
             raw[0, entry, 0, column] = value
-    return DenseRegionOutput(raw, 1)
+    return DenseRegionOutput(raw, REGION.coding)
 
 
-REGION = RegionSpec(priors=((1.0, 1.0),), classes=TreeClasses(TREE))
+REGION = RegionSpec(coding=BoxCoding(((1.0, 1.0),)), classes=TreeClasses(TREE))
 DOG = {5: logit(0.9), 7: logit(0.8)}  # P(animal) = .9, P(dog | animal) = .8
 DARKNET = DecodeConfig(decoding="darknet")
 
 
 def test_labels_stop_higher_than_by_probability_and_the_score_is_the_objectness() -> None:
     found = output({**DOG, 9: logit(0.95)})  # P(dog) = .72, P(poodle) = .684
-    (ours,) = detect(found, REGION, DecodeConfig(tree_threshold=0.6))
-    (darknets,) = detect(found, REGION, replace(DARKNET, tree_threshold=0.6))
+    (ours,) = detect(found, REGION.classes, DecodeConfig(tree_threshold=0.6))
+    (darknets,) = detect(found, REGION.classes, replace(DARKNET, tree_threshold=0.6))
     assert (ours.nodes.item(), darknets.nodes.item()) == (4, 2)  # .9 * .72 = .648 > .6, .648 * .684 is not
     assert ours.scores.item() == pytest.approx(0.8 * 0.684, rel=1e-5)
     assert darknets.scores.item() == pytest.approx(0.8, rel=1e-5)
@@ -150,35 +150,35 @@ def test_labels_stop_higher_than_by_probability_and_the_score_is_the_objectness(
 def test_related_labels_do_not_suppress_each_other() -> None:
     wide = {2: 2.0}  # widths of e^2 cells: neighbours overlap
     found = output({**DOG, **wide}, {**DOG, **wide, 9: 20.0}, {**DOG, **wide})
-    (darknets,) = detect(found, REGION, replace(DARKNET, tree_threshold=0.4))
+    (darknets,) = detect(found, REGION.classes, replace(DARKNET, tree_threshold=0.4))
     assert darknets.nodes.tolist() == [2, 4]  # dog, poodle; the third box is a dog again
     assert darknets.objectness.tolist() == pytest.approx([0.8, 0.7], rel=1e-5)
-    (ours,) = detect(found, REGION, DecodeConfig(tree_threshold=0.4))
+    (ours,) = detect(found, REGION.classes, DecodeConfig(tree_threshold=0.4))
     assert len(ours) == 1
-    (one,) = detect(found, REGION, replace(DARKNET, tree_threshold=0.4, max_detections=1))
+    (one,) = detect(found, REGION.classes, replace(DARKNET, tree_threshold=0.4, max_detections=1))
     assert one.nodes.tolist() == [2]
 
 
 def test_flat_classes_may_share_a_box() -> None:
-    flat = replace(REGION, classes=FlatClasses(6, "sigmoid"))
+    flat = FlatClasses(6, "sigmoid")
     (found,) = detect(output({5: 20.0, 6: 20.0}), flat, replace(DARKNET, threshold=0.5))
     assert (found.nodes.tolist(), found.paths) == ([0, 1], None)
     assert found.scores.tolist() == pytest.approx([0.8, 0.8], rel=1e-5)
 
 
 def test_a_map_scores_its_nodes() -> None:
-    (found,) = darknet_scores(output(DOG, {}), REGION, threshold=0.1, class_map=(3, 2, 5))
+    (found,) = darknet_scores(output(DOG, {}), REGION.classes, threshold=0.1, class_map=(3, 2, 5))
     # cat .8 * .9 * .2, dog .8 * .9 * .8, pug .8 * .72 * .5; all below .1 in the undecided second box but for none
     expected = [[0.144, 0.576, 0.288], [0.7 * 0.25, 0.7 * 0.25, 0.7 * 0.125]]
     expected[1][2] = 0.0  # .0875 is not above the threshold
     np.testing.assert_allclose(found.scores.numpy(), expected, rtol=1e-5)
     with pytest.raises(ValueError, match="class_map: 6 is no node"):
-        darknet_scores(output({}), REGION, threshold=0.1, class_map=(6,))
+        darknet_scores(output({}), REGION.classes, threshold=0.1, class_map=(6,))
     with pytest.raises(ValueError, match="no tree"):
-        darknet_scores(output({}), replace(REGION, classes=FlatClasses(6)), threshold=0.1, class_map=(1,))
+        darknet_scores(output({}), FlatClasses(6), threshold=0.1, class_map=(1,))
 
 
 @pytest.mark.parametrize("classes", [TreeClasses(TREE), FlatClasses(6)])
 def test_no_box_above_the_threshold(classes: Any) -> None:
-    (found,) = detect(output({}, {}), replace(REGION, classes=classes), replace(DARKNET, threshold=0.95))
+    (found,) = detect(output({}, {}), classes, replace(DARKNET, threshold=0.95))
     assert (len(found), tuple(found.boxes_cxcywh.shape)) == (0, (0, 4))

@@ -11,12 +11,12 @@ from torch import Tensor
 from wordtree import WordTree
 from wordtree.softmax import log_probs
 from yolo9000.detection import RECIPES, RegionSpec, Target, joint_loss
-from yolo9000.models import TreeClasses
+from yolo9000.models import BoxCoding, TreeClasses
 
 NAMES = ("animal", "tool", "dog", "cat", "saw", "poodle", "pug")
 DOG, CAT, POODLE, PUG = 2, 3, 5, 6
 TREE = WordTree(NAMES, NAMES, (-1, -1, 0, 0, 1, 2, 2), rest="only_child")
-REGION = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), classes=TreeClasses(TREE))
+REGION = RegionSpec(coding=BoxCoding(((1.0, 1.0), (2.0, 2.0))), classes=TreeClasses(TREE))
 GRID = 3
 BOX = torch.tensor([[0.5, 0.5, 0.3, 0.3]])
 
@@ -46,7 +46,7 @@ def class_gradient(raw: Tensor, target: Target, region: RegionSpec, recipe: str)
     """Of the whole loss with respect to the class logits: (K, boxes)."""
     terms = joint_loss(raw, [target], region, images_seen=10**6, recipe=recipe)
     (gradient,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), raw)
-    by_box = gradient.unflatten(1, (region.num_priors, -1))[0, :, 5:]
+    by_box = gradient.unflatten(1, (region.coding.num_priors, -1))[0, :, 5:]
     return by_box.movedim(1, 0).flatten(1)
 
 
@@ -61,7 +61,7 @@ def test_only_the_sibling_groups_on_the_path_are_taught(
     tree: WordTree, make: object, recipe: str, data: st.DataObject
 ) -> None:
     label = data.draw(st.integers(0, len(tree) - 1))
-    region = RegionSpec(priors=REGION.priors, classes=TreeClasses(tree))
+    region = RegionSpec(coding=BoxCoding(REGION.coding.priors), classes=TreeClasses(tree))
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 1000)))
     raw = torch.randn(1, region.channels, GRID, GRID, generator=generator, requires_grad=True)
     assert callable(make)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wordtree import WordTree, load_tree
 from yolo9000.detection import RegionSpec, Target, joint_loss
-from yolo9000.models import FlatClasses, TreeClasses, from_cfg
+from yolo9000.models import BoxCoding, FlatClasses, LossConfig, TreeClasses, from_cfg
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 spec = importlib.util.spec_from_file_location("darknet_twin", Path(__file__).parent / "darknet_twin.py")
@@ -48,7 +48,9 @@ def test_tree_region_has_the_gradient_of_darknet(seen: int) -> None:
     z = np.load(GOLDEN / "region_tree40.npz")
     tree = load_tree(str(GOLDEN / "tree40.tree"))
     box_map = (35, 16, 29, 38, 5)
-    region = RegionSpec(priors=tuple(map(tuple, z["anchors"].reshape(-1, 2))), classes=TreeClasses(tree, box_map))
+    region = RegionSpec(
+        coding=BoxCoding(tuple(map(tuple, z["anchors"].reshape(-1, 2)))), classes=TreeClasses(tree, box_map)
+    )
     grad = gradient(torch.tensor(z["raw"]), targets_of(z["truth"]), region, seen)
     np.testing.assert_allclose(grad.numpy(), -z[f"delta_in_seen{seen}"], rtol=1e-4, atol=1e-6)
 
@@ -56,7 +58,7 @@ def test_tree_region_has_the_gradient_of_darknet(seen: int) -> None:
 @pytest.mark.parametrize("seen", [6400, 64000])
 def test_flat_region_has_the_gradient_of_darknet(seen: int) -> None:
     z = np.load(GOLDEN / "region_voc20.npz")
-    region = RegionSpec(priors=tuple(map(tuple, z["anchors"].reshape(-1, 2))), classes=FlatClasses(20))
+    region = RegionSpec(coding=BoxCoding(tuple(map(tuple, z["anchors"].reshape(-1, 2)))), classes=FlatClasses(20))
     grad = gradient(torch.tensor(z["raw"]), targets_of(z["truth"]), region, seen)
     np.testing.assert_allclose(grad.numpy(), -z[f"delta_in_seen{seen}"], rtol=1e-4, atol=1e-6)
 
@@ -85,7 +87,7 @@ def test_the_logged_cost_is_the_sum_of_squared_deltas(case: str, raw_name: str, 
     region = from_cfg(GOLDEN / f"{case}.cfg").region
     assert region is not None
     raw = torch.tensor(z[raw_name], dtype=torch.float64)
-    delta = before_the_sigmoids(gradient(raw, targets_of(z["truth"]), region, seen), raw, len(region.priors))
+    delta = before_the_sigmoids(gradient(raw, targets_of(z["truth"]), region, seen), raw, len(region.coding.priors))
     train = "train_" if raw_name == "train_raw" else ""
     if f"{train}delta_out{suffix}" in z:
         np.testing.assert_allclose(delta.numpy(), z[f"{train}delta_out{suffix}"], rtol=1e-4, atol=5e-6)
@@ -139,7 +141,7 @@ def test_random_batches_have_the_gradient_of_the_loop_twin(seed: int) -> None:
     seen = 100 if seed % 2 else 20_000
     flat = FlatClasses(11, "softmax" if use_softmax else "sigmoid", map=box_map)
     classes = flat if tree is None else TreeClasses(tree, box_map)
-    region = RegionSpec(priors=priors, classes=classes, **options)
+    region = RegionSpec(coding=BoxCoding(priors), classes=classes, loss=LossConfig(**options))
     expected = twin.region_delta(
         raw, truths, image_labels, priors=list(priors), tree=tree, seen=seen, box_map=box_map, use_softmax=use_softmax,
         **options,

@@ -12,7 +12,7 @@ from wordtree import WordTree
 from yolo9000.detection import DecodeConfig, Detections, RegionSpec, detect, score_nodes
 from yolo9000.detection.boxes import iou
 from yolo9000.detection.postprocess import suppress
-from yolo9000.models import DenseRegionOutput, FlatClasses, TreeClasses
+from yolo9000.models import BoxCoding, DenseRegionOutput, FlatClasses, TreeClasses
 
 # thing > animal > dog > poodle, pug; animal > horse; thing > person
 TREE = WordTree(
@@ -21,7 +21,7 @@ TREE = WordTree(
     (-1, 0, 0, 1, 1, 3, 3),
 )
 THING, ANIMAL, PERSON, DOG, HORSE, POODLE, PUG = range(7)
-REGION = RegionSpec(priors=((2.0, 2.0),), classes=TreeClasses(TREE))
+REGION = RegionSpec(coding=BoxCoding(((2.0, 2.0),)), classes=TreeClasses(TREE))
 
 
 def logit(p: float) -> float:
@@ -36,28 +36,28 @@ def output(boxes: list[tuple[int, int, float, dict[int, float]]], size: int = 4)
         raw[0, 4, row, column] = logit(objectness)
         for node, value in logits.items():
             raw[0, 5 + node, row, column] = value
-    return DenseRegionOutput(raw, 1)
+    return DenseRegionOutput(raw, REGION.coding)
 
 
 SURE = 12.0
 
 
 def labels(out: DenseRegionOutput, **options: object) -> list[str]:
-    (found,) = detect(out, REGION, DecodeConfig(**options))  # type: ignore[arg-type]
+    (found,) = detect(out, REGION.classes, DecodeConfig(**options))  # type: ignore[arg-type]
     return [TREE.names[node] for node in found.nodes.tolist()]
 
 
 def test_the_label_is_as_deep_as_the_net_is_sure() -> None:
     # P(animal) = 1, P(dog | animal) = .9, P(poodle | dog) = .6
     out = output([(1, 1, 0.8, {ANIMAL: SURE, DOG: logit(0.9), POODLE: logit(0.6)})])
-    (found,) = detect(out, REGION)
+    (found,) = detect(out, REGION.classes)
     assert found.nodes.tolist() == [POODLE]
     assert found.probabilities.item() == pytest.approx(0.54, rel=1e-4)
     assert found.scores.item() == pytest.approx(0.8 * 0.54, rel=1e-4)
     assert found.paths is not None
     assert found.paths[0] == pytest.approx((1, 1, 0.9, 0.54), rel=1e-4)
     torch.testing.assert_close(found.boxes_cxcywh, torch.tensor([[0.375, 0.375, 0.5, 0.5]]))
-    (unsure,) = detect(out, REGION, DecodeConfig(tree_threshold=0.6))
+    (unsure,) = detect(out, REGION.classes, DecodeConfig(tree_threshold=0.6))
     assert unsure.nodes.tolist() == [DOG]  # "some kind of dog" rather than a guess
     assert unsure.scores.item() == pytest.approx(0.8 * 0.9, rel=1e-4)
 
@@ -125,7 +125,7 @@ def test_suppression_equals_a_double_loop(count: int, seed: int) -> None:
 
 def test_score_nodes_gives_every_box_every_asked_label() -> None:
     out = output([(0, 0, 0.5, {ANIMAL: SURE, DOG: logit(0.7)}), (3, 3, 0.9, {PERSON: SURE})])
-    (found,) = score_nodes(out, REGION, [DOG, PERSON], threshold=0.1)
+    (found,) = score_nodes(out, REGION.classes, [DOG, PERSON], threshold=0.1)
     columns = [round(cx, 3) for cx in found.boxes_cxcywh[:, 0].tolist()]
     by = dict(zip(zip(found.nodes.tolist(), columns, strict=True), found.scores.tolist(), strict=True))
     assert len(by) == 4
@@ -137,14 +137,14 @@ def test_score_nodes_gives_every_box_every_asked_label() -> None:
 
 def test_an_image_without_any_box_gives_none() -> None:
     assert labels(output([])) == []
-    (found,) = score_nodes(output([]), REGION, [DOG])
+    (found,) = score_nodes(output([]), REGION.classes, [DOG])
     assert isinstance(found, Detections)
     assert len(found) == 0
 
 
 def test_flat_classes_are_decoded_without_a_tree() -> None:
-    flat = RegionSpec(priors=((2.0, 2.0),), classes=FlatClasses(7))
-    (found,) = detect(output([(1, 1, 0.8, {4: 20.0})]), flat)
+    flat = RegionSpec(coding=BoxCoding(((2.0, 2.0),)), classes=FlatClasses(7))
+    (found,) = detect(output([(1, 1, 0.8, {4: 20.0})]), flat.classes)
     assert found.nodes.tolist() == [4]
     assert found.scores.item() == pytest.approx(0.8, rel=1e-4)
     assert found.paths is None
@@ -152,7 +152,7 @@ def test_flat_classes_are_decoded_without_a_tree() -> None:
 
 def test_json_holds_the_whole_path() -> None:
     out = output([(1, 1, 0.8, {ANIMAL: SURE, DOG: logit(0.9), POODLE: logit(0.6)})])
-    (found,) = detect(out, REGION)
+    (found,) = detect(out, REGION.classes)
     boxes: Tensor = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
     (entry,) = found.to_json(TreeClasses(TREE), boxes)
     assert entry["name"] == "poodle"
@@ -162,4 +162,4 @@ def test_json_holds_the_whole_path() -> None:
 
 
 def test_a_batch_of_no_images_gives_none() -> None:
-    assert detect(DenseRegionOutput(torch.zeros(0, 5 + len(TREE), 4, 4), 1), REGION) == []
+    assert detect(DenseRegionOutput(torch.zeros(0, 5 + len(TREE), 4, 4), REGION.coding), REGION.classes) == []

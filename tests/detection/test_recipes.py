@@ -12,11 +12,11 @@ from torch import Tensor
 from wordtree import WordTree, load_tree
 from yolo9000.detection import RECIPES, RegionSpec, Target, joint_loss
 from yolo9000.detection.recipes import Recipe, find_recipe
-from yolo9000.models import FlatClasses, TreeClasses
+from yolo9000.models import BoxCoding, FlatClasses, TreeClasses
 from yolo9000.models.tree_classes import outside_of
 
 TREE = WordTree(("animal", "dog", "cat", "poodle", "pug"), ("animal", "dog", "cat", "poodle", "pug"), (-1, 0, 0, 1, 1))
-REGION = RegionSpec(priors=((1.0, 1.0), (3.0, 3.0)), classes=TreeClasses(TREE))
+REGION = RegionSpec(coding=BoxCoding(((1.0, 1.0), (3.0, 3.0))), classes=TreeClasses(TREE))
 H = W = 4
 NONE = torch.zeros(0, 4)
 
@@ -219,7 +219,7 @@ def test_labels_outside_the_tree_are_refused(target: Target, message: str) -> No
 
 
 def test_an_image_label_needs_a_tree() -> None:
-    flat = RegionSpec(priors=REGION.priors, classes=FlatClasses(5))
+    flat = RegionSpec(coding=BoxCoding(REGION.coding.priors), classes=FlatClasses(5))
     with pytest.raises(ValueError, match="needs a tree"):
         joint_loss(torch.zeros(1, 20, H, W), [Target.of_image(3)], flat, images_seen=0)
 

@@ -13,7 +13,7 @@ from wordtree.softmax import log_probs
 from yolo9000.datasets.sample import Target
 from yolo9000.detection import RegionSpec, joint_loss
 from yolo9000.detection.postprocess import DecodeConfig, detect, score_nodes
-from yolo9000.models import DenseRegionOutput, FlatClasses, TreeClasses, TreeHead, tree_classes
+from yolo9000.models import BoxCoding, DenseRegionOutput, FlatClasses, TreeClasses, TreeHead, tree_classes
 
 COCO = load_tree("coco")
 PRIORS = ((0.6, 0.9), (1.5, 1.2), (2.5, 3.0))
@@ -22,7 +22,7 @@ D, SIZE = 6, 4
 
 def random_head(classes: int, seed: int, *, shared: bool, dtype: torch.dtype, spread: float = 1.0) -> TreeHead:
     torch.manual_seed(seed)
-    head = TreeHead(D, len(PRIORS), classes, share_class_rows=shared).to(dtype)
+    head = TreeHead(D, BoxCoding(PRIORS), classes, share_class_rows=shared).to(dtype)
     for parameter in head.parameters():
         nn.init.normal_(parameter, std=spread)
     return head
@@ -31,7 +31,7 @@ def random_head(classes: int, seed: int, *, shared: bool, dtype: torch.dtype, sp
 def dense(head: TreeHead, features: torch.Tensor) -> DenseRegionOutput:
     weights, biases = zip(*head.dense_rows(), strict=True)
     raw = nn.functional.conv2d(features, torch.cat(weights)[:, :, None, None], torch.cat(biases))
-    return DenseRegionOutput(raw, head.num_priors)
+    return DenseRegionOutput(raw, head.coding)
 
 
 @st.composite
@@ -78,7 +78,7 @@ def terms_and_gradients(
 def test_same_loss_and_gradients_on_a_tree(
     recipe: str, dtype: torch.dtype, tolerance: float, data: st.DataObject
 ) -> None:
-    region = RegionSpec(priors=PRIORS, classes=TreeClasses(COCO))
+    region = RegionSpec(coding=BoxCoding(PRIORS), classes=TreeClasses(COCO))
     shared, seed = data.draw(st.booleans()), data.draw(st.integers(0, 1000))
     head = random_head(len(COCO), seed, shared=shared, dtype=dtype)
     targets = data.draw(batches(COCO, len(COCO)))
@@ -95,7 +95,7 @@ def test_same_loss_and_gradients_on_a_tree(
 @given(data=st.data())
 @settings(max_examples=12, deadline=None)
 def test_same_loss_and_gradients_on_flat_classes(softmax: bool, data: st.DataObject) -> None:
-    region = RegionSpec(priors=PRIORS, classes=FlatClasses(7, "softmax" if softmax else "sigmoid"))
+    region = RegionSpec(coding=BoxCoding(PRIORS), classes=FlatClasses(7, "softmax" if softmax else "sigmoid"))
     head = random_head(7, data.draw(st.integers(0, 1000)), shared=False, dtype=torch.float64)
     targets = data.draw(batches(None, 7))
     features = torch.randn(len(targets), D, SIZE, SIZE, dtype=torch.float64)
@@ -108,7 +108,7 @@ def test_same_loss_and_gradients_on_flat_classes(softmax: bool, data: st.DataObj
 
 def test_a_step_reads_the_classes_on_the_paths_of_its_labels_alone() -> None:
     """Class rows that no label's path touches have no gradient; those of a path's groups have one."""
-    region = RegionSpec(priors=PRIORS, classes=TreeClasses(COCO))
+    region = RegionSpec(coding=BoxCoding(PRIORS), classes=TreeClasses(COCO))
     head = random_head(len(COCO), 0, shared=False, dtype=torch.float32)
     dog = COCO.node("dog")
     targets = [Target(torch.tensor([[0.5, 0.5, 0.4, 0.4]]), torch.tensor([dog])), Target.of_image(COCO.node("car"))]
@@ -135,7 +135,7 @@ def test_same_detections(most_descents: int, data: st.DataObject) -> None:
         dtype=torch.float32,
         spread=spread,
     )
-    region = RegionSpec(priors=PRIORS, classes=TreeClasses(COCO))
+    region = RegionSpec(coding=BoxCoding(PRIORS), classes=TreeClasses(COCO))
     features = torch.randn(data.draw(st.integers(1, 2)), D, SIZE, SIZE)
     config = DecodeConfig(
         threshold=data.draw(st.floats(0.05, 1.0)),
@@ -149,9 +149,9 @@ def test_same_detections(most_descents: int, data: st.DataObject) -> None:
     close = (output.objectness.sigmoid() - config.threshold).abs().min() < 1e-6
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tree_classes, "MOST_DESCENTS", most_descents)
-        ours = detect(head(features), region, config)
+        ours = detect(head(features), region.classes, config)
         patch.setattr(tree_classes, "MOST_DESCENTS", -1)
-        theirs = detect(output, region, config)
+        theirs = detect(output, region.classes, config)
     if close or not torch.equal(*labels):  # rounding decides what is above a threshold
         return
     for found, expected in zip(ours, theirs, strict=True):
@@ -168,11 +168,14 @@ def test_same_detections(most_descents: int, data: st.DataObject) -> None:
 def test_nodes_are_scored_from_the_groups_on_their_paths() -> None:
     """As from all logits: average precision reads the columns of the evaluated nodes' paths."""
     tree = load_tree("yolo9000")
-    region = RegionSpec(priors=PRIORS, classes=TreeClasses(tree))
+    region = RegionSpec(coding=BoxCoding(PRIORS), classes=TreeClasses(tree))
     head = random_head(len(tree), 5, shared=False, dtype=torch.float32, spread=0.3)
     features = torch.randn(2, D, SIZE, SIZE)
     nodes = [tree.node("Norfolk terrier"), tree.node("dog"), 0, 9000]
-    ours, theirs = score_nodes(head(features), region, nodes), score_nodes(dense(head, features), region, nodes)
+    ours, theirs = (
+        score_nodes(head(features), region.classes, nodes),
+        score_nodes(dense(head, features), region.classes, nodes),
+    )
     probability = log_probs(dense(head, features).class_logits(torch.arange(96)), tree).exp()
     for image, (found, expected) in enumerate(zip(ours, theirs, strict=True)):
         torch.testing.assert_close(found.scores, expected.scores, rtol=1e-4, atol=1e-7)

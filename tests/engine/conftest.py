@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wordtree import WordTree
 from yolo9000.datasets.sample import Record
 from yolo9000.engine.snapshot import describe_model
-from yolo9000.models import Detector, DetectorConfig, RegionSpec, TreeClasses
+from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
 from yolo9000.runtime.checkpoint import save_checkpoint
 from yolo9000.runtime.run_folder import RunFolder
 
@@ -25,7 +25,7 @@ TREE = WordTree(
     rest="only_child",
 )
 FORM = DetectorConfig(width=0.05, stride=32)
-REGION = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), classes=TreeClasses(TREE))
+REGION = RegionSpec(coding=BoxCoding(((1.0, 1.0), (2.0, 2.0))), classes=TreeClasses(TREE))
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     content = {
         **describe_model(detector, size=64, boxed=(3,), never_boxed=(4,)),
         "position": {"step": 5},
-        "trained": "Detector",
+        "net": detector.description,
         "average": None,
         "model": detector.state_dict(),
     }

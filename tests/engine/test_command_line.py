@@ -99,7 +99,7 @@ def test_a_run_leaves_everything(run: Path) -> None:
     assert config["detector"]["width"] == 0.05
     assert config["plan"]["ratio"] == [1, 1]
     assert config["versions"]["torch"] == torch.__version__
-    assert len(config["region"]["priors"]) == 2
+    assert len(config["region"]["coding"]["priors"]) == 2
     results = ResultsFile(run / "results.csv")
     assert [row["phase"] for row in results.rows if row.get("loss")] == [
         "classification",
@@ -506,7 +506,10 @@ def test_own_categories_are_found_and_known_to_be_labelled(data: dict[str, str],
 def test_starting_at_another_size_takes_the_priors_along(run: Path, data: dict[str, str], tmp_path: Path) -> None:
     options = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "1", "--init", str(run)]
     assert train.main(joint(data, *options, "--size", "96", "--out", str(tmp_path / "a"))) == 0
-    priors = [load_checkpoint(folder / "last.pt")["region"]["priors"] for folder in (run, tmp_path / "a")]
+    priors = [
+        load_checkpoint(folder / "last.pt")["detector"]["region"]["coding"]["priors"]
+        for folder in (run, tmp_path / "a")
+    ]
     assert priors[0] == priors[1]
 
 

@@ -26,13 +26,14 @@ from yolo9000.engine.diagnosis import (
     observe,
     reliability,
 )
-from yolo9000.models import DenseRegionOutput, FlatClasses, RegionSpec, TreeClasses
+from yolo9000.models import BoxCoding, DenseRegionOutput, FlatClasses, RegionSpec, TreeClasses
 
 ANIMAL, VEHICLE, DOG, CAT, CAR, POODLE = range(6)
 LABELS = (DOG, CAT, CAR, POODLE)
 # animal .8 (dog .6 (poodle .3, else .3), cat .2), vehicle .2 (car .1, else .1)
 POODLE_LIKE = {ANIMAL: math.log(4), DOG: math.log(3), POODLE: 0.0, CAR: 0.0}
 
+CODING = BoxCoding(((1.0, 1.0), (2.0, 2.0)))
 Box = tuple[int, int, int, float, dict[int, float]]
 """Prior (its side in cells less 1), row, column, objectness, class logits that are not 0."""
 
@@ -46,7 +47,7 @@ def scene(*images: Sequence[Box], classes: int = 6) -> DenseRegionOutput:
             raw[image, prior, 4, row, column] = math.log(objectness / (1 - objectness))
             for node, logit in logits.items():
                 raw[image, prior, 5 + node, row, column] = logit
-    return DenseRegionOutput(raw.flatten(1, 2), 2)
+    return DenseRegionOutput(raw.flatten(1, 2), CODING)
 
 
 def truth(*boxes: tuple[tuple[float, float, float, float], int]) -> Target:
@@ -66,7 +67,7 @@ def claims_of(seen: Observation) -> dict[int, tuple[float, bool]]:
 
 def test_a_scene_of_two_things(region: RegionSpec) -> None:
     output = scene([(0, 0, 0, 0.9, POODLE_LIKE)])
-    seen = observe(output, [truth((TOP_LEFT, POODLE), (BOTTOM_RIGHT, CAR))], region, LABELS)
+    seen = observe(output, [truth((TOP_LEFT, POODLE), (BOTTOM_RIGHT, CAR))], region.classes, LABELS)
     assert seen.labels.tolist() == [POODLE, CAR]
     assert seen.found.tolist() == [True, False]
     assert seen.answers.tolist() == [[ANIMAL, DOG, POODLE]]
@@ -91,18 +92,18 @@ def test_the_best_box_is_the_surest_of_those_that_overlap_enough(region: RegionS
         (0, 0, 0, 0.9, {CAT: 9.0}),  # beside it
     ]
     tall = truth(((0.75, 0.55, 1.0, 1.0), DOG))
-    seen = observe(scene(boxes), [tall], region, LABELS)
+    seen = observe(scene(boxes), [tall], region.classes, LABELS)
     assert seen.found.tolist() == [True]
     assert seen.answers.tolist() == [[ANIMAL, DOG, POODLE]]
-    assert not observe(scene(boxes), [tall], region, LABELS, threshold=0.8).found.any()
+    assert not observe(scene(boxes), [tall], region.classes, LABELS, threshold=0.8).found.any()
     # three quarters of the image, upper ones: .56 / 1.19 with a box of the image's size in the first cell
     wide = truth(((0.5, 0.375, 1.0, 0.75), DOG))
-    seen = observe(scene([(1, 0, 0, 0.9, POODLE_LIKE)]), [wide], region, LABELS)
+    seen = observe(scene([(1, 0, 0, 0.9, POODLE_LIKE)]), [wide], region.classes, LABELS)
     assert (seen.found.tolist(), seen.localised.tolist(), seen.among_ten.tolist()) == ([False], [False], [False])
 
 
 def test_nothing_is_claimed_below_a_label_that_is_no_leaf(region: RegionSpec) -> None:
-    seen = observe(scene([(0, 0, 0, 0.9, POODLE_LIKE)]), [truth((TOP_LEFT, DOG))], region, LABELS)
+    seen = observe(scene([(0, 0, 0, 0.9, POODLE_LIKE)]), [truth((TOP_LEFT, DOG))], region.classes, LABELS)
     assert set(claims_of(seen)) == {ANIMAL, VEHICLE, DOG, CAT, CAR}  # it may be a poodle or not
 
 
@@ -111,11 +112,11 @@ def test_corloc_asks_for_objectness_times_the_label(region: RegionSpec) -> None:
     things = truth((BOTTOM_RIGHT, CAT), (BOTTOM_RIGHT, CAT))
     right = scene([(0, 0, 0, 0.9, no_cat), (0, 1, 1, 0.3, cat)])  # .225 against .3
     wrong = scene([(0, 0, 0, 0.9, no_cat), (0, 1, 1, 0.2, cat)])  # .225 against .2
-    assert observe(right, [things], region, LABELS).localised.tolist() == [True]  # two cats are one pair
-    assert observe(wrong, [things], region, LABELS).localised.tolist() == [False]
+    assert observe(right, [things], region.classes, LABELS).localised.tolist() == [True]  # two cats are one pair
+    assert observe(wrong, [things], region.classes, LABELS).localised.tolist() == [False]
     # found, and among ten boxes, whatever it is called
-    assert observe(wrong, [things], region, LABELS).found.tolist() == [True, True]
-    assert observe(wrong, [things], region, LABELS).among_ten.tolist() == [True, True]
+    assert observe(wrong, [things], region.classes, LABELS).found.tolist() == [True, True]
+    assert observe(wrong, [things], region.classes, LABELS).among_ten.tolist() == [True, True]
 
 
 def test_doubles_take_no_place_among_the_ten() -> None:
@@ -222,9 +223,11 @@ def test_the_whole_report(region: RegionSpec) -> None:
 
 @pytest.mark.parametrize("softmax", [True, False])
 def test_flat_classes_have_nothing_to_back_off_to(softmax: bool) -> None:
-    flat = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), classes=FlatClasses(3, "softmax" if softmax else "sigmoid"))
+    flat = RegionSpec(
+        coding=BoxCoding(((1.0, 1.0), (2.0, 2.0))), classes=FlatClasses(3, "softmax" if softmax else "sigmoid")
+    )
     output = scene([(0, 0, 0, 0.9, {0: math.log(3)}), (0, 1, 1, 0.5, {2: 20.0})], classes=3)
-    seen = observe(output, [truth((TOP_LEFT, 0), (BOTTOM_RIGHT, 2))], flat, range(3))
+    seen = observe(output, [truth((TOP_LEFT, 0), (BOTTOM_RIGHT, 2))], flat.classes, range(3))
     assert seen.localised.tolist() == [True, True]
     assert seen.answers.tolist() == [[0], [2]]  # a class is its own path
     first = [round(each, 4) for each in seen.claimed[:3].tolist()]
@@ -237,17 +240,17 @@ def test_flat_classes_have_nothing_to_back_off_to(softmax: bool) -> None:
 def test_images_without_a_truth(region: RegionSpec) -> None:
     boxes = [(0, 0, 0, 0.9, POODLE_LIKE)]
     unasked = truth((TOP_LEFT, CAT))
-    nothing = observe(scene(boxes, boxes), [truth(), unasked], region, [CAR])
+    nothing = observe(scene(boxes, boxes), [truth(), unasked], region.classes, [CAR])
     assert [len(each) for each in nothing] == [0] * len(nothing)
-    flat = RegionSpec(priors=region.priors, classes=FlatClasses(6))
-    assert [len(each) for each in observe(scene(boxes), [truth()], flat, [CAR])] == [0] * len(nothing)
-    seen = observe(scene(boxes), [truth((TOP_LEFT, CAR))], region, [CAR])
+    flat = RegionSpec(coding=BoxCoding(region.coding.priors), classes=FlatClasses(6))
+    assert [len(each) for each in observe(scene(boxes), [truth()], flat.classes, [CAR])] == [0] * len(nothing)
+    seen = observe(scene(boxes), [truth((TOP_LEFT, CAR))], region.classes, [CAR])
     assert joined([nothing, seen]).labels.tolist() == [CAR]
     report = diagnose([nothing], region.classes, boxed=[CAR], never_boxed=[])
     assert math.isnan(report["corloc"]["boxed"]["share"])
     assert math.isnan(report["calibration"]["boxed"]["ece"])
     with pytest.raises(ValueError, match="1 targets for 2 images"):
-        observe(scene(boxes, boxes), [truth()], region, [CAR])
+        observe(scene(boxes, boxes), [truth()], region.classes, [CAR])
 
 
 def test_the_picture(tmp_path: Path, region: RegionSpec) -> None:
@@ -274,12 +277,12 @@ def test_against_a_slow_twin(tree: WordTree, seed: int, softmax: bool, flat: boo
     generator = torch.Generator().manual_seed(seed)
     classes = len(tree)
     region = RegionSpec(
-        priors=((1.0, 1.0), (2.0, 2.0)),
+        coding=BoxCoding(((1.0, 1.0), (2.0, 2.0))),
         classes=FlatClasses(classes, "softmax" if softmax else "sigmoid") if flat else TreeClasses(tree),
     )
     raw = torch.randn(3, 2, 5 + classes, 2, 2, generator=generator) * 2
     raw[:, :, :4] = 0  # every box in the middle of its cell and as large as its prior
-    output = DenseRegionOutput(raw.flatten(1, 2), 2)
+    output = DenseRegionOutput(raw.flatten(1, 2), CODING)
     boxes_of = torch.tensor([TOP_LEFT, BOTTOM_RIGHT, (0.75, 0.75, 1.0, 0.9), (0.25, 0.75, 1.0, 1.0)])
     targets = [
         Target(
@@ -288,7 +291,7 @@ def test_against_a_slow_twin(tree: WordTree, seed: int, softmax: bool, flat: boo
         )
         for n in (2, 0, 4)
     ]
-    seen = observe(output, targets, region, range(classes))
+    seen = observe(output, targets, region.classes, range(classes))
 
     def overlap(a: Sequence[float], b: Sequence[float]) -> float:
         sides = [
@@ -364,8 +367,8 @@ def test_a_perfect_detector_makes_no_mistake(tree: WordTree, seed: int) -> None:
         for of_image in labels
     ]
     targets = [truth(*zip(cells, of_image, strict=True)) for of_image in labels]
-    region = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), classes=TreeClasses(tree))
-    seen = observe(scene(*sure, classes=len(tree)), targets, region, tree.leaves)
+    region = RegionSpec(coding=BoxCoding(((1.0, 1.0), (2.0, 2.0))), classes=TreeClasses(tree))
+    seen = observe(scene(*sure, classes=len(tree)), targets, region.classes, tree.leaves)
     report = diagnose([seen], region.classes, boxed=tree.leaves, never_boxed=[])
     assert report["corloc"]["boxed"]["share"] == 1
     assert report["recall_at_10"]["boxed"]["share"] == 1

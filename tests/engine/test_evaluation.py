@@ -22,7 +22,7 @@ from yolo9000.datasets.loader import LetterboxedDataset, make_evaluation_loader
 from yolo9000.datasets.sample import Batch, Placement
 from yolo9000.detection.results import Detections
 from yolo9000.engine.evaluation import classification_top1, coco_numbers, evaluate_detector, held_out_loss
-from yolo9000.models import DenseRegionOutput, RegionOutput, RegionSpec
+from yolo9000.models import BoxCoding, DenseRegionOutput, RegionOutput, RegionSpec
 
 CPU = torch.device("cpu")
 PATHS = {2: (0, 2), 3: (0, 3), 4: (1, 4)}  # dog, cat, car
@@ -48,7 +48,7 @@ class Oracle(nn.Module):
             raw[b, 0, 2:4, j, i] = 0.0  # exactly the prior: 32 pixels
             raw[b, 0, 4, j, i] = 8.0
             raw[b, 0, [5 + n for n in PATHS[node]], j, i] = torch.tensor([10.0, 20.0])  # surer of the second level
-        return DenseRegionOutput(raw.flatten(1, 2), 2)
+        return DenseRegionOutput(raw.flatten(1, 2), BoxCoding(((1.0, 1.0), (2.0, 2.0))))
 
 
 @pytest.fixture
@@ -62,7 +62,9 @@ def images(squares: type[Any]) -> Sequence[Batch]:
 
 
 def test_an_oracle_scores_one(boxes: Sequence[Batch], region: RegionSpec) -> None:
-    report = evaluate_detector(Oracle(), boxes, region, boxed=[3], never_boxed=[4, 5], device=CPU, baseline=True)
+    report = evaluate_detector(
+        Oracle(), boxes, region.classes, boxed=[3], never_boxed=[4, 5], device=CPU, baseline=True
+    )
     assert report["images"] == 8
     assert report["boxed"] == {"ap50": pytest.approx(1), "ap": pytest.approx(1), "classes": 1}
     assert report["never_boxed"] == {"ap50": pytest.approx(1), "ap": pytest.approx(1), "classes": 1}
@@ -84,7 +86,7 @@ def test_an_oracle_scores_one(boxes: Sequence[Batch], region: RegionSpec) -> Non
 
 
 def test_a_cat_found_as_a_dog_is_right_at_the_parent(boxes: Sequence[Batch], region: RegionSpec) -> None:
-    report = evaluate_detector(Oracle({3: 2}), boxes, region, boxed=[3], never_boxed=[4], device=CPU)
+    report = evaluate_detector(Oracle({3: 2}), boxes, region.classes, boxed=[3], never_boxed=[4], device=CPU)
     assert report["boxed"]["ap50"] == pytest.approx(0.5)  # the four cars are more probably cats than the cats are
     assert report["at_parents"]["boxed"]["ap50"] == pytest.approx(1)  # "animal"
     assert report["never_boxed"]["ap50"] == pytest.approx(1)
@@ -94,7 +96,7 @@ def test_a_diagnosis_comes_from_the_same_pass(boxes: Sequence[Batch], region: Re
     images_seen = []
     oracle = Oracle({3: 2})
     oracle.register_forward_pre_hook(lambda _, images: images_seen.append(len(images[0])))
-    report = evaluate_detector(oracle, boxes, region, boxed=[4], never_boxed=[3], device=CPU, diagnosis=True)
+    report = evaluate_detector(oracle, boxes, region.classes, boxed=[4], never_boxed=[3], device=CPU, diagnosis=True)
     assert images_seen == [3, 3, 2]
     assert report["back_off"]["boxed"]["exact"] == 1
     assert report["back_off"]["never_boxed"]["wrong"] == 1  # the four cats are named dog
@@ -102,7 +104,7 @@ def test_a_diagnosis_comes_from_the_same_pass(boxes: Sequence[Batch], region: Re
     assert report["corloc"]["never_boxed"] == {"share": 1, "labels": 4}  # the only box, whatever it is called
     assert report["recall_at_10"]["never_boxed"] == {"share": 1, "boxes": 4}
     assert report["calibration"]["never_boxed"]["ece"] == pytest.approx(0.5, abs=1e-3)  # animals are right, dogs wrong
-    assert "corloc" not in evaluate_detector(oracle, boxes, region, boxed=[4], device=CPU)
+    assert "corloc" not in evaluate_detector(oracle, boxes, region.classes, boxed=[4], device=CPU)
 
 
 def found(boxes_cxcywh: Tensor, nodes: Tensor, scores: Tensor) -> Detections:
@@ -175,15 +177,15 @@ def test_top1_of_a_detector_and_of_a_classifier(
     boxes: Sequence[Batch], images: Sequence[Batch], region: RegionSpec
 ) -> None:
     labels = [2, 3, 4]
-    assert classification_top1(Oracle(), images, region, labels, device=CPU) == 1.0
-    assert classification_top1(Oracle({3: 2}), images, region, labels, device=CPU) == 0.5
+    assert classification_top1(Oracle(), images, region.classes, labels, device=CPU) == 1.0
+    assert classification_top1(Oracle({3: 2}), images, region.classes, labels, device=CPU) == 0.5
 
     class AlwaysCar(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
             return torch.tensor([0.0, 5, 0, 0, 5, 0]).expand(len(images), 6)
 
-    assert classification_top1(AlwaysCar(), images, region, labels, device=CPU) == 0.5
-    assert math.isnan(classification_top1(Oracle(), boxes, region, labels, device=CPU))
+    assert classification_top1(AlwaysCar(), images, region.classes, labels, device=CPU) == 0.5
+    assert math.isnan(classification_top1(Oracle(), boxes, region.classes, labels, device=CPU))
 
 
 def test_held_out_loss_is_the_mean_over_images(boxes: Sequence[Batch]) -> None:

@@ -12,7 +12,7 @@ from yolo9000.datasets.sample import Target
 from yolo9000.detection.postprocess import DecodeConfig, detect
 from yolo9000.engine.objectives import detection_objective
 from yolo9000.engine.optimisation import OptimiserConfig, build_optimizer
-from yolo9000.models import YOLO9000_PRIORS, Detector, DetectorConfig, RegionSpec, TreeClasses
+from yolo9000.models import YOLO9000_PRIORS, BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
 
 
 @pytest.mark.slow
@@ -21,7 +21,7 @@ def test_every_noun_is_learnt_and_named() -> None:
     wordnet = open_wordnet()
     tree = build_wordtree(wordnet.descendants(wordnet.wnid("entity.n.01")), root="entity.n.01")
     label = tree.node("Norfolk_terrier.n.01")
-    region = RegionSpec(priors=YOLO9000_PRIORS, classes=TreeClasses(tree))
+    region = RegionSpec(coding=BoxCoding(YOLO9000_PRIORS), classes=TreeClasses(tree))
     torch.manual_seed(0)
     net = Detector(DetectorConfig(width=0.1, batch_norm_momentum=0.2), region).train()
     optimizer = build_optimizer(net, OptimiserConfig(optimizer="adamw", learning_rate=0.01))
@@ -35,7 +35,7 @@ def test_every_noun_is_learnt_and_named() -> None:
         optimizer.step()
         optimizer.zero_grad()
     with torch.no_grad():
-        found = detect(net.eval()(images), region, DecodeConfig(threshold=0.3))[0]
+        found = detect(net.eval()(images), region.classes, DecodeConfig(threshold=0.3))[0]
     assert len(found)
     assert int(found.nodes[0]) == label
     assert found.paths is not None

@@ -25,7 +25,7 @@ from yolo9000.datasets.sample import Target
 from yolo9000.engine.objectives import classification_objective, detection_objective
 from yolo9000.engine.optimisation import OptimiserConfig, build_optimizer
 from yolo9000.engine.tally import LossTally
-from yolo9000.models import Classifier, Detector, DetectorConfig, RegionSpec, TreeClasses
+from yolo9000.models import BoxCoding, Classifier, Detector, DetectorConfig, RegionSpec, TreeClasses
 
 TREE = WordTree(
     ("a", "v", "d", "c", "k", "p"),
@@ -33,7 +33,7 @@ TREE = WordTree(
     (-1, -1, 0, 0, 1, 2),
     rest="only_child",
 )
-REGION = RegionSpec(priors=((1.0, 1.5), (3.0, 2.0)), classes=TreeClasses(TREE))
+REGION = RegionSpec(coding=BoxCoding(((1.0, 1.5), (3.0, 2.0))), classes=TreeClasses(TREE))
 FORM = DetectorConfig(width=0.05, stride=32, passthrough=True)
 BACKWARD_ON_CUDA = torch.cuda.is_available() or not torch.backends.cuda.is_built()
 

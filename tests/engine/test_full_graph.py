@@ -17,10 +17,10 @@ from yolo9000.datasets.sample import Target
 from yolo9000.detection.loss import packed_loss
 from yolo9000.detection.recipes import RECIPES
 from yolo9000.detection.targets import PackedTargets, pack_targets
-from yolo9000.models import Detector, DetectorConfig, RegionSpec, TreeClasses
+from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
 
 TREE = load_tree("coco")
-REGION = RegionSpec(priors=((1.0, 1.5), (3.0, 2.0)), classes=TreeClasses(TREE))
+REGION = RegionSpec(coding=BoxCoding(((1.0, 1.5), (3.0, 2.0))), classes=TreeClasses(TREE))
 
 
 def packed_batch(rng: int) -> PackedTargets:

@@ -11,17 +11,26 @@ from yolo9000.datasets.sample import Target
 from yolo9000.detection.postprocess import DecodeConfig, detect
 from yolo9000.engine.inference import prepare
 from yolo9000.engine.objectives import detection_objective
-from yolo9000.models import AnyDetector, DarknetDetector, Detector, DetectorConfig, RegionSpec, TreeClasses, from_cfg
+from yolo9000.models import (
+    BoxCoding,
+    DarknetDetector,
+    Detector,
+    DetectorConfig,
+    RegionDetector,
+    RegionSpec,
+    TreeClasses,
+    from_cfg,
+)
 from yolo9000.runtime.device import DeviceError
 
 CPU = torch.device("cpu")
 TREE = WordTree(
     ("a", "v", "d", "c", "p", "t"), ("animal", "vehicle", "dog", "cat", "poodle", "terrier"), (-1, -1, 0, 0, 2, 2)
 )
-REGION = RegionSpec(priors=((1.0, 1.5), (3.0, 2.0)), classes=TreeClasses(TREE))
+REGION = RegionSpec(coding=BoxCoding(((1.0, 1.5), (3.0, 2.0))), classes=TreeClasses(TREE))
 
 
-def trained(net: AnyDetector) -> AnyDetector:
+def trained(net: RegionDetector) -> RegionDetector:
     """Batch norms that have seen something, and a head that says something."""
     torch.manual_seed(0)
     for module in net.modules():
@@ -38,17 +47,17 @@ def trained(net: AnyDetector) -> AnyDetector:
     return net.eval()
 
 
-def ours() -> AnyDetector:
+def ours() -> RegionDetector:
     return trained(Detector(DetectorConfig(width=0.1, passthrough=True, extra_convs=1), REGION))
 
 
-def darknets() -> AnyDetector:
+def darknets() -> RegionDetector:
     return trained(DarknetDetector(from_cfg("yolov2-tiny-voc")))
 
 
 @pytest.mark.parametrize("make", [ours, darknets])
 def test_the_same_numbers_in_float32(make: object) -> None:
-    net: AnyDetector = make()  # type: ignore[operator]
+    net: RegionDetector = make()  # type: ignore[operator]
     images = torch.rand(5, 3, 96, 64)  # more than go through the net at once
     with torch.no_grad():
         expected = net(images)
@@ -82,8 +91,8 @@ def test_what_is_prepared_is_detected_and_measured_with() -> None:
     net, images = ours(), torch.rand(2, 3, 64, 64)
     output = prepare(net, device=CPU)(images)
     with torch.no_grad():
-        expected = detect(net(images), REGION, DecodeConfig(threshold=0.3))
-    for found, wanted in zip(detect(output, REGION, DecodeConfig(threshold=0.3)), expected, strict=True):
+        expected = detect(net(images), REGION.classes, DecodeConfig(threshold=0.3))
+    for found, wanted in zip(detect(output, REGION.classes, DecodeConfig(threshold=0.3)), expected, strict=True):
         assert found.nodes.tolist() == wanted.nodes.tolist()
     truth = Target(torch.tensor([[0.5, 0.5, 0.2, 0.3]]), torch.tensor([4]))
     terms = detection_objective(REGION)(output, [truth, Target.of_image(5)], 64_000)

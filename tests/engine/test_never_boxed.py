@@ -14,7 +14,7 @@ from yolo9000.datasets.pictograms import read_classes
 from yolo9000.datasets.sample import Record, pixels
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
 from yolo9000.engine.objectives import detection_objective
-from yolo9000.models import Detector, DetectorConfig, RegionSpec, TreeClasses
+from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
 
 CLASSES = read_classes()
 TREE = WordTree(tuple(c.wnid for c in CLASSES), tuple(c.name for c in CLASSES), (-1,) * len(CLASSES))
@@ -40,7 +40,7 @@ def weights_after(source: type[SceneSource]) -> dict[str, torch.Tensor]:
         SceneSource(config, length=64), images, batch_size=4, sizes=[64], ratio=(1, 1), mosaic=0.5, seed=3
     )
     torch.manual_seed(0)
-    region = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), classes=TreeClasses(TREE))
+    region = RegionSpec(coding=BoxCoding(((1.0, 1.0), (2.0, 2.0))), classes=TreeClasses(TREE))
     net = Detector(DetectorConfig(width=0.05, stride=16), region)
     loss = detection_objective(region)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)

@@ -16,7 +16,16 @@ from yolo9000.engine.optimisation import (
     learning_rate,
     optimiser_of_cfg,
 )
-from yolo9000.models import Detector, DetectorConfig, FlatClasses, NetOptions, RegionSpec, net_options, parse_cfg
+from yolo9000.models import (
+    BoxCoding,
+    Detector,
+    DetectorConfig,
+    FlatClasses,
+    NetOptions,
+    RegionSpec,
+    net_options,
+    parse_cfg,
+)
 
 LR = json.loads((Path(__file__).parents[1] / "golden" / "lr.json").read_text())
 
@@ -70,7 +79,7 @@ def test_impossible_schedules() -> None:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_only_convolution_weights_decay(optimizer: str) -> None:
-    net = Detector(DetectorConfig(width=0.05), RegionSpec(priors=((1.0, 1.0),), classes=FlatClasses(3)))
+    net = Detector(DetectorConfig(width=0.05), RegionSpec(coding=BoxCoding(((1.0, 1.0),)), classes=FlatClasses(3)))
     config = OptimiserConfig(optimizer=optimizer, weight_decay=0.25)  # type: ignore[arg-type]
     decays = {id(p): g["weight_decay"] for g in build_optimizer(net, config).param_groups for p in g["params"]}
     for module in net.modules():
@@ -127,7 +136,7 @@ def test_average_by_hand() -> None:
 
 
 def test_average_shares_the_tree_with_the_model() -> None:
-    net = Detector(DetectorConfig(width=0.05), RegionSpec(priors=((1.0, 1.0),), classes=FlatClasses(3)))
+    net = Detector(DetectorConfig(width=0.05), RegionSpec(coding=BoxCoding(((1.0, 1.0),)), classes=FlatClasses(3)))
     assert ModelAverage(net, 0.9).model.region is net.region
 
 

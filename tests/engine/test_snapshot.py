@@ -18,7 +18,16 @@ from yolo9000.engine.snapshot import (
     load_detector,
     region_of,
 )
-from yolo9000.models import Detector, DetectorConfig, FlatClasses, RegionSpec, TreeClasses
+from yolo9000.models import (
+    BoxCoding,
+    Classifier,
+    Detector,
+    DetectorConfig,
+    FlatClasses,
+    LossConfig,
+    RegionSpec,
+    TreeClasses,
+)
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from yolo9000.runtime.run_folder import RunFolder
 
@@ -44,15 +53,15 @@ def test_everything_comes_back(run: RunFolder) -> None:
     assert (trained.size, trained.boxed, trained.never_boxed, trained.step) == (64, (3,), (4,), 5)
     assert trained.region.classes.tree is not None
     assert trained.region.classes.tree.names[5] == "poodle"
-    assert trained.region.priors == ((1.0, 1.0), (2.0, 2.0))
+    assert trained.region.coding.priors == ((1.0, 1.0), (2.0, 2.0))
     assert not trained.detector.training
     assert load_detector(run.last).step == 5  # the file itself
 
 
 def test_the_tree_keeps_everything(tmp_path: Path) -> None:
-    region = RegionSpec(priors=((1.0, 1.0),), classes=TreeClasses(PETS), thresh=0.25)
+    region = RegionSpec(coding=BoxCoding(((1.0, 1.0),)), classes=TreeClasses(PETS), loss=LossConfig(thresh=0.25))
     save_checkpoint(tmp_path / "a.pt", describe_model(Detector(DetectorConfig(width=0.05), region), size=416))
-    back = region_of(load_checkpoint(tmp_path / "a.pt"))
+    back = region_of(load_checkpoint(tmp_path / "a.pt")["detector"]["region"])
     assert back == region
     assert list(back.classes.label_maps["pets"]) == ["Cat", "Dog"]
 
@@ -101,7 +110,8 @@ def test_flat_classes_that_differ() -> None:
 
 
 def test_classification_phase_has_no_detector_yet(run: RunFolder) -> None:
-    change(run, trained="Classifier")
+    classifier = Classifier(DetectorConfig(width=0.05), FlatClasses(6))
+    change(run, net=classifier.description, model=classifier.state_dict())
     with pytest.raises(CheckpointError, match="no detector yet.*`resume`.*`initial`"):
         load_detector(run.path)
 
@@ -123,14 +133,14 @@ def test_initialising_needs_the_same_net(run: RunFolder) -> None:
     assert torch.equal(new.head.class_weight, trained.detector.head.class_weight)
     with pytest.raises(CheckpointError, match="a net of the form"):
         initialise_detector(Detector(DetectorConfig(width=0.1), trained.region), trained)
-    other_priors = dataclasses.replace(trained.region, priors=((3.0, 3.0), (2.0, 2.0)))
+    other_priors = dataclasses.replace(trained.region, coding=BoxCoding(((3.0, 3.0), (2.0, 2.0))))
     with pytest.raises(CheckpointError, match="its priors are"):
         initialise_detector(Detector(trained.detector.config, other_priors), trained)
 
 
 def test_initialising_over_another_tree_says_what_was_carried_over(run: RunFolder) -> None:
     trained = load_detector(run.path)
-    other_tree = RegionSpec(priors=trained.region.priors, classes=TreeClasses(PETS))
+    other_tree = RegionSpec(coding=BoxCoding(trained.region.coding.priors), classes=TreeClasses(PETS))
     notes = initialise_detector(Detector(trained.detector.config, other_tree), trained)
     assert notes[0] == f"{run.last}: another tree; 3 of its 6 nodes are carried over"
     assert "3 nodes are dropped: cat, car, poodle" in notes

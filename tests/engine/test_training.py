@@ -25,7 +25,7 @@ from yolo9000.engine.optimisation import OptimiserConfig
 from yolo9000.engine.phases import ImageBatch, Phase, TrainConfig
 from yolo9000.engine.tally import NonFiniteLoss
 from yolo9000.engine.training import TrainResult, train
-from yolo9000.models import Detector, DetectorConfig, RegionSpec, TreeClasses
+from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
 from yolo9000.runtime.logs import ResultsFile
 from yolo9000.runtime.mistakes import Mistake
@@ -338,7 +338,7 @@ def test_a_compiled_net_learns_the_same(tmp_path: Path) -> None:
     """Of the real net and loss: the same terms, and a checkpoint that a run without --compile goes on from."""
     torch.compiler.reset()
     tree = WordTree(("a", "v", "d", "c"), ("animal", "vehicle", "dog", "cat"), (-1, -1, 0, 0))
-    region = RegionSpec(priors=((1.0, 1.5), (3.0, 2.0)), classes=TreeClasses(tree))
+    region = RegionSpec(coding=BoxCoding(((1.0, 1.5), (3.0, 2.0))), classes=TreeClasses(tree))
 
     @dataclass(frozen=True)
     class Images:

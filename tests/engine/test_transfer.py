@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from wordtree import TreeDistribution, TreeMismatch, WordTree
 from wordtree.softmax import log_conditionals
 from yolo9000.engine.transfer import NodeTransfer, match_nodes, transfer_detector
-from yolo9000.models import DarknetDetector, Detector, DetectorConfig, FlatClasses, RegionSpec, TreeClasses, from_cfg
+from yolo9000.models import (
+    BoxCoding,
+    DarknetDetector,
+    Detector,
+    DetectorConfig,
+    FlatClasses,
+    RegionSpec,
+    TreeClasses,
+    from_cfg,
+)
 from yolo9000.models.region_output import RegionOutput
 from yolo9000.runtime.checkpoint import CheckpointError
 
@@ -28,7 +37,9 @@ OLD = WordTree(
 
 def detector(tree: WordTree | None, seed: int = 0) -> Detector:
     torch.manual_seed(seed)
-    region = RegionSpec(priors=((1.0, 1.0), (2.0, 3.0)), classes=FlatClasses(7) if tree is None else TreeClasses(tree))
+    region = RegionSpec(
+        coding=BoxCoding(((1.0, 1.0), (2.0, 3.0))), classes=FlatClasses(7) if tree is None else TreeClasses(tree)
+    )
     net = Detector(FORM, region).eval()
     for parameter in net.head.parameters():
         torch.nn.init.normal_(parameter)
@@ -117,7 +128,7 @@ def test_nothing_in_common() -> None:
 
 
 def test_heads_of_another_form_are_refused_with_another_tree() -> None:
-    region = RegionSpec(priors=((1.0, 1.0), (2.0, 3.0)), classes=TreeClasses(OLD))
+    region = RegionSpec(coding=BoxCoding(((1.0, 1.0), (2.0, 3.0))), classes=TreeClasses(OLD))
     shared = Detector(dataclasses.replace(FORM, share_class_rows=True), region)
     for net, other in ((detector(OLD.prune([6]).tree), shared), (shared, detector(OLD.prune([6]).tree))):
         with pytest.raises(CheckpointError, match="class rows cannot be carried over: both nets must end"):

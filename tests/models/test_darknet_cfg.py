@@ -59,13 +59,17 @@ def test_builtin_nets_have_the_options_of_the_papers_nets() -> None:
         yolo9000, tiny, voc = from_cfg("yolo9000"), from_cfg("yolov2-tiny"), from_cfg("yolov2-voc")
         classifier = from_cfg("darknet9000")
     assert yolo9000.region is not None
-    assert yolo9000.region.priors == ((0.77871, 1.14074), (3.00525, 4.31277), (9.22725, 9.61974))
+    assert yolo9000.region.coding.priors == ((0.77871, 1.14074), (3.00525, 4.31277), (9.22725, 9.61974))
     assert yolo9000.classes.tree == load_tree("yolo9000")
     assert yolo9000.region.classes.map == tuple(load_tree("yolo9000").label_maps["coco"].values())
-    assert (yolo9000.region.object_scale, yolo9000.region.thresh, yolo9000.region.rescore) == (5, 0.6, True)
+    assert (yolo9000.region.loss.object_scale, yolo9000.region.loss.thresh, yolo9000.region.loss.rescore) == (
+        5,
+        0.6,
+        True,
+    )
     assert (yolo9000.shapes[-1], yolo9000.stride) == ((28269, 17, 17), 32)
     assert tiny.region is not None
-    assert (tiny.region.rescore, tiny.region.bias_match, tiny.region.classes.number) == (False, True, 80)
+    assert (tiny.region.loss.rescore, tiny.region.loss.bias_match, tiny.region.classes.number) == (False, True, 80)
     assert voc.shapes[-1] == (125, 13, 13)
     assert (classifier.region, classifier.classes.tree) == (None, load_tree("yolo9000"))
 

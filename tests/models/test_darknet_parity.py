@@ -48,9 +48,14 @@ def test_tiny_detector_gives_darknets_raw_numbers_and_activations() -> None:
     output = model(torch.tensor(z["input"]))
     close(output.raw, z["raw_gpubn"], 1e-4)
     close(region_activations(output, model.region), z["output"], 1e-5)
-    assert len(model.region.priors) == 5
-    assert model.region.priors[4] == (3.6, 3.9)
-    assert (model.region.classes.tree, model.region.classes.map, model.region.rescore, model.region.bias_match) == (
+    assert len(model.region.coding.priors) == 5
+    assert model.region.coding.priors[4] == (3.6, 3.9)
+    assert (
+        model.region.classes.tree,
+        model.region.classes.map,
+        model.region.loss.rescore,
+        model.region.loss.bias_match,
+    ) == (
         None,
         None,
         True,
@@ -93,7 +98,7 @@ def test_a_cfg_of_one_region_layer(case: str) -> None:
     raw = torch.tensor(z["raw"])
     assert torch.equal(model(raw).raw, raw)
     close(region_activations(model(raw), model.region), z["output"], 1e-5)
-    np.testing.assert_array_equal(np.float32(model.region.priors).reshape(-1), z["anchors"])
+    np.testing.assert_array_equal(np.float32(model.region.coding.priors).reshape(-1), z["anchors"])
     assert model.region.classes.map == ((35, 16, 29, 38, 5) if case == "region_tree40" else None)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from yolo9000.models import (
+    BoxCoding,
     Classifier,
     DarknetHeader,
     Detector,
@@ -199,7 +200,7 @@ def test_a_classifiers_beginning_starts_a_detector(tmp_path: Path) -> None:
     save_darknet_weights(classifier, tmp_path / "a.weights", images_seen=3)
     last = classifier.last.weight.numel() + 7
     (tmp_path / "darknet19.conv.23").write_bytes((tmp_path / "a.weights").read_bytes()[: -4 * last])
-    native = Detector(DetectorConfig(width=0.1), RegionSpec(priors=((1, 1),), classes=FlatClasses(4)))
+    native = Detector(DetectorConfig(width=0.1), RegionSpec(coding=BoxCoding(((1, 1),)), classes=FlatClasses(4)))
     assert load_darknet_weights(native, tmp_path / "darknet19.conv.23").not_filled == ("head",)
     ours, theirs = native.backbone.state_dict(), classifier.backbone.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours if "num_batches" not in name)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from yolo9000.models import (
+    BoxCoding,
     DenseRegionOutput,
     Detector,
     DetectorConfig,
@@ -24,13 +25,14 @@ from yolo9000.models import (
 )
 
 B, A, H, W, D, K = 2, 3, 3, 4, 8, 11
+CODING = BoxCoding(((1.0, 2.0), (2.0, 1.0), (3.0, 3.0)))
 
 
 def head_and_features(
     *, shared: bool = False, dtype: torch.dtype = torch.float64, channels_last: bool = False
 ) -> tuple[TreeHead, torch.Tensor]:
     torch.manual_seed(0)
-    head = TreeHead(D, A, K, share_class_rows=shared).to(dtype)
+    head = TreeHead(D, CODING, K, share_class_rows=shared).to(dtype)
     for parameter in head.parameters():
         nn.init.normal_(parameter)
     features = torch.randn(B, D, H, W, dtype=dtype)
@@ -47,7 +49,7 @@ def convolved(head: TreeHead, features: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_every_reading_is_that_of_the_dense_array(shared: bool, channels_last: bool) -> None:
     head, features = head_and_features(shared=shared, channels_last=channels_last)
-    output, dense = head(features), DenseRegionOutput(convolved(head, features), A)
+    output, dense = head(features), DenseRegionOutput(convolved(head, features), CODING)
     boxes = torch.tensor([0, 71, 30, 13, 30, 47])  # twice the same, every prior, both images
     columns = torch.tensor([0, 3, 4, 10])
     assert output.num_classes == K
@@ -84,7 +86,7 @@ def test_gradients_are_those_of_the_dense_array(data: st.DataObject) -> None:
     columns = torch.tensor(sorted(data.draw(st.sets(st.integers(0, K - 1), min_size=1))))
     factors = torch.randn(len(boxes), len(columns), dtype=torch.float64)
     gradients = []
-    for make in (lambda x: head(x), lambda x: DenseRegionOutput(convolved(head, x), A)):
+    for make in (lambda x: head(x), lambda x: DenseRegionOutput(convolved(head, x), CODING)):
         x = features.clone().requires_grad_()
         output = make(x)
         loss = (output.class_logits(boxes, columns) * factors).sum() + output.boxes.square().sum()
@@ -124,14 +126,14 @@ def test_low_precision_features_give_full_precision_numbers() -> None:
 
 def test_rows_of_a_classifier_start_every_prior() -> None:
     for shared in (False, True):
-        head = TreeHead(2, 2, 3, share_class_rows=shared)
+        head = TreeHead(2, BoxCoding(((1.0, 1.0),) * 2), 3, share_class_rows=shared)
         head.set_class_rows(torch.arange(6.0).reshape(3, 2), torch.tensor([7.0, 8.0, 9.0]))
         logits = head(torch.tensor([1.0, 10.0]).reshape(1, 2, 1, 1)).class_logits(torch.tensor([0, 1]))
         assert logits.tolist() == [[10 + 7, 2 + 30 + 8, 4 + 50 + 9]] * 2
 
 
 def test_a_detector_may_share_its_class_rows() -> None:
-    region = RegionSpec(priors=((1, 1), (2, 2)), classes=FlatClasses(3))
+    region = RegionSpec(coding=BoxCoding(((1, 1), (2, 2))), classes=FlatClasses(3))
     own = Detector(DetectorConfig(width=0.05), region)
     shared = Detector(DetectorConfig(width=0.05, share_class_rows=True), region)
     assert shared.head.class_weight.numel() * 2 == own.head.class_weight.numel()
@@ -140,7 +142,7 @@ def test_a_detector_may_share_its_class_rows() -> None:
 
 def test_weights_files_hold_the_rows_in_darknets_order(tmp_path: Path) -> None:
     """The last floats of the file: biases of all channels, then weights of all channels, prior after prior."""
-    region = RegionSpec(priors=((1, 1), (2, 2)), classes=FlatClasses(3))
+    region = RegionSpec(coding=BoxCoding(((1, 1), (2, 2))), classes=FlatClasses(3))
     net = Detector(DetectorConfig(width=0.05), region)
     for parameter in net.head.parameters():
         nn.init.normal_(parameter)
@@ -160,7 +162,7 @@ def test_weights_files_hold_the_rows_in_darknets_order(tmp_path: Path) -> None:
 
 def test_a_weights_file_does_not_fill_shared_rows(tmp_path: Path) -> None:
     """It may be written from them, and fill the layers before them."""
-    region = RegionSpec(priors=((1, 1), (2, 2)), classes=FlatClasses(3))
+    region = RegionSpec(coding=BoxCoding(((1, 1), (2, 2))), classes=FlatClasses(3))
     net = Detector(DetectorConfig(width=0.05, share_class_rows=True), region)
     save_darknet_weights(net, tmp_path / "a.weights", images_seen=1)
     with pytest.raises(WeightsError, match=r"a\.weights: it has class rows for each prior, and this net shares"):

@@ -12,7 +12,7 @@ import torch
 from wordtree import WordTree, load_tree
 from yolo9000.detection import RegionSpec
 from yolo9000.engine.snapshot import describe_model, load_detector
-from yolo9000.models import Detector, DetectorConfig, TreeClasses, from_cfg, load_darknet_weights
+from yolo9000.models import BoxCoding, Detector, DetectorConfig, LossConfig, TreeClasses, from_cfg, load_darknet_weights
 from yolo9000.runtime.checkpoint import save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,13 +59,17 @@ def test_our_detector_becomes_a_net_of_darknets(
     tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: DetectorConfig, rest: str
 ) -> None:
     tree = WordTree(TREE.wnids, TREE.names, TREE.parents, rest=rest)  # type: ignore[arg-type]
-    region = RegionSpec(priors=((1.0, 1.5), (2.0, 2.5)), classes=TreeClasses(tree), rescore=False, thresh=0.5)
+    region = RegionSpec(
+        coding=BoxCoding(((1.0, 1.5), (2.0, 2.5))),
+        classes=TreeClasses(tree),
+        loss=LossConfig(rescore=False, thresh=0.5),
+    )
     torch.manual_seed(0)
     detector = Detector(form, region)
     for module in detector.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean = torch.randn(module.num_features)
-    content = {"position": {"step": 7}, "batch_size": 3, "trained": "Detector", "average": None}
+    content = {"position": {"step": 7}, "batch_size": 3, "net": detector.description, "average": None}
     save_checkpoint(
         tmp_path / "last.pt", {**describe_model(detector, size=64), **content, "model": detector.state_dict()}
     )
@@ -76,7 +80,11 @@ def test_our_detector_becomes_a_net_of_darknets(
     net = from_cfg(tmp_path / "ours.cfg")
     assert load_darknet_weights(net, tmp_path / "ours.weights").images_seen == 21
     assert net.region is not None
-    assert (net.region.priors, net.region.rescore, net.region.thresh) == (region.priors, False, 0.5)
+    assert (net.region.coding.priors, net.region.loss.rescore, net.region.loss.thresh) == (
+        region.coding.priors,
+        False,
+        0.5,
+    )
     assert load_tree(tmp_path / "ours.tree").names == TREE.names
     assert net.options.width == 64
 

@@ -27,9 +27,9 @@ class Assignment:
     valid: Tensor  # (B, M) bool: a truth stands here
     wins: Tensor  # (B, M) bool: and no later truth took the same box
     later_at_same_box: Tensor  # (B, M, M) bool: [b, m, n]: n is a later truth at the box of m
-    raw_target: Tensor  # (B, M, 4) sigmoid(tx), sigmoid(ty), tw, th that would predict the truth
+    raw_target: Tensor  # (B, M, 4) box numbers that would predict the truth; see BoxCoding.encode
     iou: Tensor  # (B, M) IoU of the predicted box with its truth
-    is_background: Tensor  # (B, P) bool: box that overlaps no truth by more than region.thresh, nor an ignored area
+    is_background: Tensor  # (B, P) bool: box that overlaps no truth by more than `thresh`, nor an ignored area
 
 
 @torch.no_grad()
@@ -46,7 +46,7 @@ def assign_boxes(
     Parameters
     ----------
     raw_boxes, predicted_cxcywh
-        (B, A, H, W, 4) tx ty tw th, and the relative boxes that they stand for.
+        (B, A, H, W, 4) tx ty tw th, and (B, P, 4) the relative boxes that they stand for.
     boxes_cxcywh, labels
         (B, M, 4) and (B, M); a label of -1, or a box of no size, is no truth.
     ignore_boxes_cxcywh
@@ -55,7 +55,6 @@ def assign_boxes(
     b, a, h, w, _ = raw_boxes.shape
     boxes = boxes_cxcywh.to(raw_boxes.dtype)
     valid = (labels >= 0) & (boxes[..., 2] > 0) & (boxes[..., 3] > 0)
-    priors = to_device(torch.tensor(region.priors, dtype=boxes.dtype), boxes.device)
 
     grid = to_device(torch.tensor([w, h], dtype=boxes.dtype), boxes.device)
     position = boxes[..., :2] * grid
@@ -64,18 +63,18 @@ def assign_boxes(
     column, row = cell[..., 0].long(), cell[..., 1].long()
     image = torch.arange(b, device=boxes.device)[:, None]
 
-    if region.bias_match:
-        shapes = (priors / grid).expand(b, boxes.shape[1], a, 2)
+    if region.loss.bias_match:
+        shapes = (region.coding.priors_like(boxes) / grid).expand(b, boxes.shape[1], a, 2)
     else:
-        shapes = predicted_cxcywh[image, :, row, column, 2:]  # (B, M, A, 2)
+        shapes = predicted_cxcywh.view(raw_boxes.shape)[image, :, row, column, 2:]  # (B, M, A, 2)
     prior = shape_iou(shapes, boxes[..., None, 2:]).argmax(dim=-1)  # the first of equals
 
     in_image = (prior * h + row) * w + column
     in_image = torch.where(valid, in_image, torch.zeros_like(in_image))
-    size = torch.where(valid[..., None], boxes[..., 2:], torch.ones_like(boxes[..., 2:]))
-    raw_target = torch.cat([position - cell, torch.log(size * grid / priors[prior])], dim=-1)
+    sized = torch.where(valid[..., None], boxes, torch.ones_like(boxes))
+    raw_target = region.coding.encode(sized, cell, prior, grid)
 
-    flat = predicted_cxcywh.reshape(b, a * h * w, 4)
+    flat = predicted_cxcywh
     at_truth = flat.gather(1, in_image[..., None].expand(-1, -1, 4))
     order = torch.arange(boxes.shape[1], device=boxes.device)
     same = (in_image[:, :, None] == in_image[:, None, :]) & valid[:, :, None] & valid[:, None, :]
@@ -86,7 +85,7 @@ def assign_boxes(
     rows = flat.movedim(-1, 0).contiguous().movedim(0, -1)[:, None]
     if boxes.shape[1]:
         overlap = iou(rows, boxes[:, :, None]).masked_fill(~valid[..., None], 0)
-        is_background = overlap.amax(dim=1) <= region.thresh
+        is_background = overlap.amax(dim=1) <= region.loss.thresh
     if ignore_boxes_cxcywh.shape[1]:
         shared = intersection(rows, ignore_boxes_cxcywh.to(flat.dtype)[:, :, None]).amax(dim=1)
         is_background = is_background & (shared <= 0.5 * flat[..., 2] * flat[..., 3])

@@ -64,29 +64,3 @@ def shape_iou(a_wh: Tensor, b_wh: Tensor) -> Tensor:
 def _ratio(shared: Tensor, a_wh: Tensor, b_wh: Tensor) -> Tensor:
     union = a_wh[..., 0] * a_wh[..., 1] + b_wh[..., 0] * b_wh[..., 1] - shared
     return torch.where(union > 0, shared / union.clamp(min=torch.finfo(union.dtype).tiny), 0.0)
-
-
-def predicted_boxes(raw_boxes: Tensor, priors: Tensor) -> Tensor:
-    """Direct location prediction (YOLO9000 paper, section 2): tx ty tw th -> relative cx, cy, w, h.
-
-    Parameters
-    ----------
-    raw_boxes
-        (B, A, H, W, 4).
-    priors
-        (A, 2), in grid cells.
-
-    Returns
-    -------
-    Tensor
-        (B, A, H, W, 4): ``cx = (column + sigmoid(tx)) / W``, ``w = pw * exp(tw) / W``, and so on.
-    """
-    _, _, height, width, _ = raw_boxes.shape
-    device, dtype = raw_boxes.device, raw_boxes.dtype
-    column = torch.arange(width, device=device, dtype=dtype)
-    row = torch.arange(height, device=device, dtype=dtype)[:, None]
-    cx = (raw_boxes[..., 0].sigmoid() + column) / width
-    cy = (raw_boxes[..., 1].sigmoid() + row) / height
-    w = raw_boxes[..., 2].exp() * priors[:, 0, None, None] / width
-    h = raw_boxes[..., 3].exp() * priors[:, 1, None, None] / height
-    return torch.stack([cx, cy, w, h], dim=-1)

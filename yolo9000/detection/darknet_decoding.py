@@ -7,7 +7,7 @@ What darknet does otherwise (``region_layer.c``, ``tree.c``, ``box.c`` at commit
 * The score of a box of a tree net is its objectness alone.
 * Boxes suppress each other only within one class, so with a tree only under the very same label.
 
-B images, P = A*H*W boxes of an image in darknet's order (prior, row, column), N boxes above the threshold, K nodes or
+B images, P boxes of an image in darknet's order (prior, row, column), N boxes above the threshold, K nodes or
 classes, C classes that are scored: K, or those of a map.
 """
 
@@ -22,10 +22,10 @@ from torch import Tensor
 from wordtree import WordTree
 from wordtree.softmax import tree_tables
 from yolo9000.datasets.darknet_images import fitted_size
-from yolo9000.detection.boxes import iou, predicted_boxes
+from yolo9000.detection.boxes import iou
 from yolo9000.detection.results import Detections
-from yolo9000.models.region import RegionSpec
-from yolo9000.models.region_output import RegionOutput
+from yolo9000.models.classes import Classes
+from yolo9000.models.region_output import DetectorOutput
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def top_prediction(values: Tensor, tree: WordTree, threshold: float) -> Tensor:
 
 
 def darknet_scores(
-    output: RegionOutput,
-    region: RegionSpec,
+    output: DetectorOutput,
+    classes: Classes,
     *,
     threshold: float,
     tree_threshold: float = 0.5,
@@ -127,8 +127,8 @@ def darknet_scores(
 
     Parameters
     ----------
-    output, region
-        Raw output of a net, and what it means.
+    output, classes
+        Raw output of a net, and what its class channels mean.
     threshold
         Least objectness; with classes or a map also the least objectness * P(class).
     tree_threshold
@@ -142,22 +142,20 @@ def darknet_scores(
     ValueError
         A map is given to a net without a tree, or a node in it is none of the tree's.
     """
-    tree, number = region.classes.tree, region.classes.number
+    tree, number = classes.tree, classes.number
     if class_map is not None and tree is None:
         raise ValueError("class_map: the net has no tree whose nodes a map could name")
     outside = [node for node in class_map or () if not 0 <= node < number]
     if outside:
         raise ValueError(f"class_map: {outside[0]} is no node of the tree: nodes are 0 to {number - 1}")
     # in float64: taking the letterbox's bands off a coordinate leaves few of float32's digits
-    raw = output.boxes.double()
-    priors = torch.tensor(region.priors, device=raw.device, dtype=raw.dtype)
-    boxes = predicted_boxes(raw, priors).flatten(1, 3)
-    objectness = output.objectness.float().sigmoid().flatten(1)
+    boxes = output.decoded(torch.float64)
+    objectness = output.objectness.float().sigmoid()
     found = []
     for image, of_image in enumerate(objectness):
         rows = (of_image > threshold).nonzero().squeeze(1)
         scale = of_image[rows][:, None]
-        probabilities = region.classes.conditionals(output.class_logits(rows + image * len(of_image)).float())
+        probabilities = classes.conditionals(output.class_logits(rows + image * len(of_image)).float())
         scores = of_image.new_zeros(len(of_image), number if class_map is None else len(class_map))
         if tree is None:
             product = scale * probabilities
@@ -165,7 +163,9 @@ def darknet_scores(
         else:
             absolute = absolute_probabilities(probabilities, tree)
             if class_map is not None:
-                product = scale * absolute[:, torch.tensor(list(class_map), device=raw.device, dtype=torch.int64)]
+                product = (
+                    scale * absolute[:, torch.tensor(list(class_map), device=objectness.device, dtype=torch.int64)]
+                )
                 scores[rows] = torch.where(product > threshold, product, 0.0)
             else:
                 label = top_prediction(absolute, tree, tree_threshold)
@@ -223,8 +223,8 @@ def undo_letterbox(
 
 @torch.no_grad()
 def detect_as_darknet(
-    output: RegionOutput,
-    region: RegionSpec,
+    output: DetectorOutput,
+    classes: Classes,
     *,
     threshold: float,
     tree_threshold: float,
@@ -236,15 +236,15 @@ def detect_as_darknet(
     A box of a net without a tree can be found under several classes.
     """
     results = []
-    tree = region.classes.tree
-    entries = region.num_priors * output.boxes.shape[2] * output.boxes.shape[3]
-    all_scores = darknet_scores(output, region, threshold=threshold, tree_threshold=tree_threshold)
+    tree = classes.tree
+    entries = output.objectness.shape[1]
+    all_scores = darknet_scores(output, classes, threshold=threshold, tree_threshold=tree_threshold)
     for image, found in enumerate(all_scores):
         kept = suppress_by_class(found, nms_iou)
         box, label = kept.nonzero(as_tuple=True)
         order = torch.sort(kept[box, label], descending=True, stable=True).indices[:max_detections]
         box, label = box[order], label[order]
-        probabilities = region.classes.conditionals(output.class_logits(box + image * entries).float())
+        probabilities = classes.conditionals(output.class_logits(box + image * entries).float())
         paths = None
         if tree is not None:
             probabilities = absolute_probabilities(probabilities, tree)

@@ -18,10 +18,8 @@ from torch import Tensor
 from wordtree.softmax import PathColumns, level_log_conditionals
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.assign import AreaPick, Assignment, assign_boxes, pick_boxes
-from yolo9000.detection.boxes import predicted_boxes
 from yolo9000.detection.recipes import DEFAULT_RECIPE, Recipe, find_recipe
 from yolo9000.detection.targets import PackedTargets, Unlabelled, pack_targets
-from yolo9000.models.host import to_device
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import DenseRegionOutput, RegionOutput
 
@@ -49,10 +47,10 @@ def joint_loss(
         One for each image. One with an image label (or labelled areas) is a classification image: it never gives a
         box loss, and its boxes, if any, are ignored.
     region
-        Priors, classes and scales.
+        Classes, box coding and scales.
     images_seen
-        Images seen so far, this batch included. Below ``region.prior_pull_images`` every box of a detection image is
-        pulled to its prior.
+        Images seen so far, this batch included. Below ``region.loss.prior_pull_images`` every box of a detection image
+        is pulled to its prior.
     recipe
         What a classification image teaches: a name of :data:`RECIPES`, or a :class:`Recipe`.
 
@@ -72,8 +70,8 @@ def joint_loss(
     --------
     >>> import torch
     >>> from yolo9000.datasets.sample import Target
-    >>> from yolo9000.models import FlatClasses, RegionSpec
-    >>> region = RegionSpec(priors=((1.0, 1.0),), classes=FlatClasses(3))
+    >>> from yolo9000.models import BoxCoding, FlatClasses, RegionSpec
+    >>> region = RegionSpec(classes=FlatClasses(3), coding=BoxCoding(((1.0, 1.0),)))
     >>> truth = Target(torch.tensor([[0.5, 0.5, 0.25, 0.25]]), torch.tensor([2]))
     >>> terms = joint_loss(torch.zeros(1, 8, 4, 4), [truth], region, images_seen=64_000)
     >>> round(terms["class"].item(), 4)  # ln 3: three classes, all equally likely
@@ -83,11 +81,11 @@ def joint_loss(
     if isinstance(output, Tensor):
         if output.shape[1] != region.channels:
             raise ValueError(f"output has {output.shape[1]} channels, the region needs {region.channels}")
-        output = DenseRegionOutput(output, region.num_priors)
+        output = DenseRegionOutput(output, region.coding)
     if len(targets) != output.boxes.shape[0]:
         raise ValueError(f"{len(targets)} targets for {output.boxes.shape[0]} images")
     packed = pack_targets(targets, region, output.boxes.device)
-    pull = images_seen < region.prior_pull_images
+    pull = images_seen < region.loss.prior_pull_images
     return packed_loss(output, packed, region, pull=pull, recipe=chosen)
 
 
@@ -101,19 +99,16 @@ def packed_loss(
     pull
         Whether the boxes of detection images are pulled to their priors.
     """
-    raw_boxes, raw_objectness = _full_precision(output.boxes), _full_precision(output.objectness)
-    b = raw_boxes.shape[0]
-    priors = to_device(torch.tensor(region.priors, dtype=raw_boxes.dtype), raw_boxes.device)
-    predicted = predicted_boxes(raw_boxes.detach(), priors)
+    raw_boxes, objectness = _full_precision(output.boxes), _full_precision(output.objectness)
+    predicted = output.boxes_cxcywh
     assignment = assign_boxes(
         raw_boxes.detach(), predicted, packed.boxes_cxcywh, packed.labels, packed.ignore_boxes_cxcywh, region
     )
     box_terms = _box_terms(raw_boxes, packed, assignment, region, pull=pull)
-    objectness = raw_objectness.reshape(b, -1)
     is_background = assignment.is_background
     if packed.unlabelled is not None:
         is_background = is_background & ~_shows_unlabelled(output, objectness.detach(), packed.unlabelled, region)
-    pick = _pick(output, predicted.reshape(b, -1, 4), objectness.detach(), packed, recipe)
+    pick = _pick(output, predicted, objectness.detach(), packed, recipe)
     # one call for all that is read of the classes, so that their weights have one gradient
     boxes = assignment.box.flatten().index_select(0, packed.truths)
     boxes = boxes if pick is None else torch.cat([boxes, pick.box.flatten()])
@@ -135,27 +130,20 @@ def _full_precision(x: Tensor) -> Tensor:
 def _box_terms(
     raw_boxes: Tensor, packed: PackedTargets, assignment: Assignment, region: RegionSpec, *, pull: bool
 ) -> dict[str, Tensor]:
-    """Squared errors on sigmoid(tx), sigmoid(ty), tw, th of the assigned boxes, weight 2 - w*h (darknet)."""
+    """Squared errors on the box numbers of the assigned boxes as they are coded, weight 2 - w*h (darknet)."""
     rows = raw_boxes.reshape(-1, 4)
     at_truths = rows.index_select(0, assignment.box.flatten()).view(assignment.raw_target.shape)
     area = (packed.boxes_cxcywh[..., 2] * packed.boxes_cxcywh[..., 3]).to(rows.dtype)
-    scale = region.coord_scale * (2 - area) * assignment.wins
+    scale = region.loss.coord_scale * (2 - area) * assignment.wins
     # a double `where`, for the box of a truth that is none may be anything
-    error = torch.where(assignment.wins[..., None], assignment.raw_target - _activated(at_truths), 0.0)
+    error = torch.where(assignment.wins[..., None], assignment.raw_target - region.coding.activate(at_truths), 0.0)
     terms = {"box": (0.5 * scale[..., None] * error.square()).sum()}
     if not pull:
         return terms | {"prior_pull": terms["box"].new_zeros(())}
     b = raw_boxes.shape[0]
-    rest = to_device(torch.tensor([0.5, 0.5, 0.0, 0.0], dtype=rows.dtype), rows.device)
     free = ~_at_boxes(assignment, assignment.wins, len(rows)).reshape(b, -1) & packed.is_detection[:, None]
-    pulled = (rest - _activated(rows)).square().sum(dim=-1).reshape(b, -1)
+    pulled = (region.coding.rest(rows) - region.coding.activate(rows)).square().sum(dim=-1).reshape(b, -1)
     return terms | {"prior_pull": (0.5 * PRIOR_PULL_SCALE * pulled * free).sum()}
-
-
-def _activated(raw_boxes: Tensor) -> Tensor:
-    """tx, ty, tw, th -> sigmoid(tx), sigmoid(ty), tw, th: (..., 4) -> (..., 4)."""
-    xy, wh = raw_boxes.split(2, dim=-1)
-    return torch.cat([xy.sigmoid(), wh], dim=-1)
 
 
 def _at_boxes(assignment: Assignment, value: Tensor, count: int) -> Tensor:
@@ -168,15 +156,15 @@ def _objectness_terms(
     objectness: Tensor, packed: PackedTargets, assignment: Assignment, is_background: Tensor, region: RegionSpec
 ) -> dict[str, Tensor]:
     """Assigned boxes are pulled to their IoU (or 1), the others to 0, unless they overlap a truth (darknet)."""
-    goal = assignment.iou if region.rescore else torch.ones_like(assignment.iou)
+    goal = assignment.iou if region.loss.rescore else torch.ones_like(assignment.iou)
     probability = objectness.sigmoid()
     goal_of_box = _at_boxes(assignment, goal, objectness.numel()).reshape(objectness.shape)
     assigned = _at_boxes(assignment, assignment.wins, objectness.numel()).reshape(objectness.shape)
     positive = assigned * (goal_of_box - probability).square()
     background = is_background & ~assigned & packed.is_detection[:, None]
     return {
-        "objectness": 0.5 * region.object_scale * positive.sum(),
-        "background": 0.5 * region.noobject_scale * (background * probability.square()).sum(),
+        "objectness": 0.5 * region.loss.object_scale * positive.sum(),
+        "background": 0.5 * region.loss.noobject_scale * (background * probability.square()).sum(),
     }
 
 
@@ -199,7 +187,7 @@ def _shows_unlabelled(output: RegionOutput, objectness: Tensor, unlabelled: Unla
 
 def _class_term(logits: Tensor, packed: PackedTargets, assignment: Assignment, region: RegionSpec) -> Tensor:
     """Class loss of the truths' boxes; `logits` (V, U) are those of each, in the columns that the batch reads."""
-    return region.class_scale * region.classes.truth_loss(
+    return region.loss.class_scale * region.classes.truth_loss(
         logits,
         labels=packed.labels,
         truths=packed.truths,
@@ -245,7 +233,7 @@ def _classification_terms(
     shared = _stretch(packed.area_paths, pick.box.shape[1])
     read = logits.unflatten(0, pick.box.shape).gather(2, shared.columns)  # (T, S, C)
     nll = -level_log_conditionals(read, shared).sum(dim=-1)  # (T, S)
-    terms = {"image_class": recipe.class_weight * region.class_scale * (pick.part * nll).sum()}
+    terms = {"image_class": recipe.class_weight * region.loss.class_scale * (pick.part * nll).sum()}
 
     probability = objectness.sigmoid()
     match recipe.objectness:
@@ -253,12 +241,12 @@ def _classification_terms(
             image_objectness = nothing
         case "floor":
             at_pick = probability[images, pick.picked]
-            image_objectness = 0.5 * region.object_scale * (OBJECTNESS_FLOOR - at_pick).clamp(min=0).square().sum()
+            image_objectness = 0.5 * region.loss.object_scale * (OBJECTNESS_FLOOR - at_pick).clamp(min=0).square().sum()
         case "background":
             chosen = torch.zeros_like(objectness, dtype=torch.bool)
             chosen = chosen.index_put((images, pick.picked), torch.ones_like(images, dtype=torch.bool))
             others = ~chosen & ~packed.is_detection[:, None]
-            image_objectness = 0.5 * region.noobject_scale * (others * probability.square()).sum()
+            image_objectness = 0.5 * region.loss.noobject_scale * (others * probability.square()).sum()
     return terms | {"image_objectness": image_objectness}
 
 

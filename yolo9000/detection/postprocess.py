@@ -1,6 +1,6 @@
 """Raw output -> detections: threshold, descend the tree, drop doubles.
 
-B images, P = A*H*W boxes of an image, N boxes that pass the threshold, K nodes, S scored nodes.
+B images, P boxes of an image, N boxes that pass the threshold, K nodes, S scored nodes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yolo9000.detection.boxes import iou, predicted_boxes
+from yolo9000.detection.boxes import iou
 from yolo9000.detection.darknet_decoding import detect_as_darknet
 from yolo9000.detection.results import Detections
 from yolo9000.models.classes import Classes
-from yolo9000.models.region import RegionSpec
-from yolo9000.models.region_output import RegionOutput
+from yolo9000.models.region_output import DetectorOutput
 from yolo9000.runtime.mistakes import Mistake
 
 Nms = Literal["tree", "class", "all"]
@@ -124,13 +123,12 @@ class _Survivors(NamedTuple):
     objectness: Tensor  # (N,)
 
 
-def _survivors(output: RegionOutput, region: RegionSpec, threshold: float) -> list[_Survivors]:
+def _survivors(output: DetectorOutput, threshold: float) -> list[_Survivors]:
     """The boxes of each image whose objectness exceeds the threshold."""
-    scores = output.objectness.float().sigmoid().flatten(1)
+    scores = output.objectness.float().sigmoid()
     per_image = scores.shape[1]
     image, box = (scores > threshold).nonzero(as_tuple=True)
-    priors = torch.tensor(region.priors, device=scores.device)
-    boxes = predicted_boxes(output.boxes.float(), priors).flatten(0, 3)
+    boxes = output.boxes_cxcywh.flatten(0, 1)
     flat = image * per_image + box
     counts = torch.bincount(image, minlength=len(scores)).tolist()
     columns = (flat, boxes.index_select(0, flat), scores[image, box])
@@ -138,7 +136,7 @@ def _survivors(output: RegionOutput, region: RegionSpec, threshold: float) -> li
 
 
 @torch.no_grad()
-def detect(output: RegionOutput, region: RegionSpec, config: DecodeConfig | None = None) -> list[Detections]:
+def detect(output: DetectorOutput, classes: Classes, config: DecodeConfig | None = None) -> list[Detections]:
     """One label a box: the deepest node that the net is sure enough of; score = objectness * P(node).
 
     Returns
@@ -150,24 +148,24 @@ def detect(output: RegionOutput, region: RegionSpec, config: DecodeConfig | None
     if config.decoding == "darknet":
         return detect_as_darknet(
             output,
-            region,
+            classes,
             threshold=config.threshold,
             tree_threshold=config.tree_threshold,
             nms_iou=config.nms_iou,
             max_detections=config.max_detections,
         )
-    survivors = _survivors(output, region, config.threshold)
+    survivors = _survivors(output, config.threshold)
     if not survivors:
         return []
     flat = torch.cat([each.flat for each in survivors])
-    found = region.classes.best_labels(output, flat, config.tree_threshold)
+    found = classes.best_labels(output, flat, config.tree_threshold)
     nodes, probability = found.nodes, found.probabilities
     results = []
     first = 0
     for _, boxes, objectness in survivors:
         mine = slice(first, first + len(boxes))
         scores = objectness * probability[mine]
-        doubles = (_overlaps(boxes, config.nms_iou) & _related(nodes[mine], region.classes, config.nms)).cpu().numpy()
+        doubles = (_overlaps(boxes, config.nms_iou) & _related(nodes[mine], classes, config.nms)).cpu().numpy()
         kept = suppress(scores, doubles.__getitem__, config.max_detections)
         keep = torch.from_numpy(kept).to(boxes.device)
         results.append(
@@ -186,8 +184,8 @@ def detect(output: RegionOutput, region: RegionSpec, config: DecodeConfig | None
 
 @torch.no_grad()
 def score_nodes(
-    output: RegionOutput,
-    region: RegionSpec,
+    output: DetectorOutput,
+    classes: Classes,
     nodes: Sequence[int],
     *,
     threshold: float = 0.005,
@@ -206,15 +204,15 @@ def score_nodes(
         Least objectness of a box (darknet's ``valid``: .005).
     """
     (found,) = score_node_sets(
-        output, region, [nodes], threshold=threshold, nms_iou=nms_iou, max_detections=max_detections
+        output, classes, [nodes], threshold=threshold, nms_iou=nms_iou, max_detections=max_detections
     )
     return found
 
 
 @torch.no_grad()
 def score_node_sets(
-    output: RegionOutput,
-    region: RegionSpec,
+    output: DetectorOutput,
+    classes: Classes,
     node_sets: Sequence[Sequence[int]],
     *,
     threshold: float = 0.005,
@@ -230,12 +228,12 @@ def score_node_sets(
     """
     device = output.objectness.device
     wanted = tuple(sorted({node for nodes in node_sets for node in nodes}))
-    places_read, part = region.classes.part(wanted)
+    places_read, part = classes.part(wanted)
     read = None if places_read is None else torch.tensor(places_read, device=device)
     columns = [torch.tensor(list(nodes), device=device, dtype=torch.long) for nodes in node_sets]
     places = columns if read is None else [torch.searchsorted(read, each) for each in columns]
     results: list[list[Detections]] = [[] for _ in node_sets]
-    for flat, boxes, objectness in _survivors(output, region, threshold):
+    for flat, boxes, objectness in _survivors(output, threshold):
         probability = part.probabilities(output.class_logits(flat, read).float())
         overlaps = _overlaps(boxes, nms_iou).cpu().numpy()
         for found, nodes, place in zip(results, columns, places, strict=True):

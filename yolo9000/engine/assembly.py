@@ -15,10 +15,9 @@ from yolo9000.detection.anchors import cluster_priors
 from yolo9000.detection.recipes import find_recipe
 from yolo9000.engine.darknet_files import (
     SUFFIX,
-    is_darknet_file,
     is_partial_file,
-    name_detector,
-    open_detector,
+    named_detector,
+    open_model,
     start_from_convolutions,
 )
 from yolo9000.engine.data import Data, box_shapes, load_data
@@ -30,13 +29,14 @@ from yolo9000.engine.snapshot import (
     TrainedModel,
     describe_model,
     initialise_detector,
-    read_classifier,
     region_of,
     start_from_classifier,
 )
+from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.classes import Classes
-from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector
+from yolo9000.models.darknet_detector import DarknetDetector
 from yolo9000.models.darknet_net import from_cfg
+from yolo9000.models.model import RegionDetector
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov2 import Detector, DetectorConfig
@@ -85,7 +85,7 @@ class Assembly:
     Parameters
     ----------
     data : Data
-    detector : Detector or DarknetDetector
+    detector : RegionDetector
     phases : list of Phase
     description : dict
         What its checkpoints say about the model.
@@ -94,7 +94,7 @@ class Assembly:
     """
 
     data: Data
-    detector: AnyDetector
+    detector: RegionDetector
     phases: list[Phase]
     description: dict[str, Any]
     notes: list[str]
@@ -136,21 +136,18 @@ def assemble(
     check_sources(config.plan, boxes=config.data.has_boxes, image_labels=config.data.has_image_labels)
     torch.manual_seed(config.seed)
     classes: Classes | None = None if tree is None else TreeClasses(tree)
-    saved_region = None if resumed is None else region_of(resumed)
+    saved_region = None if resumed is None else region_of(resumed["detector"]["region"])
     if saved_region is not None:
         if classes is not None:
             check_same_classes(classes, saved_region.classes, "the checkpoint")
         classes = saved_region.classes
     partial = initial is not None and is_partial_file(initial)
-    classifier = start = None
-    if initial is not None and not partial:
-        classifier = None if is_darknet_file(initial, config.cfg) else read_classifier(initial)
-        start = open_detector(initial, config.cfg, names=names) if classifier is None else None
+    start = None if initial is None or partial else open_model(initial, config.cfg, names=names)
     if config.cfg is not None and classes is None:
         classes = _classes_of_cfg(config.cfg, names)
     data = load_data(config.data, classes, exhaustive=config.exhaustive)
     notes: list[str] = []
-    detector: AnyDetector
+    detector: RegionDetector
     if config.cfg is not None:
         detector = DarknetDetector(from_cfg(config.cfg, tree=data.classes.tree), data.classes)
     else:
@@ -158,12 +155,12 @@ def assemble(
         if region is None:
             priors, note = _priors_of(config, data, start)
             notes += note
-            region = RegionSpec(priors=priors, classes=data.classes)
+            region = RegionSpec(classes=data.classes, coding=BoxCoding(priors))
         detector = Detector(config.detector, region)
-    if start is not None:
+    if start is not None and start.model.objective == "classification":
+        notes += start_from_classifier(detector, start)
+    elif start is not None:
         notes += initialise_detector(detector, start)
-    elif classifier is not None:
-        notes += start_from_classifier(detector, *classifier)
     elif initial is not None:
         notes += start_from_convolutions(detector, initial)
     phases = plan_phases(detector, data, config.plan, config.train, processes=processes, evaluation_size=config.size)
@@ -185,8 +182,7 @@ def assemble(
 def _classes_of_cfg(cfg: str, names: Sequence[str] | None) -> Classes | None:
     """Those of a cfg, if the labels of data can be matched to them."""
     with torch.device("meta"):  # only its classes are looked at
-        detector = DarknetDetector(from_cfg(cfg))
-    name_detector(detector, None, names, cfg)
+        detector = named_detector(from_cfg(cfg), None, names)
     return detector.classes if detector.classes.label_maps or detector.classes.ids else None
 
 
@@ -206,7 +202,7 @@ def write_run(
             **before,
             "options": {**before.get("options", {}), **options},
             **dataclasses.asdict(config),
-            "region": assembly.description["region"],
+            "region": {key: value for key, value in assembly.detector.region.description.items() if key != "classes"},
         }
     )
 
@@ -215,8 +211,13 @@ def _priors_of(config: RunConfig, data: Data, start: TrainedModel | None) -> tup
     if not isinstance(config.priors, int):
         return config.priors, []
     # boxes clustered for another size or data would be other priors, which the weights do not fit
-    if start is not None and (len(start.region.priors) == config.priors or start.path.suffix == SUFFIX):
-        return start.region.priors, [f"{len(start.region.priors)} priors of {start.path}"]
+    known = start is not None and start.model.objective == "detection"
+    if (
+        start is not None
+        and known
+        and (len(start.region.coding.priors) == config.priors or start.path.suffix == SUFFIX)
+    ):
+        return start.region.coding.priors, [f"{len(start.region.coding.priors)} priors of {start.path}"]
     priors, mean_iou = _clustered_priors(config, data, config.priors)
     return priors, [f"{len(priors)} priors from the boxes; mean IoU of a box with its best prior {mean_iou:.3f}"]
 

@@ -19,8 +19,8 @@ def cfg_of_detector(detector: Detector, size: int) -> str:
 
     Examples
     --------
-    >>> from yolo9000.models import DetectorConfig, FlatClasses, RegionSpec
-    >>> net = Detector(DetectorConfig(width=0.1), RegionSpec(priors=((1.0, 2.0),), classes=FlatClasses(3)))
+    >>> from yolo9000.models import BoxCoding, DetectorConfig, FlatClasses, RegionSpec
+    >>> net = Detector(DetectorConfig(width=0.1), RegionSpec(classes=FlatClasses(3), coding=BoxCoding(((1.0, 2.0),))))
     >>> text = cfg_of_detector(net, 64)
     >>> text.count("[convolutional]"), text.count("[maxpool]"), text.splitlines()[-14:-12]
     (19, 5, ['[region]', 'anchors=1.0,2.0'])
@@ -38,18 +38,18 @@ def cfg_of_detector(detector: Detector, size: int) -> str:
     region = detector.region
     head = _section("convolutional", filters=region.channels, size=1, stride=1, pad=1, activation="linear")
     options = {
-        "anchors": ", ".join(f"{w},{h}" for w, h in region.priors),
+        "anchors": ", ".join(f"{w},{h}" for w, h in region.coding.priors),
         "classes": region.classes.number,
         "coords": 4,
-        "num": region.num_priors,
+        "num": region.coding.num_priors,
         "softmax": int(region.classes.over != "sigmoid"),
-        "bias_match": int(region.bias_match),
-        "rescore": int(region.rescore),
-        "object_scale": region.object_scale,
-        "noobject_scale": region.noobject_scale,
-        "class_scale": region.class_scale,
-        "coord_scale": region.coord_scale,
-        "thresh": region.thresh,
+        "bias_match": int(region.loss.bias_match),
+        "rescore": int(region.loss.rescore),
+        "object_scale": region.loss.object_scale,
+        "noobject_scale": region.loss.noobject_scale,
+        "class_scale": region.loss.class_scale,
+        "coord_scale": region.loss.coord_scale,
+        "thresh": region.loss.thresh,
         "random": 1,
     }
     return "\n".join([*sections, *layers, head, _section("region", **options)])

@@ -16,13 +16,13 @@ from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.recipes import RECIPES
 from yolo9000.engine.darknet_export import cfg_of_detector
 from yolo9000.engine.same_classes import check_same_classes
-from yolo9000.engine.snapshot import TrainedModel, describe_model, load_detector
+from yolo9000.engine.snapshot import TrainedModel, describe_model, load_model
 from yolo9000.models.builtin_cfg import BUILTIN_NETS
-from yolo9000.models.classes import Classes
 from yolo9000.models.darknet_cfg import CfgError
-from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector, name_classes
-from yolo9000.models.darknet_net import from_cfg
+from yolo9000.models.darknet_detector import DarknetDetector, name_classes
+from yolo9000.models.darknet_net import DarknetNet, from_cfg
 from yolo9000.models.darknet_weights import DarknetHeader, load_darknet_weights, save_darknet_weights
+from yolo9000.models.model import RegionDetector
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.checkpoint import CheckpointError
@@ -67,15 +67,16 @@ def load_darknet(
     """
     path = Path(weights)
     net = from_cfg(cfg if cfg is not None else _builtin(path))
-    detector = DarknetDetector(net)
-    name_detector(detector, tree, names, net.cfg.file)
+    detector = named_detector(net, tree, names)
+    if tree is not None:
+        check_same_classes(TreeClasses(tree), detector.classes, net.cfg.file)
     header = load_darknet_weights(net, path)
     step = header.images_seen // net.options.batch
     content = {
         **describe_model(detector, size=detector.size, boxed=detector.boxed),
         "darknet": {"version": list(header.version), "images_seen": header.images_seen},
         "recipe": dataclasses.asdict(RECIPES["darknet"]),
-        "trained": DarknetDetector.__name__,
+        "net": detector.description,
         "position": {"step": step},
         "average": None,
         "model": detector.state_dict(),
@@ -84,7 +85,7 @@ def load_darknet(
     return TrainedModel(detector, detector.size, detector.boxed, (), step, content, path)
 
 
-def start_from_convolutions(detector: AnyDetector, weights: str | Path) -> list[str]:
+def start_from_convolutions(detector: RegionDetector, weights: str | Path) -> list[str]:
     """Fill the first convolutions of a net that begins with them, as ``darknet19_448.conv.23`` fills a Darknet-19.
 
     Returns
@@ -108,6 +109,27 @@ def is_darknet_file(run: str | Path, cfg: str | Path | None = None) -> bool:
     return suffix == SUFFIX or (cfg is not None and suffix != ".pt" and Path(run).is_file())
 
 
+def open_model(
+    run: str | Path,
+    cfg: str | Path | None = None,
+    *,
+    tree: WordTree | None = None,
+    names: Sequence[str] | None = None,
+    best: bool = False,
+    averaged: bool = True,
+    device: torch.device | None = None,
+) -> TrainedModel:
+    """Open a run, a checkpoint (`load_model`) or darknet's weights (`load_darknet`); with the errors of both."""
+    if is_darknet_file(run, cfg):
+        return load_darknet(run, cfg, tree=tree, names=names, device=device)
+    trained = load_model(run, best=best, averaged=averaged, device=device)
+    if tree is not None:
+        check_same_classes(TreeClasses(tree), trained.classes, str(trained.path))
+    if names is not None:
+        name_detector(trained.detector, names, str(trained.path))
+    return trained
+
+
 def open_detector(
     run: str | Path,
     cfg: str | Path | None = None,
@@ -118,39 +140,42 @@ def open_detector(
     averaged: bool = True,
     device: torch.device | None = None,
 ) -> TrainedModel:
-    """Open a run, a checkpoint (`load_detector`) or darknet's weights (`load_darknet`); with the errors of both."""
-    if is_darknet_file(run, cfg):
-        return load_darknet(run, cfg, tree=tree, names=names, device=device)
-    trained = load_detector(run, best=best, averaged=averaged, device=device)
-    if tree is not None or names is not None:
-        name_detector(trained.detector, tree, names, str(trained.path))
-    return trained
+    """`open_model`, of which the net must be a detector."""
+    trained = open_model(run, cfg, tree=tree, names=names, best=best, averaged=averaged, device=device)
+    return dataclasses.replace(trained, model=trained.detector)
 
 
-def name_detector(detector: AnyDetector, tree: WordTree | None, names: Sequence[str] | None, where: str) -> None:
-    """Give the classes of a detector without a tree the names that a person gives; see `name_classes`.
+def named_detector(net: DarknetNet, tree: WordTree | None, names: Sequence[str] | None) -> DarknetDetector:
+    """The detector of a cfg, with its classes as `name_classes` names them.
 
     Raises
     ------
     CfgError
-        They do not fit its classes.
-    wordtree.TreeMismatch
-        It has a tree, and that is another one.
+        `tree` or `names` do not fit the classes, or the net is no detector.
     """
-    classes = detector.classes if tree is None and names is None else _cfg_classes(detector)
+    if net.region is None or (tree is None and names is None):
+        return DarknetDetector(net)
     try:
-        named = name_classes(classes, tree=tree, names=names)
+        return DarknetDetector(net, name_classes(net.region.classes, tree=tree, names=names))
+    except CfgError:
+        raise
     except Mistake as error:
-        raise CfgError(f"{where}: {error}") from error
-    if tree is not None:
-        check_same_classes(TreeClasses(tree), named, where)
+        raise CfgError(f"{net.cfg.file}: {error}") from error
+
+
+def name_detector(detector: RegionDetector, names: Sequence[str], where: str) -> None:
+    """Give the classes of a detector without a tree the names that a person gives; see `name_classes`.
+
+    Raises
+    ------
+    CheckpointError
+        They do not fit its classes.
+    """
+    try:
+        named = name_classes(detector.classes, names=names)
+    except Mistake as error:
+        raise CheckpointError(f"{where}: {error}") from error
     detector.region = dataclasses.replace(detector.region, classes=named)
-
-
-def _cfg_classes(detector: AnyDetector) -> Classes:
-    """Before names: those of COCO and VOC are a guess from the number of classes, which a person may correct."""
-    own = detector.net.region if isinstance(detector, DarknetDetector) else None
-    return detector.classes if own is None or own.classes.tree is not None else own.classes
 
 
 def letterbox_of(trained: TrainedModel, name: str | None = None) -> Letterbox:
@@ -198,7 +223,7 @@ def save_as_darknet(trained: TrainedModel, path: Path) -> list[str]:
             f"{int(tree.group_has_rest.sum())} sibling groups have a rest alternative (rest={tree.rest!r}), which "
             "darknet does not know: it will take their members for more probable"
         )
-    text = cfg_of_detector(detector, trained.size) if isinstance(detector, Detector) else detector.cfg_text
+    text = _cfg_text(detector, trained.size)
     if grouped:
         text = text.replace("[region]\n", f"[region]\ntree={path.with_suffix('.tree').name}\n")
     path.with_suffix(".cfg").write_text(text, encoding="utf-8")
@@ -210,6 +235,15 @@ def save_as_darknet(trained: TrainedModel, path: Path) -> list[str]:
     header = DarknetHeader(major, minor, revision, images_seen=seen)
     save_darknet_weights(detector, path, header=header)
     return notes
+
+
+def _cfg_text(detector: RegionDetector, size: int) -> str:
+    match detector:
+        case Detector():
+            return cfg_of_detector(detector, size)
+        case DarknetDetector():
+            return detector.cfg_text
+    raise CheckpointError(f"a {type(detector).__name__} cannot be written as a cfg")
 
 
 def _builtin(weights: Path) -> str:

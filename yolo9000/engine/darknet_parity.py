@@ -168,11 +168,11 @@ def _detector(net: DarknetNet, region: RegionSpec, z: dict[str, Any]) -> Pairs:
     for name in z:
         if match := re.fullmatch(r"img(\d)_boxes_(\d+)x(\d+)_rel(\d)", name):
             image, width, height, relative = map(int, match.groups())
-            boxes = darknet_scores(output, region, threshold=0.5)[image].boxes_cxcywh
+            boxes = darknet_scores(output, region.classes, threshold=0.5)[image].boxes_cxcywh
             yield name, undo_letterbox(boxes, size, (width, height), relative=bool(relative)), z[name]
         if match := re.fullmatch(r"img(\d)_th([\d.]+?)(?:_hier([\d.]+))?_(obj|prob|nms_prob)", name):
             least, sure = float(match[2]), float(match[3] or 0.5)
-            found = darknet_scores(output, region, threshold=least, tree_threshold=sure)[int(match[1])]
+            found = darknet_scores(output, region.classes, threshold=least, tree_threshold=sure)[int(match[1])]
             ours = {"obj": found.objectness, "prob": found.scores, "nms_prob": suppress_by_class(found)}[match[4]]
             yield name, ours, z[name]
 
@@ -204,7 +204,7 @@ def _classifier(net: DarknetNet, z: dict[str, Any]) -> Pairs:
 
 def _slopes(raw: Tensor, region: RegionSpec) -> Tensor:
     """Derivative of the sigmoids of x, y and objectness, by which darknet's ``delta_out`` becomes ``delta_in``."""
-    per_anchor = raw.unflatten(1, (len(region.priors), -1)).double()
+    per_anchor = raw.unflatten(1, (region.coding.num_priors, -1)).double()
     slopes = torch.ones_like(per_anchor)
     squashed = [0, 1, 4]
     slopes[:, :, squashed] = per_anchor[:, :, squashed].sigmoid() * (-per_anchor[:, :, squashed]).sigmoid()

@@ -150,8 +150,8 @@ def load_data(
     """
     if classes is not None and not classes.label_maps and not classes.ids:
         raise DatasetError(
-            f"`names`: the net has {classes.number} classes and neither a tree nor names, so nobody knows which of them "
-            f"is which of the data's; give the {classes.number} names in the order of the net's classes"
+            f"`names`: the net has {classes.number} classes and neither a tree nor names, so nobody knows which of "
+            f"them is which of the data's; give the {classes.number} names in the order of the net's classes"
         )
     if config.is_embedded:
         return _scenes(config, classes)

@@ -3,7 +3,7 @@
 A truth box is judged by its *best box*: of the boxes that overlap it by an IoU of .5 or more, the one with the highest
 objectness; no other detection enters. Classes that had boxes in training and classes that had none are told apart.
 
-Legend: B images of a batch, A priors a cell, H W grid, P = A*H*W boxes of an image, K nodes (or classes), D levels of
+Legend: B images of a batch, P boxes of an image, K nodes (or classes), D levels of
 the tree (1 without one), T truth boxes of the evaluated labels, N those of them that are found, L pairs of an image
 and a label that is in it, C claims.
 
@@ -23,11 +23,10 @@ from torch import Tensor
 from wordtree import WordTree
 from wordtree.softmax import tree_tables
 from yolo9000.datasets.sample import Target
-from yolo9000.detection.boxes import iou, predicted_boxes
+from yolo9000.detection.boxes import iou
 from yolo9000.detection.postprocess import DecodeConfig
 from yolo9000.models.classes import Classes
-from yolo9000.models.region import RegionSpec
-from yolo9000.models.region_output import RegionOutput
+from yolo9000.models.region_output import DetectorOutput
 
 LEAST_IOU = 0.5
 """From which on a box is where the truth is: as for AP50 and CorLoc."""
@@ -86,9 +85,9 @@ class Observation(NamedTuple):
 
 @torch.no_grad()
 def observe(
-    output: RegionOutput,
+    output: DetectorOutput,
     targets: Sequence[Target],
-    region: RegionSpec,
+    classes: Classes,
     labels: Collection[int],
     *,
     threshold: float = 0.005,
@@ -97,10 +96,10 @@ def observe(
 
     Parameters
     ----------
-    output : RegionOutput
+    output : DetectorOutput
     targets : sequence of Target
         One for each of the B images.
-    region : RegionSpec
+    classes : Classes
     labels : collection of int
         The evaluated labels; boxes of others are left out.
     threshold : float
@@ -119,8 +118,8 @@ def observe(
     if len(targets) != len(output.objectness):
         raise ValueError(f"{len(targets)} targets for {len(output.objectness)} images")
     device = output.objectness.device
-    objectness = output.objectness.float().sigmoid().flatten(1)  # (B, P)
-    boxes = predicted_boxes(output.boxes.float(), torch.tensor(region.priors, device=device)).flatten(1, 3)
+    objectness = output.objectness.float().sigmoid()  # (B, P)
+    boxes = output.boxes_cxcywh
     images, truths, of_truths = (each.to(device) for each in _evaluated_truths(targets, labels))
 
     # a batch has few truths: all their overlaps are smaller than one layer of the net
@@ -130,11 +129,11 @@ def observe(
     found = highest > threshold
     per_image = objectness.shape[1]
     flat, named = (images * per_image + best)[found], of_truths[found]
-    paths, path_probabilities, claims = _read_best_boxes(output, region.classes, flat, named)
+    paths, path_probabilities, claims = _read_best_boxes(output, classes, flat, named)
 
     pairs = torch.stack([images, of_truths], dim=1)
     pairs, pair_of_truth = torch.unique(pairs, dim=0, return_inverse=True) if len(pairs) else (pairs, images)
-    picked = _localise(output, region.classes, objectness, pairs, threshold)[pair_of_truth]
+    picked = _localise(output, classes, objectness, pairs, threshold)[pair_of_truth]
     hit = (picked >= 0) & (overlap.gather(1, picked.clamp(min=0)[:, None]).squeeze(1) >= LEAST_IOU)
     localised = torch.zeros(len(pairs), device=device).index_add(0, pair_of_truth, hit.float()) > 0
 
@@ -155,7 +154,7 @@ def _evaluated_truths(targets: Sequence[Target], labels: Collection[int]) -> tup
 
 
 def _read_best_boxes(
-    output: RegionOutput, classes: Classes, flat: Tensor, labels: Tensor
+    output: DetectorOutput, classes: Classes, flat: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
     """The paths that the boxes (N,) answer, P along them, and their claims: P, node, and whether it is right."""
     paths, depths = classes.paths(flat.device), classes.levels(flat.device)
@@ -176,7 +175,7 @@ def _read_best_boxes(
     return torch.cat(answers), torch.cat(probabilities), (claimed, nodes, rights)
 
 
-def _localise(output: RegionOutput, classes: Classes, objectness: Tensor, pairs: Tensor, threshold: float) -> Tensor:
+def _localise(output: DetectorOutput, classes: Classes, objectness: Tensor, pairs: Tensor, threshold: float) -> Tensor:
     """Which of an image's boxes has the highest objectness * P(label); -1 where none exceeds the threshold.
 
     For pairs of image and label: (L, 2) -> (L,).

@@ -26,8 +26,7 @@ from yolo9000.engine.diagnosis import Observation, diagnose, observe
 from yolo9000.engine.phases import Loss
 from yolo9000.engine.tally import LossTally
 from yolo9000.models.classes import Classes
-from yolo9000.models.region import RegionSpec
-from yolo9000.models.region_output import RegionOutput
+from yolo9000.models.region_output import DetectorOutput
 from yolo9000.runtime.device import Precision, autocast
 
 SEEN_LONG_AGO = 1 << 40
@@ -38,14 +37,14 @@ SEEN_LONG_AGO = 1 << 40
 def score_batches(
     model: nn.Module,
     batches: Iterable[Batch],
-    region: RegionSpec,
+    classes: Classes,
     node_sets: Sequence[Sequence[int]],
     *,
     device: torch.device,
     precision: Precision = "float32",
     threshold: float = 0.005,
     max_detections: int = 100,
-    look: Callable[[RegionOutput, Sequence[Target]], None] | None = None,
+    look: Callable[[DetectorOutput, Sequence[Target]], None] | None = None,
 ) -> tuple[list[list[Detections]], list[Target], dict[str, tuple[int, Placement]]]:
     """Run a detector over batches and score every box for every node of each set.
 
@@ -54,7 +53,7 @@ def score_batches(
     model : nn.Module
         Detector in evaluation mode, on `device`.
     batches : iterable of Batch
-    region : RegionSpec
+    classes : Classes
     node_sets : sequence of sequences of int
         Sets are scored apart from each other: a parent, always at least as probable as its child, would take the
         child's places among the `max_detections`.
@@ -80,7 +79,7 @@ def score_batches(
     for batch in batches:
         with autocast(device, precision):
             output = model(pixels(batch.images, device, non_blocking=True))
-        scored = score_node_sets(output, region, node_sets, threshold=threshold, max_detections=max_detections)
+        scored = score_node_sets(output, classes, node_sets, threshold=threshold, max_detections=max_detections)
         for found, of_set in zip(detections, scored, strict=True):
             found += [_on_cpu(each) for each in of_set]
         if look is not None:
@@ -104,7 +103,7 @@ def _on_cpu(found: Detections) -> Detections:
 def evaluate_detector(
     model: nn.Module,
     batches: Iterable[Batch],
-    region: RegionSpec,
+    classes: Classes,
     *,
     boxed: Collection[int],
     never_boxed: Collection[int] = (),
@@ -123,7 +122,7 @@ def evaluate_detector(
 
     Parameters
     ----------
-    model, batches, region, device, precision
+    model, batches, classes, device, precision
         As for `score_batches`.
     boxed, never_boxed : collection of int
         Labels. Those without a box in `batches` do not enter a mean.
@@ -149,7 +148,7 @@ def evaluate_detector(
         "ap", "boxes", "id", "name"}, ..], "coco": {"ap", "ap50", "ap75", "ap_small", .., "ar_large"}}``, and with
         `diagnosis` its keys. A mean over no class is NaN.
     """
-    classes, tree = region.classes, region.classes.tree
+    tree = classes.tree
     sets = {"boxed": sorted(set(boxed)), "never_boxed": sorted(set(never_boxed) - set(boxed))}
     labels = sorted(sets["boxed"] + sets["never_boxed"])
     at_parents = {}
@@ -161,13 +160,13 @@ def evaluate_detector(
     node_sets = [labels, *([evaluated.node for evaluated in group] for group in at_parents.values())]
     observations: list[Observation] = []
 
-    def look(output: RegionOutput, targets: Sequence[Target]) -> None:
-        observations.append(observe(output, targets, region, labels))
+    def look(output: DetectorOutput, targets: Sequence[Target]) -> None:
+        observations.append(observe(output, targets, classes, labels))
 
     (detections, *of_parents), targets, images = score_batches(
         model,
         batches,
-        region,
+        classes,
         node_sets,
         device=device,
         precision=precision,
@@ -251,7 +250,7 @@ def _class_row(score: ClassScore, classes: Classes, boxed: bool) -> dict[str, An
 def classification_top1(
     model: nn.Module,
     batches: Iterable[Batch],
-    region: RegionSpec,
+    classes: Classes,
     labels: Sequence[int],
     *,
     device: torch.device,
@@ -281,10 +280,10 @@ def classification_top1(
         with autocast(device, precision):
             output = model(pixels(batch.images, device, non_blocking=True))
         if isinstance(output, Tensor):
-            scores = region.classes.log_probabilities(output)
+            scores = classes.log_probabilities(output)
             best = choices[scores[:, choices].argmax(dim=1)].tolist()
         else:
-            found = score_nodes(output, region, labels, threshold=-1.0, max_detections=1)
+            found = score_nodes(output, classes, labels, threshold=-1.0, max_detections=1)
             best = [int(each.nodes[0]) if len(each) else -1 for each in found]
         for target, answer in zip(batch.targets, best, strict=True):
             if target.image_label is not None:

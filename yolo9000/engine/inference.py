@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from yolo9000.models.darknet19 import ConvBlock
-from yolo9000.models.darknet_detector import AnyDetector
+from yolo9000.models.model import Model
 from yolo9000.models.region import copy_of_net
-from yolo9000.models.region_output import RegionOutput, joined
+from yolo9000.models.region_output import DetectorOutput, joined
 from yolo9000.models.tree_head import TreeHead
 from yolo9000.runtime.compiling import compile_net
 from yolo9000.runtime.device import DeviceError, Precision
 
-Answer = Callable[[Tensor], RegionOutput]
+Answer = Callable[[Tensor], DetectorOutput]
 
 IMAGES_AT_ONCE, IMAGES_AT_ONCE_COMPILED = 4, 1
 """Of a larger batch on a CPU, so that what lies between two layers stays in the caches: about a tenth less time. Where
@@ -28,14 +28,14 @@ class PreparedDetector(nn.Module):
 
     Attributes
     ----------
-    net : Detector or DarknetDetector
+    net : Model
         A copy whose batch norms are part of its convolutions.
     images_at_once : int or None
         Images of a batch that go through the net together; None for all.
     """
 
     def __init__(
-        self, net: AnyDetector, dtype: torch.dtype, *, images_at_once: int | None, compiled: Answer | None = None
+        self, net: Model, dtype: torch.dtype, *, images_at_once: int | None, compiled: Answer | None = None
     ) -> None:
         super().__init__()
         self.images_at_once = images_at_once
@@ -44,7 +44,7 @@ class PreparedDetector(nn.Module):
         self._compiled = compiled
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> RegionOutput:
+    def forward(self, images: Tensor) -> DetectorOutput:
         """(B, 3, S, S) in 0..1 -> raw output."""
         answer = self._compiled or self.net
         parts = images.split(self.images_at_once or max(1, len(images)))
@@ -52,7 +52,7 @@ class PreparedDetector(nn.Module):
 
 
 def prepare(
-    detector: AnyDetector, *, device: torch.device, precision: Precision = "float32", compile: bool = False
+    detector: Model, *, device: torch.device, precision: Precision = "float32", compile: bool = False
 ) -> PreparedDetector:
     """A copy of a detector that answers faster.
 
@@ -61,7 +61,7 @@ def prepare(
 
     Parameters
     ----------
-    detector : Detector or DarknetDetector
+    detector : Model
         Trained; it stays as it is.
     device : torch.device
         Where the copy works.
@@ -78,8 +78,8 @@ def prepare(
 
     Examples
     --------
-    >>> from yolo9000.models import Detector, DetectorConfig, FlatClasses, RegionSpec
-    >>> net = Detector(DetectorConfig(width=0.1), RegionSpec(priors=((1.0, 1.0),), classes=FlatClasses(7)))
+    >>> from yolo9000.models import BoxCoding, Detector, DetectorConfig, FlatClasses, RegionSpec
+    >>> net = Detector(DetectorConfig(width=0.1), RegionSpec(classes=FlatClasses(7), coding=BoxCoding(((1.0, 1.0),))))
     >>> fast = prepare(net, device=torch.device("cpu"), precision="bfloat16")
     >>> fast(torch.zeros(1, 3, 64, 64)).objectness.dtype
     torch.float32

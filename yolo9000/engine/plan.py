@@ -17,8 +17,7 @@ from yolo9000.engine.evaluation import classification_top1, evaluate_detector, h
 from yolo9000.engine.objectives import classification_objective, detection_objective
 from yolo9000.engine.optimisation import OptimiserConfig
 from yolo9000.engine.phases import Loss, Phase, TrainConfig
-from yolo9000.models.darknet_detector import AnyDetector
-from yolo9000.models.yolov2 import Classifier, Detector
+from yolo9000.models.model import Model, RegionDetector
 from yolo9000.runtime.distributed import Processes
 from yolo9000.runtime.mistakes import Mistake
 
@@ -121,7 +120,7 @@ def check_sources(plan: PlanConfig, *, boxes: bool, image_labels: bool) -> None:
 
 
 def plan_phases(
-    detector: AnyDetector,
+    detector: RegionDetector,
     data: Data,
     plan: PlanConfig,
     config: TrainConfig,
@@ -133,7 +132,7 @@ def plan_phases(
 
     Parameters
     ----------
-    detector : Detector or DarknetDetector
+    detector : RegionDetector
         Trained in place.
     data : Data
     plan : PlanConfig
@@ -181,15 +180,15 @@ def plan_phases(
         return from_batch
 
     if plan.classification_steps:
-        if not isinstance(detector, Detector):
+        classifier = detector.classifier()
+        if classifier is None:
             raise PlanError("a net of `cfg` has no classification start; leave `classification_steps` at 0")
-        own = detector
-        classifier = Classifier(own.config, own.classes)
+        starting_net = classifier
         phases.append(
             Phase(
                 name="classification",
                 steps=plan.classification_steps,
-                model=classifier,
+                model=starting_net,
                 loss=classification_objective(detector.classes),
                 batches=batches(None, data.classification, (plan.classification_size,)),
                 optimiser=plan.classification_optimiser,
@@ -198,7 +197,7 @@ def plan_phases(
         )
 
         def takes_over() -> None:
-            own.initialise_from(classifier)
+            detector.initialise_from(starting_net)
 
     loss = detection_objective(detector.region, plan.recipe)
     evaluate = _detector_scores(data, detector, config, evaluation_size or max(plan.sizes), loss)
@@ -223,7 +222,7 @@ def plan_phases(
     return phases
 
 
-def _classifier_scores(data: Data, detector: AnyDetector, config: TrainConfig, size: int) -> Evaluate | None:
+def _classifier_scores(data: Data, detector: Model, config: TrainConfig, size: int) -> Evaluate | None:
     source = data.val_classification
     if source is None or not len(source):
         return None
@@ -232,14 +231,16 @@ def _classifier_scores(data: Data, detector: AnyDetector, config: TrainConfig, s
         device = next(model.parameters()).device
         images = make_evaluation_loader(source, size, batch_size=EVALUATION_BATCH)
         top1 = classification_top1(
-            model, images, detector.region, data.image_labels, device=device, precision=config.precision
+            model, images, detector.classes, data.image_labels, device=device, precision=config.precision
         )
         return {"top1": top1}
 
     return evaluate
 
 
-def _detector_scores(data: Data, detector: AnyDetector, config: TrainConfig, size: int, loss: Loss) -> Evaluate | None:
+def _detector_scores(
+    data: Data, detector: RegionDetector, config: TrainConfig, size: int, loss: Loss
+) -> Evaluate | None:
     boxes, images = (
         None if source is None or not len(source) else make_evaluation_loader(source, size, batch_size=EVALUATION_BATCH)
         for source in (data.val_detection, data.val_classification)
@@ -249,12 +250,12 @@ def _detector_scores(data: Data, detector: AnyDetector, config: TrainConfig, siz
 
     def evaluate(model: nn.Module) -> Mapping[str, float]:
         scores: dict[str, float] = {}
-        device, region, precision = next(model.parameters()).device, detector.region, config.precision
+        device, precision = next(model.parameters()).device, config.precision
         if boxes is not None:
             report = evaluate_detector(
                 model,
                 boxes,
-                region,
+                detector.classes,
                 boxed=set(data.evaluated) & set(data.boxed),
                 never_boxed=set(data.evaluated) - set(data.boxed),
                 device=device,
@@ -268,7 +269,7 @@ def _detector_scores(data: Data, detector: AnyDetector, config: TrainConfig, siz
             scores |= {f"ap50_{name}": each["ap50"] for name, each in sets.items()}
         if images is not None:
             scores["top1"] = classification_top1(
-                model, images, region, data.image_labels, device=device, precision=precision
+                model, images, detector.classes, data.image_labels, device=device, precision=precision
             )
         for name, loader in (("detection", boxes), ("classification", images)):
             if loader is not None:

@@ -117,7 +117,7 @@ def predict_images(
         batch = collate([letterbox(record, size or trained.size) for record in waiting])
         output = detector(pixels(batch.images, device))
         for record, placement, found in zip(
-            waiting, batch.placements, detect(output, trained.region, config), strict=True
+            waiting, batch.placements, detect(output, trained.classes, config), strict=True
         ):
             yield Prediction(record.key, record.image, found, placement.to_image(found.boxes_cxcywh.float().cpu()))
 

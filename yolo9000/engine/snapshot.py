@@ -18,10 +18,12 @@ from wordtree import load_tree
 from wordtree.formats import from_json
 from yolo9000.engine.same_classes import check_same_classes
 from yolo9000.engine.transfer import transfer_detector
+from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.classes import Classes
-from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector
+from yolo9000.models.darknet_detector import DarknetDetector
 from yolo9000.models.flat_classes import FlatClasses
-from yolo9000.models.region import RegionSpec
+from yolo9000.models.model import Model, RegionDetector
+from yolo9000.models.region import LossConfig, RegionSpec
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov2 import Classifier, Detector, DetectorConfig
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
@@ -30,14 +32,14 @@ from yolo9000.runtime.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A detector out of a checkpoint.
+    """A net out of a checkpoint.
 
     Parameters
     ----------
-    detector : Detector or DarknetDetector
-        In evaluation mode.
+    model : Model
+        A detector, or the classifier of a run that has no detector yet. In evaluation mode.
     size : int
-        Side of the network's input that it was trained for.
+        Side of the network's input that the detector is trained for.
     boxed, never_boxed : tuple of int
         Labels that had boxes in training, and those that only images were labelled with.
     step : int
@@ -48,7 +50,7 @@ class TrainedModel:
         Its file.
     """
 
-    detector: AnyDetector
+    model: Model
     size: int
     boxed: tuple[int, ...]
     never_boxed: tuple[int, ...]
@@ -57,36 +59,74 @@ class TrainedModel:
     path: Path
 
     @property
+    def detector(self) -> RegionDetector:
+        """The net, which must be a detector.
+
+        Raises
+        ------
+        CheckpointError
+            It is a classifier.
+        """
+        if not isinstance(self.model, RegionDetector):
+            raise CheckpointError(
+                f"{self.path}: the run has a classifier and no detector yet (step {self.step}); "
+                "go on with `resume`, or start a detector from it with `initial`"
+            )
+        return self.model
+
+    @property
     def region(self) -> RegionSpec:
-        """Priors, classes and the scales of the loss."""
+        """Classes, box coding and the constants of the loss."""
         return self.detector.region
 
     @property
     def classes(self) -> Classes:
         """What the class channels mean."""
-        return self.detector.classes
+        return self.model.classes
 
 
 def describe_model(
-    detector: AnyDetector,
+    detector: Model,
     *,
     size: int,
     boxed: tuple[int, ...] = (),
     never_boxed: tuple[int, ...] = (),
 ) -> dict[str, Any]:
-    """The plain values that a checkpoint carries besides weights; `load_detector` reads them."""
-    region = detector.region
-    constants = {field.name: getattr(region, field.name) for field in dataclasses.fields(region)}
-    del constants["classes"]
+    """The plain values that all checkpoints of a run carry besides weights and the net that these are of."""
     return {
-        "detector": dataclasses.asdict(detector.config) if isinstance(detector, Detector) else {},
-        "cfg": detector.cfg_text if isinstance(detector, DarknetDetector) else None,
-        "region": constants,
-        "classes": region.classes.description,
+        "detector": detector.description,
         "size": size,
         "boxed": list(boxed),
         "never_boxed": list(never_boxed),
     }
+
+
+def build_model(description: Mapping[str, Any], where: str = "the checkpoint") -> Model:
+    """The net of a `Model.description`, with fresh weights.
+
+    Raises
+    ------
+    CheckpointError
+        No such net is known; the message begins with `where`.
+
+    Examples
+    --------
+    >>> from yolo9000.models import FlatClasses
+    >>> net = Classifier(DetectorConfig(width=0.1), FlatClasses(3))
+    >>> build_model(net.description).classes
+    FlatClasses(number=3, over='softmax', names=None, map=None)
+    """
+    match description["net"]:
+        case "detector":
+            return Detector(DetectorConfig(**description["config"]), region_of(description["region"]))
+        case "darknet":
+            return DarknetDetector.from_text(description["cfg"], region_of(description["region"]), where)
+        case "classifier":
+            # a detector that starts from it shall begin with the random numbers of its seed
+            with torch.random.fork_rng(devices=[]):
+                return Classifier(DetectorConfig(**description["config"]), classes_of(description["classes"]))
+        case other:
+            raise CheckpointError(f"{where}: it is of a net {other!r}, which is not known")
 
 
 def checkpoint_of(run: str | Path, *, best: bool = False) -> Path:
@@ -111,10 +151,10 @@ def checkpoint_of(run: str | Path, *, best: bool = False) -> Path:
     raise CheckpointError(f"{path}: looked for {file.name}, found {', '.join(found[:10]) or 'an empty folder'}{hint}")
 
 
-def load_detector(
+def load_model(
     run: str | Path, *, best: bool = False, averaged: bool = True, device: torch.device | None = None
 ) -> TrainedModel:
-    """Rebuild the detector of a run.
+    """Rebuild the net of a checkpoint: a detector, or a classifier if the run has no detector yet.
 
     Parameters
     ----------
@@ -130,33 +170,23 @@ def load_detector(
     Raises
     ------
     CheckpointError
-        The checkpoint cannot be used, or is from the classification phase, when there is no detector yet.
+        The checkpoint cannot be used.
     wordtree.TreeMismatch
         ``tree.json`` beside it was exchanged for another tree.
     """
     path = checkpoint_of(run, best=best)
     content = load_checkpoint(path)
-    missing = [key for key in ("detector", "region", "model") if key not in content]
+    missing = [key for key in ("net", "detector", "model") if content.get(key) is None]
     if missing:
-        raise CheckpointError(f"{path}: it describes no detector (no {', '.join(missing)})")
-    if content["trained"] not in (Detector.__name__, DarknetDetector.__name__):
-        raise CheckpointError(
-            f"{path}: the run has a classifier and no detector yet (step {content['position']['step']}); "
-            "go on with `resume`, or start a detector from it with `initial`"
-        )
-    region = region_of(content)
+        raise CheckpointError(f"{path}: it describes no net (no {', '.join(missing)})")
+    model = build_model(content["net"], str(path))
     tree_file = RunFolder(path.parent).tree
-    if tree_file.is_file():
-        check_same_classes(TreeClasses(load_tree(tree_file)), region.classes, str(path))
-    detector: AnyDetector
-    if content.get("cfg"):
-        detector = DarknetDetector.from_text(content["cfg"], region, str(path))
-    else:
-        detector = Detector(DetectorConfig(**content["detector"]), region)
+    if tree_file.is_file() and model.classes.tree is not None:
+        check_same_classes(TreeClasses(load_tree(tree_file)), model.classes, str(path))
     state = content["average"]["model"] if averaged and content["average"] is not None else content["model"]
-    load_weights(detector, state, path)
+    load_weights(model, state, path)
     return TrainedModel(
-        detector=detector.to(device or torch.device("cpu")).eval(),
+        model=model.to(device or torch.device("cpu")).eval(),
         size=int(content["size"]),
         boxed=tuple(content["boxed"]),
         never_boxed=tuple(content["never_boxed"]),
@@ -166,15 +196,24 @@ def load_detector(
     )
 
 
-def read_classifier(run: str | Path) -> tuple[Path, Mapping[str, Any]] | None:
-    """The checkpoint of a run that has a classifier and no detector yet, and its content; None of any other run."""
-    path = checkpoint_of(run)
-    content = load_checkpoint(path)
-    return (path, content) if content.get("trained") == Classifier.__name__ else None
+def load_detector(
+    run: str | Path, *, best: bool = False, averaged: bool = True, device: torch.device | None = None
+) -> TrainedModel:
+    """`load_model` of a run that has a detector.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint cannot be used, or is from the classification phase, when there is no detector yet.
+    wordtree.TreeMismatch
+        ``tree.json`` beside it was exchanged for another tree.
+    """
+    trained = load_model(run, best=best, averaged=averaged, device=device)
+    return dataclasses.replace(trained, model=trained.detector)
 
 
-def start_from_classifier(detector: AnyDetector, path: Path, content: Mapping[str, Any]) -> list[str]:
-    """Start a detector from a classifier's checkpoint, as `read_classifier` gives it.
+def start_from_classifier(detector: RegionDetector, start: TrainedModel) -> list[str]:
+    """Start a detector from a classifier.
 
     Returns
     -------
@@ -184,28 +223,26 @@ def start_from_classifier(detector: AnyDetector, path: Path, content: Mapping[st
     Raises
     ------
     CheckpointError
-        The weights do not fit, or the net has another form.
+        The net has another form.
     wordtree.TreeMismatch
         The classifier was trained on another tree.
     """
-    if not isinstance(detector, Detector):
-        raise CheckpointError(f"{path}: a classifier of ours cannot start a net of `cfg`; leave it out")
-    region = region_of(content)
-    check_same_classes(detector.classes, region.classes, str(path))
-    classifier = Classifier(DetectorConfig(**content["detector"]), region.classes)
-    load_weights(classifier, content["model"] if content["average"] is None else content["average"]["model"], path)
+    check_same_classes(detector.classes, start.classes, str(start.path))
     try:
-        detector.initialise_from(classifier)
+        detector.initialise_from(start.model)
     except ValueError as error:
-        raise CheckpointError(f"{path}: {error}; give `width` and `stride` as it was trained with") from error
-    return [f"backbone and class rows of the classifier {path}, after {content['position']['step']} steps"]
+        raise CheckpointError(f"{start.path}: {error}; give `width` and `stride` as it was trained with") from error
+    return [f"backbone and class rows of the classifier {start.path}, after {start.step} steps"]
 
 
-def region_of(content: Mapping[str, Any]) -> RegionSpec:
-    """The region of a checkpoint's content."""
-    constants = dict(content["region"])
-    constants["priors"] = tuple(tuple(prior) for prior in constants["priors"])
-    return RegionSpec(classes=classes_of(content["classes"]), **constants)
+def region_of(description: Mapping[str, Any]) -> RegionSpec:
+    """The region of a `RegionSpec.description`."""
+    coding = description["coding"]
+    return RegionSpec(
+        classes=classes_of(description["classes"]),
+        coding=BoxCoding(tuple(tuple(prior) for prior in coding["priors"]), coding["kind"]),
+        loss=LossConfig(**description["loss"]),
+    )
 
 
 def classes_of(description: Mapping[str, Any]) -> Classes:
@@ -223,7 +260,7 @@ def classes_of(description: Mapping[str, Any]) -> Classes:
     return FlatClasses(**values)
 
 
-def initialise_detector(detector: AnyDetector, start: TrainedModel) -> list[str]:
+def initialise_detector(detector: RegionDetector, start: TrainedModel) -> list[str]:
     """Start a detector from the weights of another; net and priors must be the same.
 
     Returns
@@ -243,8 +280,10 @@ def initialise_detector(detector: AnyDetector, start: TrainedModel) -> list[str]
         raise CheckpointError(f"{start.path}: a net of the form {theirs}, this run has {ours}")
     if start.detector.stride != detector.stride:
         raise CheckpointError(f"{start.path}: cells of {start.detector.stride} pixels, this net has {detector.stride}")
-    if start.region.priors != detector.region.priors:
-        raise CheckpointError(f"{start.path}: its priors are {start.region.priors}, not {detector.region.priors}")
+    if start.region.coding != detector.region.coding:
+        raise CheckpointError(
+            f"{start.path}: its priors are {start.region.coding.priors}, not {detector.region.coding.priors}"
+        )
     return transfer_detector(detector, start.detector, str(start.path))
 
 

@@ -320,7 +320,7 @@ class _Training:
             },
             "phases": [[phase.name, phase.steps] for phase in self.phases],
             "batch_size": self.config.batch_size,
-            "trained": type(self.phase.model).__name__,
+            "net": getattr(self.phase.model, "description", None),
             "best": self.best,
             "model": self.phase.model.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wordtree import TreeMismatch, WordTree
 from yolo9000.engine.same_classes import check_same_classes
-from yolo9000.models.darknet_detector import AnyDetector
+from yolo9000.models.model import Model
 from yolo9000.runtime.checkpoint import CheckpointError
 
 
@@ -99,7 +99,7 @@ def transfer_class_rows(old: Tensor, new: Tensor, transfer: NodeTransfer) -> Ten
 
 
 @torch.no_grad()
-def transfer_detector(detector: AnyDetector, other: AnyDetector, where: str) -> list[str]:
+def transfer_detector(detector: Model, other: Model, where: str) -> list[str]:
     """Start a detector from one of the same form, over the same tree or another.
 
     A sibling group whose members are the same in both trees keeps its conditional probabilities. In a group that lost
@@ -107,7 +107,7 @@ def transfer_detector(detector: AnyDetector, other: AnyDetector, where: str) -> 
 
     Parameters
     ----------
-    detector, other : Detector or DarknetDetector
+    detector, other : Model
         The new one, which is changed, and the one that was trained. One may be ours and the other darknet's: weights
         are matched in the order of the convolutions.
     where : str

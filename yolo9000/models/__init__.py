@@ -1,11 +1,12 @@
 """Nets: images -> raw numbers. They know neither targets nor losses."""
 
 from yolo9000.models.activations import region_activations
+from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.builtin_cfg import BUILTIN_NETS, builtin_cfg
 from yolo9000.models.classes import Classes
 from yolo9000.models.darknet19 import Darknet19
 from yolo9000.models.darknet_cfg import CfgError, DarknetCfg, parse_cfg, read_cfg
-from yolo9000.models.darknet_detector import AnyDetector, DarknetDetector, name_classes
+from yolo9000.models.darknet_detector import DarknetDetector, name_classes
 from yolo9000.models.darknet_net import DarknetNet, NetOutput, from_cfg
 from yolo9000.models.darknet_weights import (
     DarknetHeader,
@@ -15,9 +16,10 @@ from yolo9000.models.darknet_weights import (
     save_darknet_weights,
 )
 from yolo9000.models.flat_classes import FlatClasses
+from yolo9000.models.model import Model, RegionDetector
 from yolo9000.models.net_options import NetOptions, net_options
-from yolo9000.models.region import YOLO9000_PRIORS, YOLOV2_PRIORS, RegionSpec
-from yolo9000.models.region_output import DenseRegionOutput, RegionOutput, SparseRegionOutput
+from yolo9000.models.region import YOLO9000_PRIORS, YOLOV2_PRIORS, LossConfig, RegionSpec
+from yolo9000.models.region_output import DenseRegionOutput, DetectorOutput, RegionOutput, SparseRegionOutput
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.tree_head import TreeHead
 from yolo9000.models.yolov2 import Classifier, Detector, DetectorConfig, reorg
@@ -26,7 +28,7 @@ __all__ = [
     "BUILTIN_NETS",
     "YOLO9000_PRIORS",
     "YOLOV2_PRIORS",
-    "AnyDetector",
+    "BoxCoding",
     "CfgError",
     "Classes",
     "Classifier",
@@ -38,9 +40,13 @@ __all__ = [
     "DenseRegionOutput",
     "Detector",
     "DetectorConfig",
+    "DetectorOutput",
     "FlatClasses",
+    "LossConfig",
+    "Model",
     "NetOptions",
     "NetOutput",
+    "RegionDetector",
     "RegionOutput",
     "RegionSpec",
     "SparseRegionOutput",

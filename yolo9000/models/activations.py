@@ -20,7 +20,7 @@ def region_activations(output: RegionOutput | Tensor, region: RegionSpec) -> Ten
     output
         The net's output, or its array (B, A*(5+K), H, W).
     region
-        Priors and classes.
+        Classes and box coding.
 
     Returns
     -------
@@ -35,15 +35,17 @@ def region_activations(output: RegionOutput | Tensor, region: RegionSpec) -> Ten
 
     Examples
     --------
-    >>> from yolo9000.models import FlatClasses
-    >>> region = RegionSpec(priors=((1.0, 1.0),), classes=FlatClasses(2))
+    >>> from yolo9000.models import BoxCoding, FlatClasses
+    >>> region = RegionSpec(classes=FlatClasses(2), coding=BoxCoding(((1.0, 1.0),)))
     >>> region_activations(torch.zeros(1, 7, 1, 1), region).flatten().tolist()
     [0.5, 0.5, 0.0, 0.0, 0.5, 0.5, 0.5]
     """
     raw = output if isinstance(output, Tensor) else output.raw
     if raw.dim() != 4 or raw.shape[1] != region.channels:
         raise ValueError(f"output has the shape {tuple(raw.shape)}, the region needs (B, {region.channels}, H, W)")
-    rows = raw.unflatten(1, (region.num_priors, -1)).movedim(2, -1)  # (B, A, H, W, 5 + K)
-    xy, wh, objectness, logits = rows.split([2, 2, 1, region.classes.number], dim=-1)
-    active = torch.cat([xy.sigmoid(), wh, objectness.sigmoid(), region.classes.conditionals(logits)], dim=-1)
+    rows = raw.unflatten(1, (region.coding.num_priors, -1)).movedim(2, -1)  # (B, A, H, W, 5 + K)
+    boxes, objectness, logits = rows.split([4, 1, region.classes.number], dim=-1)
+    active = torch.cat(
+        [region.coding.activate(boxes), objectness.sigmoid(), region.classes.conditionals(logits)], dim=-1
+    )
     return active.movedim(-1, 2).flatten(1, 2)

@@ -20,7 +20,7 @@ from torch import Tensor
 from wordtree import WordTree
 from wordtree.softmax import PathColumns
 from wordtree.tables import TreeTables
-from yolo9000.models.region_output import RegionOutput
+from yolo9000.models.region_output import DetectorOutput
 from yolo9000.runtime.mistakes import Mistake
 
 Over = Literal["tree", "softmax", "sigmoid"]
@@ -134,7 +134,7 @@ class Classes(Protocol):
 
     # -------------------------------------------------------------------------------------------------------- labels
 
-    def best_labels(self, output: RegionOutput, boxes: Tensor, threshold: float) -> BestLabels:
+    def best_labels(self, output: DetectorOutput, boxes: Tensor, threshold: float) -> BestLabels:
         """The label of boxes (N,): the deepest node that is more probable than `threshold`, or the best flat class."""
 
     def answers(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -143,7 +143,7 @@ class Classes(Protocol):
         Backing off at any threshold ends on this path. It is padded with -1, P with 0. A flat class is its own path.
         """
 
-    def label_reader(self, output: RegionOutput, labels: Tensor) -> LabelReader:
+    def label_reader(self, output: DetectorOutput, labels: Tensor) -> LabelReader:
         """How to read log P of some labels (L,), each at some boxes."""
 
     def related(self, nodes: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from wordtree import WordTree
 from wordtree.labels import coco_classes, voc_classes
@@ -13,14 +14,14 @@ from yolo9000.models.classes import Classes
 from yolo9000.models.darknet_cfg import CfgError, DarknetCfg, parse_cfg
 from yolo9000.models.darknet_net import DarknetNet
 from yolo9000.models.flat_classes import FlatClasses
+from yolo9000.models.model import RegionDetector
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
 from yolo9000.models.tree_classes import TreeClasses
-from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.mistakes import Mistake
 
 
-class DarknetDetector(nn.Module):
+class DarknetDetector(RegionDetector):
     """The detector of a cfg, with a region as the engine needs it.
 
     Parameters
@@ -66,19 +67,17 @@ class DarknetDetector(nn.Module):
         self.region: RegionSpec = replace(net.region, classes=classes)
 
     @property
-    def classes(self) -> Classes:
-        """What its class channels mean."""
-        return self.region.classes
-
-    @property
     def size(self) -> int:
         """Side of the network's input, the longer one of the cfg's."""
         return max(self.net.options.width, self.net.options.height)
 
     @property
     def stride(self) -> int:
-        """Pixels of a grid cell."""
         return self.net.stride
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return {"net": "darknet", "cfg": self.cfg_text, "region": self.region.description}
 
     @property
     def cfg_text(self) -> str:
@@ -101,8 +100,6 @@ class DarknetDetector(nn.Module):
         output: RegionOutput = self.net(images)
         return output
 
-
-AnyDetector = Detector | DarknetDetector
 
 _KNOWN = {80: ("coco", coco_classes), 20: ("voc", voc_classes)}
 """Number of classes -> whose they are, in darknet's order."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from wordtree import WordTree, load_tree
+from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.builtin_cfg import BUILTIN_NETS, builtin_cfg
 from yolo9000.models.cfg_files import read_map_of, read_tree_of
 from yolo9000.models.classes import Classes
@@ -27,7 +28,7 @@ from yolo9000.models.darknet_cfg import DarknetCfg, Section, parse_cfg, read_cfg
 from yolo9000.models.darknet_layers import DarknetMaxPool, GlobalMean, Reorg, Route, Shape
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.net_options import NetOptions, net_options
-from yolo9000.models.region import RegionSpec
+from yolo9000.models.region import LossConfig, RegionSpec
 from yolo9000.models.region_output import DenseRegionOutput, RegionOutput
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.tree_head import TreeHead
@@ -133,6 +134,19 @@ def _fitted(cfg: DarknetCfg, tree: WordTree) -> DarknetCfg:
     return replace(cfg, layers=tuple(layers))
 
 
+def _coding(region: Section) -> BoxCoding:
+    """What the boxes of a region layer are relative to."""
+    num = region.integer("num", 1, at_least=1)
+    anchors = region.reals("anchors", (0.5,) * (2 * num))
+    if len(anchors) != 2 * num or min(anchors) <= 0:
+        raise region.error(
+            f"{region.text('anchors')}: {2 * num} positive numbers are needed, a width and a height for each of "
+            f"num={num}",
+            "anchors",
+        )
+    return BoxCoding(tuple(zip(anchors[::2], anchors[1::2], strict=True)))
+
+
 class DarknetNet(nn.Module):
     """The net of a cfg; made by `from_cfg`.
 
@@ -230,7 +244,7 @@ class DarknetNet(nn.Module):
                 outputs[number] = x
         if self.region is None:
             return NetOutput(x)
-        return DenseRegionOutput(x, self.region.num_priors) if isinstance(x, Tensor) else x
+        return DenseRegionOutput(x, self.region.coding) if isinstance(x, Tensor) else x
 
     def _build(self, section: Section, shape: Shape) -> tuple[nn.Module, Shape]:
         channels, h, w = shape
@@ -308,7 +322,7 @@ class DarknetNet(nn.Module):
         num, classes = after.integer("num", 1, at_least=1), after.integer("classes", 20, at_least=1)
         if filters != num * (5 + classes):
             return None
-        head = TreeHead(channels, num, classes)
+        head = TreeHead(channels, _coding(after), classes)
         for weight, bias in head.dense_rows():
             nn.init.normal_(weight, std=math.sqrt(2 / channels))  # as every convolution of darknet's
             nn.init.zeros_(bias)
@@ -335,13 +349,6 @@ class DarknetNet(nn.Module):
                 f"needs num x (5 + classes) = {num} x (5 + {classes}) = {num * (5 + classes)} channels, the layer "
                 f"before gives {shape[0]}{self._of_filters()}"
             )
-        anchors = section.reals("anchors", (0.5,) * (2 * num))
-        if len(anchors) != 2 * num or min(anchors) <= 0:
-            raise section.error(
-                f"{section.text('anchors')}: {2 * num} positive numbers are needed, a width and a height for each of "
-                f"num={num}",
-                "anchors",
-            )
         tree = self._given_tree or read_tree_of(self.cfg, section)
         box_map = read_map_of(self.cfg, section, classes)
         meaning: Classes
@@ -352,15 +359,17 @@ class DarknetNet(nn.Module):
         else:
             meaning = TreeClasses(tree, box_map)
         return RegionSpec(
-            priors=tuple(zip(anchors[::2], anchors[1::2], strict=True)),
             classes=meaning,
-            object_scale=section.real("object_scale", 1.0),
-            noobject_scale=section.real("noobject_scale", 1.0),
-            class_scale=section.real("class_scale", 1.0),
-            coord_scale=section.real("coord_scale", 1.0),
-            thresh=section.real("thresh", 0.5),
-            rescore=section.flag("rescore"),
-            bias_match=section.flag("bias_match"),
+            coding=_coding(section),
+            loss=LossConfig(
+                object_scale=section.real("object_scale", 1.0),
+                noobject_scale=section.real("noobject_scale", 1.0),
+                class_scale=section.real("class_scale", 1.0),
+                coord_scale=section.real("coord_scale", 1.0),
+                thresh=section.real("thresh", 0.5),
+                rescore=section.flag("rescore"),
+                bias_match=section.flag("bias_match"),
+            ),
         )
 
     def _of_filters(self) -> str:

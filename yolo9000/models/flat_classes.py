@@ -17,7 +17,7 @@ from wordtree.softmax import PathColumns
 from wordtree.tables import TreeTables
 from yolo9000.models.classes import BestLabels, Classes, LabelColumns, LabelReader, Outside, check_map
 from yolo9000.models.host import to_device
-from yolo9000.models.region_output import RegionOutput
+from yolo9000.models.region_output import DetectorOutput
 from yolo9000.runtime.mistakes import Mistake
 
 
@@ -82,7 +82,7 @@ class FlatClasses:
     def conditionals(self, logits: Tensor) -> Tensor:
         return self.probabilities(logits)
 
-    def best_labels(self, output: RegionOutput, boxes: Tensor, threshold: float) -> BestLabels:
+    def best_labels(self, output: DetectorOutput, boxes: Tensor, threshold: float) -> BestLabels:
         probability, nodes = self.probabilities(output.class_logits(boxes).float()).max(dim=-1)
         return BestLabels(nodes, probability)
 
@@ -91,7 +91,7 @@ class FlatClasses:
         along, path = probability.max(dim=-1, keepdim=True)
         return probability, path, along
 
-    def label_reader(self, output: RegionOutput, labels: Tensor) -> LabelReader:
+    def label_reader(self, output: DetectorOutput, labels: Tensor) -> LabelReader:
         def read(flat: Tensor, row: Tensor, place: Tensor) -> Tensor:
             return self.log_probabilities(output.class_logits(flat))[row, labels[place]]
 

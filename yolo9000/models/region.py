@@ -1,17 +1,17 @@
-"""What the numbers of a region head mean: priors, classes, and the scales of its loss."""
+"""What the numbers of a region head mean: classes, boxes, and the scales of their loss."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 from torch import nn
 
+from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.classes import Classes
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.tree_classes import TreeClasses
-from yolo9000.runtime.mistakes import Mistake
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -29,15 +29,11 @@ YOLOV2_PRIORS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegionSpec:
-    """Meaning of a region head's output and the constants of its loss; the defaults are yolo9000.cfg's.
+class LossConfig:
+    """The constants of a region's loss; the defaults are yolo9000.cfg's.
 
     Parameters
     ----------
-    priors
-        Width and height of every prior ("anchor") in grid cells.
-    classes
-        What the class channels of one box mean.
     object_scale, noobject_scale, class_scale, coord_scale
         Weights of the loss terms (darknet's ``[region]`` section; the paper names none).
     thresh
@@ -48,20 +44,8 @@ class RegionSpec:
         Match truths to the priors' shapes (True) or to the predicted shapes (False) (darknet).
     prior_pull_images
         While fewer images than this were seen, every box is pulled weakly to its prior (darknet: 12,800).
-
-    Raises
-    ------
-    Mistake
-        If a prior is not positive.
-
-    Examples
-    --------
-    >>> RegionSpec(priors=((1.0, 2.0), (3.0, 3.0)), classes=FlatClasses(20)).channels
-    50
     """
 
-    priors: tuple[tuple[float, float], ...]
-    classes: Classes
     object_scale: float = 5.0
     noobject_scale: float = 1.0
     class_scale: float = 1.0
@@ -71,19 +55,39 @@ class RegionSpec:
     bias_match: bool = True
     prior_pull_images: int = 12_800
 
-    def __post_init__(self) -> None:
-        if not self.priors or any(min(prior) <= 0 for prior in self.priors):
-            raise Mistake(f"`priors` {self.priors}: pairs of positive width and height in grid cells are needed")
+
+@dataclass(frozen=True, kw_only=True)
+class RegionSpec:
+    """Meaning of a region head's output, and the constants of its loss.
+
+    Parameters
+    ----------
+    classes
+        What the class channels of a box mean.
+    coding
+        What its four box numbers mean.
+    loss
+        The constants of its loss.
+
+    Examples
+    --------
+    >>> RegionSpec(classes=FlatClasses(20), coding=BoxCoding(((1.0, 2.0), (3.0, 3.0)))).channels
+    50
+    """
+
+    classes: Classes
+    coding: BoxCoding
+    loss: LossConfig = LossConfig()
 
     @property
-    def num_priors(self) -> int:
-        """Boxes A that every grid cell predicts."""
-        return len(self.priors)
+    def description(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        return {"classes": self.classes.description, "coding": asdict(self.coding), "loss": asdict(self.loss)}
 
     @property
     def channels(self) -> int:
         """Channels A * (5 + K) of darknet's dense output."""
-        return self.num_priors * (5 + self.classes.number)
+        return self.coding.num_priors * (5 + self.classes.number)
 
 
 def copy_of_net(net: Net) -> Net:
@@ -92,7 +96,7 @@ def copy_of_net(net: Net) -> Net:
     Examples
     --------
     >>> net = nn.Linear(1, 1)
-    >>> net.region = RegionSpec(priors=((1.0, 1.0),), classes=FlatClasses(2))
+    >>> net.region = RegionSpec(classes=FlatClasses(2), coding=BoxCoding(((1.0, 1.0),)))
     >>> copied = copy_of_net(net)
     >>> copied.region is net.region, copied.weight is net.weight
     (True, False)

@@ -12,12 +12,13 @@ vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.host import host_knows
 from yolo9000.models.late_gradient import LateTable, without_autocast
 
@@ -25,16 +26,22 @@ IMAGES_AT_ONCE = 16
 """Images whose classes are read at every box at once."""
 
 
-class RegionOutput(Protocol):
-    """Raw numbers before any sigmoid, exponential or softmax."""
+class DetectorOutput(Protocol):
+    """What any detector answers for B images of P boxes each, whatever its boxes are relative to.
+
+    A box of the batch has the flat index ``image * P + box``.
+    """
 
     @property
-    def boxes(self) -> Tensor:
-        """tx, ty, tw, th: (B, A, H, W, 4)."""
+    def boxes_cxcywh(self) -> Tensor:
+        """Centre and size relative to the network's input: (B, P, 4), in at least float32. No gradient passes."""
+
+    def decoded(self, dtype: torch.dtype) -> Tensor:
+        """`boxes_cxcywh` computed in another precision."""
 
     @property
     def objectness(self) -> Tensor:
-        """to: (B, A, H, W)."""
+        """Logits of "here is a thing": (B, P)."""
 
     @property
     def num_classes(self) -> int:
@@ -52,20 +59,58 @@ class RegionOutput(Protocol):
     def class_logits_of_images(self, images: Tensor, columns: Tensor) -> Tensor:
         """Logits at every box of some images: (n,) and columns (n, C) -> (n, P, C)."""
 
+    def joined(self, others: Sequence[Self]) -> Self:
+        """The output of a batch whose first images are these, and whose others are those of `others`."""
+
+
+class RegionOutput(DetectorOutput, Protocol):
+    """What a region head answers: raw numbers before any sigmoid, exponential or softmax, on a grid.
+
+    The boxes of an image are in darknet's order: prior, row, column.
+    """
+
+    @property
+    def boxes(self) -> Tensor:
+        """tx, ty, tw, th: (B, A, H, W, 4)."""
+
     @property
     def raw(self) -> Tensor:
         """Everything, in darknet's dense layout: (B, A*(5+K), H, W), channel ``prior*(5+K) + entry``."""
 
 
-class DenseRegionOutput:
+Output = TypeVar("Output", bound=DetectorOutput)
+
+
+class _GridBoxes:
+    """The boxes that tx, ty, tw, th stand for, decoded when they are first asked for."""
+
+    def __init__(self, coding: BoxCoding) -> None:
+        self.coding = coding
+        self._boxes_cxcywh: Tensor | None = None
+
+    @property
+    def boxes(self) -> Tensor:
+        raise NotImplementedError
+
+    @property
+    def boxes_cxcywh(self) -> Tensor:
+        if self._boxes_cxcywh is None:
+            self._boxes_cxcywh = self.coding.decode(_full_precision(self.boxes).detach()).flatten(1, 3)
+        return self._boxes_cxcywh
+
+    def decoded(self, dtype: torch.dtype) -> Tensor:
+        return self.coding.decode(self.boxes.detach().to(dtype)).flatten(1, 3)
+
+
+class DenseRegionOutput(_GridBoxes):
     """A :class:`RegionOutput` on top of darknet's dense array.
 
     Parameters
     ----------
     raw
         (B, A*(5+K), H, W), entries tx ty tw th to and K class logits for every prior.
-    num_priors
-        Priors A of a cell.
+    coding
+        What the boxes are relative to: priors A of a cell.
 
     Raises
     ------
@@ -74,14 +119,16 @@ class DenseRegionOutput:
 
     Examples
     --------
-    >>> out = DenseRegionOutput(torch.arange(14.0).reshape(1, 14, 1, 1), num_priors=2)
+    >>> out = DenseRegionOutput(torch.arange(14.0).reshape(1, 14, 1, 1), BoxCoding(((1.0, 1.0),) * 2))
     >>> out.num_classes, out.objectness.flatten().tolist()
     (2, [4.0, 11.0])
     >>> out.class_logits(torch.tensor([1]), torch.tensor([1, 0])).tolist()
     [[13.0, 12.0]]
     """
 
-    def __init__(self, raw: Tensor, num_priors: int) -> None:
+    def __init__(self, raw: Tensor, coding: BoxCoding) -> None:
+        super().__init__(coding)
+        num_priors = coding.num_priors
         if raw.dim() != 4:
             raise ValueError(f"raw: (B, A*(5+K), H, W) is needed, got {tuple(raw.shape)}")
         if raw.shape[1] % num_priors or raw.shape[1] // num_priors < 6:
@@ -102,7 +149,7 @@ class DenseRegionOutput:
     @property
     def objectness(self) -> Tensor:
         objectness: Tensor = self._objectness
-        return objectness.squeeze(2)
+        return objectness.flatten(1)
 
     @property
     def num_classes(self) -> int:
@@ -111,6 +158,9 @@ class DenseRegionOutput:
     @property
     def raw(self) -> Tensor:
         return self._raw
+
+    def joined(self, others: Sequence[Self]) -> Self:
+        return type(self)(torch.cat([self._raw, *(other._raw for other in others)]), self.coding)
 
     def class_logits_at(self, boxes: Tensor, columns: Tensor) -> Tensor:
         cells = self._raw.shape[2] * self._raw.shape[3]
@@ -143,7 +193,7 @@ class HeadRows(NamedTuple):
     """(A, K) or (1, K)"""
 
 
-class SparseRegionOutput:
+class SparseRegionOutput(_GridBoxes):
     """A :class:`RegionOutput` that multiplies out only the class logits that are asked for.
 
     The numbers are those of the dense array, in at least float32 whatever the features are in: bfloat16 would cost
@@ -155,19 +205,21 @@ class SparseRegionOutput:
         (B, D, H, W); the memory format channels_last saves a copy.
     rows
         What they are multiplied with.
-    num_priors
-        Priors A of a cell.
+    coding
+        What the boxes are relative to: priors A of a cell.
 
     Examples
     --------
     >>> classes = LateTable(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
     >>> rows = HeadRows(torch.zeros(5, 2), torch.zeros(5), classes, torch.zeros(1, 2))
-    >>> out = SparseRegionOutput(torch.tensor([3.0, 4.0]).reshape(1, 2, 1, 1), rows, num_priors=1)
+    >>> out = SparseRegionOutput(torch.tensor([3.0, 4.0]).reshape(1, 2, 1, 1), rows, BoxCoding(((1.0, 1.0),)))
     >>> out.class_logits(torch.tensor([0])).tolist(), out.class_logits_at(torch.tensor([0]), torch.tensor([1])).tolist()
     ([[3.0, 8.0]], [8.0])
     """
 
-    def __init__(self, features: Tensor, rows: HeadRows, num_priors: int) -> None:
+    def __init__(self, features: Tensor, rows: HeadRows, coding: BoxCoding) -> None:
+        super().__init__(coding)
+        num_priors = coding.num_priors
         b, d, h, w = features.shape
         self._features = features
         if not torch.is_grad_enabled():  # what a net answers then takes no gradient when it is read later
@@ -186,7 +238,7 @@ class SparseRegionOutput:
 
     @property
     def objectness(self) -> Tensor:
-        return self._box_rows[..., 4]
+        return self._box_rows[..., 4].flatten(1)
 
     @property
     def num_classes(self) -> int:
@@ -199,6 +251,10 @@ class SparseRegionOutput:
         classes = torch.stack([self._products(features, [prior], None) for prior in own])  # (A, B*H*W, K)
         classes = classes.view(a, b, h, w, -1).permute(1, 0, 2, 3, 4)
         return torch.cat([self._box_rows, classes], dim=-1).permute(0, 1, 4, 2, 3).flatten(1, 2)
+
+    def joined(self, others: Sequence[Self]) -> Self:
+        features = torch.cat([self._features, *(other._features for other in others)])
+        return type(self)(features, self._rows, self.coding)
 
     @property
     def _has_own_rows(self) -> bool:
@@ -262,22 +318,17 @@ class SparseRegionOutput:
         return by_prior.expand(-1, a, -1, -1).flatten(1, 2)
 
 
-def joined(outputs: Sequence[RegionOutput]) -> RegionOutput:
+def joined(outputs: Sequence[Output]) -> Output:
     """The outputs of one net for parts of a batch, as one output of the whole batch.
 
     Examples
     --------
-    >>> parts = [DenseRegionOutput(torch.full((1, 6, 1, 1), value), 1) for value in (2.0, 3.0)]
+    >>> coding = BoxCoding(((1.0, 1.0),))
+    >>> parts = [DenseRegionOutput(torch.full((1, 6, 1, 1), value), coding) for value in (2.0, 3.0)]
     >>> joined(parts).objectness.flatten().tolist()
     [2.0, 3.0]
     """
-    if len(outputs) == 1:
-        return outputs[0]
-    sparse = [output for output in outputs if isinstance(output, SparseRegionOutput)]
-    if len(sparse) == len(outputs):
-        features = torch.cat([output._features for output in sparse])
-        return SparseRegionOutput(features, sparse[0]._rows, sparse[0]._num_priors)
-    return DenseRegionOutput(torch.cat([output.raw for output in outputs]), outputs[0].boxes.shape[1])
+    return outputs[0].joined(outputs[1:]) if len(outputs) > 1 else outputs[0]
 
 
 def _full_precision(x: Tensor) -> Tensor:

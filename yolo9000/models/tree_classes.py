@@ -32,7 +32,7 @@ from wordtree.tables import TreeTables, tree_tables
 from wordtree.tree import TreeSubset
 from yolo9000.models.classes import BestLabels, Classes, LabelColumns, LabelReader, Outside, Over, check_map
 from yolo9000.models.host import host_knows, to_device
-from yolo9000.models.region_output import RegionOutput
+from yolo9000.models.region_output import DetectorOutput
 
 MOST_DESCENTS = 400
 """With more boxes than this in a batch their whole rows of class logits are computed, which has fewer steps."""
@@ -87,13 +87,13 @@ class TreeClasses:
     def conditionals(self, logits: Tensor) -> Tensor:
         return log_conditionals(logits, self.tree).exp()
 
-    def best_labels(self, output: RegionOutput, boxes: Tensor, threshold: float) -> BestLabels:
+    def best_labels(self, output: DetectorOutput, boxes: Tensor, threshold: float) -> BestLabels:
         found = self._descended(output, boxes, threshold)
         path_probabilities = found.path_log_probs.exp().float().cpu().numpy()
         depths = self.tree.depths[found.nodes.cpu().numpy()]
         return BestLabels(found.nodes, found.log_probs.exp(), path_probabilities, depths)
 
-    def _descended(self, output: RegionOutput, boxes: Tensor, threshold: float) -> Descent:
+    def _descended(self, output: DetectorOutput, boxes: Tensor, threshold: float) -> Descent:
         """The node of each box, found group by group where that reads less than all logits of the boxes would."""
         if len(boxes) <= MOST_DESCENTS:
             return descend(
@@ -119,7 +119,7 @@ class TreeClasses:
         along = log_probability.gather(1, path.clamp(min=0)).exp()
         return log_probability.exp(), path, torch.where(path >= 0, along, 0.0)
 
-    def label_reader(self, output: RegionOutput, labels: Tensor) -> LabelReader:
+    def label_reader(self, output: DetectorOutput, labels: Tensor) -> LabelReader:
         # all boxes are read at the columns of all labels, which is one product; the few that a label needs are taken
         path = path_columns(labels, self.tree, path_width(self.tree, labels.tolist()))
         columns, place_of_column = path.columns.unique(return_inverse=True)  # (U,), (L, columns)

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.late_gradient import late_table
 from yolo9000.models.region_output import HeadRows, RegionOutput, SparseRegionOutput
 
@@ -24,8 +25,10 @@ class TreeHead(nn.Module):
     ----------
     in_channels
         Channels D of the features.
-    num_priors, num_classes
-        A and K; densely the layer has A * (5 + K) outputs.
+    coding
+        What the boxes are relative to: priors A.
+    num_classes
+        K; densely the layer has A * (5 + K) outputs.
     share_class_rows
         One row a class for all priors in place of one for each: a third of the weights with three priors, and what a
         class looks like is learnt at any size. Darknet and the paper have rows of their own for each prior.
@@ -39,15 +42,18 @@ class TreeHead(nn.Module):
 
     Examples
     --------
-    >>> head = TreeHead(8, num_priors=3, num_classes=4)
+    >>> head = TreeHead(8, BoxCoding(((1.0, 1.0),) * 3), num_classes=4)
     >>> output = head(torch.zeros(2, 8, 5, 5))
     >>> output.objectness.shape, output.class_logits(torch.tensor([149])).shape, output.raw.shape
-    (torch.Size([2, 3, 5, 5]), torch.Size([1, 4]), torch.Size([2, 27, 5, 5]))
+    (torch.Size([2, 75]), torch.Size([1, 4]), torch.Size([2, 27, 5, 5]))
     """
 
-    def __init__(self, in_channels: int, num_priors: int, num_classes: int, *, share_class_rows: bool = False) -> None:
+    def __init__(
+        self, in_channels: int, coding: BoxCoding, num_classes: int, *, share_class_rows: bool = False
+    ) -> None:
         super().__init__()
-        self.num_priors = num_priors
+        self.coding = coding
+        self.num_priors = num_priors = coding.num_priors
         self.num_classes = num_classes
         self.share_class_rows = share_class_rows
         rows = num_classes if share_class_rows else num_priors * num_classes
@@ -93,4 +99,4 @@ class TreeHead(nn.Module):
 
     def forward(self, features: Tensor, rows: HeadRows | None = None) -> RegionOutput:
         """(B, D, H, W), and `rows` if they were taken before -> a :class:`RegionOutput`."""
-        return SparseRegionOutput(features, self.rows if rows is None else rows, self.num_priors)
+        return SparseRegionOutput(features, self.rows if rows is None else rows, self.coding)

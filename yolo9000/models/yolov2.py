@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from yolo9000.models.classes import Classes
 from yolo9000.models.darknet19 import ConvBlock, Darknet19, scaled
+from yolo9000.models.model import Model, RegionDetector
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
 from yolo9000.models.tree_head import TreeHead
@@ -66,7 +68,7 @@ class DetectorConfig:
     share_class_rows: bool = False
 
 
-class Detector(nn.Module):
+class Detector(RegionDetector):
     """Images -> raw region output. Training and evaluation mode differ only in batch norm.
 
     Parameters
@@ -74,15 +76,15 @@ class Detector(nn.Module):
     config
         Form of the net.
     region
-        Priors and classes; kept as ``model.region``, for the loss and for decoding.
+        Classes and box coding; kept as ``model.region``, for the loss and for decoding.
 
     Examples
     --------
-    >>> from yolo9000.models import FlatClasses, RegionSpec
-    >>> region = RegionSpec(priors=((1.0, 1.0), (2.0, 2.0)), classes=FlatClasses(7))
+    >>> from yolo9000.models import BoxCoding, FlatClasses, RegionSpec
+    >>> region = RegionSpec(classes=FlatClasses(7), coding=BoxCoding(((1.0, 1.0), (2.0, 2.0))))
     >>> net = Detector(DetectorConfig(width=0.1, stride=16), region)
     >>> net(torch.zeros(1, 3, 64, 96)).objectness.shape
-    torch.Size([1, 2, 4, 6])
+    torch.Size([1, 48])
     """
 
     def __init__(self, config: DetectorConfig, region: RegionSpec) -> None:
@@ -101,17 +103,19 @@ class Detector(nn.Module):
             self.passthrough = ConvBlock(self.backbone.fine_channels, narrow, 1, momentum)
             from_fine = narrow * 4 if config.stride == 32 else narrow
             self.merge = ConvBlock(from_fine + channels, channels, 3, momentum)
-        self.head = TreeHead(channels, region.num_priors, self.classes.number, share_class_rows=config.share_class_rows)
-
-    @property
-    def classes(self) -> Classes:
-        """What its class channels mean."""
-        return self.region.classes
+        self.head = TreeHead(channels, region.coding, self.classes.number, share_class_rows=config.share_class_rows)
 
     @property
     def stride(self) -> int:
-        """Pixels of a grid cell."""
         return self.config.stride
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return {"net": "detector", "config": asdict(self.config), "region": self.region.description}
+
+    def classifier(self) -> Classifier:
+        """A new classifier of the same form over the same classes."""
+        return Classifier(self.config, self.classes)
 
     def forward(self, images: Tensor) -> RegionOutput:
         """(B, 3, S, S) in 0..1, S a multiple of 32 -> raw output on an (S/stride, S/stride) grid."""
@@ -128,7 +132,7 @@ class Detector(nn.Module):
         output: RegionOutput = self.head(features, rows)
         return output
 
-    def initialise_from(self, classifier: Classifier) -> None:
+    def initialise_from(self, classifier: Model) -> None:
         """Start from a classifier over the same classes: its backbone, and its last layer as every prior's class rows.
 
         Raises
@@ -136,6 +140,8 @@ class Detector(nn.Module):
         ValueError
             If width, stride or number of classes differ.
         """
+        if not isinstance(classifier, Classifier):
+            raise ValueError(f"a {type(classifier).__name__} is no classifier of ours")
         if _backbone_form(classifier.config) != _backbone_form(self.config):
             raise ValueError(f"the classifier was built as {classifier.config}, the detector as {self.config}")
         if classifier.classes.number != self.classes.number:
@@ -151,7 +157,7 @@ def _backbone_form(config: DetectorConfig) -> tuple[float, int]:
     return config.width, config.stride
 
 
-class Classifier(nn.Module):
+class Classifier(Model):
     """Darknet-19 as an image classifier: backbone, 1x1 convolution, global mean (paper section 3).
 
     Examples
@@ -161,15 +167,29 @@ class Classifier(nn.Module):
     torch.Size([2, 10])
     """
 
+    objective = "classification"
+
     def __init__(self, config: DetectorConfig, classes: Classes) -> None:
         super().__init__()
         self.config = config
-        self.classes = classes
+        self._classes = classes
         self.backbone = Darknet19(config.width, config.stride, config.batch_norm_momentum)
         self.last = nn.Conv2d(self.backbone.channels, classes.number, 1)
         nn.init.normal_(self.last.weight, std=0.01)
         assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
+
+    @property
+    def classes(self) -> Classes:
+        return self._classes
+
+    @property
+    def stride(self) -> int:
+        return self.config.stride
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return {"net": "classifier", "config": asdict(self.config), "classes": self.classes.description}
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in 0..1 -> logits (B, K)."""
