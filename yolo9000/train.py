@@ -20,6 +20,7 @@ from yolo9000.engine.optimisation import OptimiserConfig
 from yolo9000.engine.phases import TrainConfig
 from yolo9000.engine.plan import PlanConfig
 from yolo9000.engine.training import train
+from yolo9000.models.cfg_files import read_names
 from yolo9000.models.region import YOLO9000_PRIORS, YOLOV2_PRIORS
 from yolo9000.models.yolov2 import DetectorConfig
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
@@ -118,6 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
     )
     add(data, "--tree", "the tree of all labels (tools/build_wordtree.py); a bundled name or a file", metavar="FILE")
+    add(data, "--names", "names of the classes of a --cfg without a tree, one a line in its order", metavar="FILE")
     add(data, "--splits", "trained on and held out, as the data sets name them", default="train:val", metavar="A:B")
     add(
         data,
@@ -271,12 +273,13 @@ def _train(options: argparse.Namespace, given: list[str]) -> int:
             if processes.is_first:
                 create_run_folder(folder.path)
         tree = load_tree(options.tree) if options.tree else None
+        names = read_names(options.names) if options.names else None
         initial = options.init if saved is None else None
-        assembly = assemble(config, tree=tree, initial=initial, resumed=saved, processes=processes)
+        assembly = assemble(config, tree=tree, names=names, initial=initial, resumed=saved, processes=processes)
         if processes.is_first:
             told = vars(options)
             if saved is not None:  # the run's own tree and beginning stay on record
-                told = {name: value for name, value in told.items() if name not in ("resume", "tree")}
+                told = {name: value for name, value in told.items() if name not in ("resume", "tree", "names")}
             write_run(folder, config, assembly, told, resumed=saved is not None)
             print("\n  ".join([f"{folder.path}, on {device}", *assembly.notes]), file=sys.stderr)
         result = train(
@@ -302,7 +305,7 @@ def _options_of_run(folder: RunFolder, given: list[str]) -> argparse.Namespace:
     """The options that a run was started with, and those of the present command that may change."""
     parser = build_parser()
     before = argparse.Namespace(**{**vars(parser.parse_args([])), **folder.read_config()["options"]})
-    before.tree = None  # the checkpoint has it
+    before.tree = before.names = None  # the checkpoint has them
     for name in ("coco", "voc"):  # a run from before several could be named has one in place of a list
         if isinstance(getattr(before, name), str):
             setattr(before, name, [getattr(before, name)])
@@ -312,7 +315,7 @@ def _options_of_run(folder: RunFolder, given: list[str]) -> argparse.Namespace:
     wrong = [
         f"--{name.replace('_', '-')} {value} (the run has {getattr(before, name)})"
         for name, value in now.items()
-        if name not in MAY_CHANGE | {"resume", "tree"} and getattr(before, name) != value
+        if name not in MAY_CHANGE | {"resume", "tree", "names"} and getattr(before, name) != value
     ]
     if wrong:
         raise CheckpointError(f"{folder.path}: a run is resumed with its own options; leave out {', '.join(wrong)}")

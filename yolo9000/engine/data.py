@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from yolo9000.datasets.box_index import BoxIndex, listed
 from yolo9000.datasets.coco import CocoSource
-from yolo9000.datasets.errors import DatasetError
+from yolo9000.datasets.errors import DatasetError, UnknownClasses
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.joined import JoinedSource, single_sources
 from yolo9000.datasets.mixed import Augment
@@ -310,7 +310,7 @@ def _real(config: DataConfig, classes: Classes, exhaustive: bool, held_out_only:
                 raise
         val_detection: BoxSource | None = None
         val_classification: LabelSource | None = None
-        with _dispensable():
+        with _dispensable(known_classes=held_out_only):
             val_detection = _held_out_boxes(config, classes, held_out)
         with _dispensable():
             val_classification = _classification(config, classes, held_out)
@@ -387,9 +387,14 @@ def _shown(tars: Sequence[Path]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _dispensable() -> Iterator[None]:
-    """A run can do without images held out, so what is wrong with them is said and not raised."""
+def _dispensable(*, known_classes: bool = False) -> Iterator[None]:
+    """A run can do without images held out, so what is wrong with them is said and not raised.
+
+    With `known_classes` it is raised if they have classes that the net does not know: an evaluation is about these.
+    """
     try:
         yield
     except DatasetError as error:
+        if known_classes and isinstance(error, UnknownClasses):
+            raise
         log.warning("nothing held out: %s", error)
