@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     use_huge_pages()
     parser = build_parser()
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)  # options may stand between the run and the images
     for name in ("threshold", "tree_threshold"):
         if not 0 <= getattr(options, name) <= 1:
             parser.error(f"--{name.replace('_', '-')} {getattr(options, name)}: a probability from 0 to 1 is needed")

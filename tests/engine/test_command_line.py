@@ -422,6 +422,22 @@ def test_predict_refuses_what_is_no_probability(run: Path, capsys: pytest.Captur
         assert f"{option} 0: at least 1 is needed" in capsys.readouterr().err
 
 
+def test_predict_takes_options_anywhere(run: Path, data: dict[str, str], tmp_path: Path) -> None:
+    images = sorted(map(str, (Path(data["coco"]) / "val2017").iterdir()))
+    first, second = images
+    commands = {
+        "before": ["--threshold", "0.3", "--device", "cpu", str(run), first, second],
+        "between": [str(run), "--threshold", "0.3", first, "--device", "cpu", second],
+        "after": [str(run), first, second, "--threshold", "0.3", "--device", "cpu"],
+    }
+    written = []
+    for name, command in commands.items():
+        assert predict.main([*command, "--out", str(tmp_path / name)]) == 0
+        written.append(json.loads((tmp_path / name / "predictions.json").read_text()))
+    assert [entry["image"] for entry in written[0]] == images
+    assert written[0] == written[1] == written[2]
+
+
 def test_predictions_cannot_be_written(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = tmp_path / "a.png"
     picture(image, 0)
