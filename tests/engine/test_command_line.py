@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -365,7 +366,7 @@ def test_mistakes(
 ) -> None:
     said = errors(capsys, *joint(data, "--steps", "1", "--out", str(tmp_path / "run"), *options))
     assert message in said
-    assert not (tmp_path / "run" / "last.pt").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_joint_needs_both_sources(data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -394,6 +395,45 @@ def test_no_write_permission(data: dict[str, str], tmp_path: Path, capsys: pytes
     said = errors(capsys, *joint(data, "--steps", "1", "--out", str(tmp_path / "file" / "run")))
     assert "cannot write there" in said
     assert "nothing was trained" in said
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_is_started_over(
+    data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    command = joint(data, "--classification-steps", "0", "--detection-steps", "0", "--steps", "2", "--out", str(out))
+    with monkeypatch.context() as patched:
+        patched.setattr("yolo9000.engine.training.save_checkpoint", _full_disk)
+        assert "No space left" in errors(capsys, *command, "--evaluate-at", "2")
+    assert {path.name for path in out.iterdir()} == {"config.json", "tree.json", "results.csv"}
+    assert len(ResultsFile(out / "results.csv").column("loss")[0]) == 2
+    said = errors(capsys, "--resume", str(out))
+    assert "nothing to resume: looked for last.pt, found config.json, results.csv, tree.json" in said
+    assert "run the same command again to start it over" in said
+    assert train.main([*command, "--seed", "3"]) == 0
+    assert json.loads((out / "config.json").read_text())["seed"] == 3
+    assert ResultsFile(out / "results.csv").column("loss")[0] == [1, 2]  # and not the losses of both
+
+
+def _full_disk(path: Path, _: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def test_a_run_killed_while_it_saved_its_first_checkpoint_is_started_over(data: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = joint(data, "--classification-steps", "0", "--detection-steps", "0", "--steps", "1", "--out", str(out))
+    code = (
+        "import os, signal, sys, torch\n"
+        "from yolo9000 import train\n"
+        "torch.save = lambda content, file: file.write(b'half') and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "train.main(sys.argv[1:])\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, *command], cwd=ROOT, stderr=subprocess.PIPE, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert any(path.name.endswith(".tmp") for path in out.iterdir())
+    assert train.main(command) == 0
+    names = {path.name for path in out.iterdir()}
+    assert names == {"config.json", "tree.json", "results.csv", "curves.png", "last.pt", "best.pt"}
 
 
 def test_one_class_and_fewer_images_than_a_batch(data: dict[str, str], tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from yolo9000.models.darknet_net import from_cfg
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.yolov2 import Detector, DetectorConfig
 from yolo9000.runtime.distributed import Processes
-from yolo9000.runtime.run_folder import RunFolder, environment
+from yolo9000.runtime.run_folder import RunFolder, create_run_folder, environment
 
 Priors = tuple[tuple[float, float], ...]
 
@@ -178,11 +178,13 @@ def assemble(
 def write_run(
     run: RunFolder, config: RunConfig, assembly: Assembly, options: Mapping[str, Any], *, resumed: bool = False
 ) -> None:
-    """Write ``tree.json`` and ``config.json``: options, all configurations, priors, versions, commit.
+    """Make the run's folder and write ``tree.json`` and ``config.json``: options, configurations, versions, commit.
 
     Of a run that is resumed only the options and configurations change, so that the next ``--resume`` knows of more
     steps; the environment stays the one that it was begun in.
     """
+    if not resumed:
+        create_run_folder(run.path)
     save_tree(assembly.data.tree, run.tree, force=True)
     before = run.read_config() if resumed else environment()
     run.write_config(
