@@ -6,7 +6,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -14,7 +13,14 @@ from wordtree import TreeError, TreeMismatch, load_tree
 from yolo9000.datasets.sample import Unreadable
 from yolo9000.detection.postprocess import DecodeConfig
 from yolo9000.engine.darknet_files import letterbox_of, open_detector
-from yolo9000.engine.prediction import NoImages, find_images, predict_images, read_images, write_predictions
+from yolo9000.engine.prediction import (
+    NoImages,
+    choose_folder,
+    find_images,
+    predict_images,
+    read_images,
+    write_predictions,
+)
 from yolo9000.models.darknet_cfg import CfgError
 from yolo9000.models.darknet_weights import WeightsError
 from yolo9000.runtime.checkpoint import CheckpointError
@@ -57,8 +63,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out",
         metavar="DIR",
-        default="predictions",
-        help="where pictures and predictions.json go (default: predictions)",
+        help="where pictures and predictions.json go, an empty folder or a new one (default: the first of predictions, "
+        "predictions-2, .. that is free)",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="also write to a folder that holds something, over the files of an earlier prediction; never over an "
+        "image that is predicted on",
     )
     parser.add_argument(
         "--threshold",
@@ -145,6 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         device = pick_device(options.device)
         images = find_images(paths)
+        out = choose_folder(options.out, images, overwrite=options.overwrite)
         tree = load_tree(options.tree) if options.tree else None
         trained = open_detector(run, options.cfg, tree=tree, best=options.best, device=device)
         shown = tqdm(images, unit="image", disable=None)
@@ -159,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             letterbox=letterbox_of(trained, options.letterbox),
             compile=options.compile,
         )
-        entries = write_predictions(predictions, trained, Path(options.out))
+        entries = write_predictions(predictions, trained, out, inputs=images, overwrite=options.overwrite)
     except (*MISTAKES, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -171,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{entry['image']}: {found or 'nothing'}")
     for image in unreadable:
         print(f"skipped: {image}", file=sys.stderr)
-    print(f"written to {options.out}/predictions.json and pictures beside it", file=sys.stderr)
+    print(f"written to {out}/predictions.json and pictures beside it", file=sys.stderr)
     return 1 if unreadable else 0
 
 

@@ -186,7 +186,7 @@ def test_darknets_weights_are_used_directly(
     assert report["map"]["classes"] == 2
     assert report["recall_at_10"]["boxed"]["boxes"] == 2
     assert (tmp_path / "e.reliability.png").exists()
-    said = errors(capsys, "--weights", TINY[0], images, *options, command=predict)
+    said = errors(capsys, "--weights", TINY[0], images, *options, "--overwrite", command=predict)
     assert "which net is it of? Name its cfg with --cfg" in said
     swapped = ["--weights", TINY[2], "--cfg", TINY[0], images]
     assert "are cfg and weights in the wrong order?" in errors(capsys, *swapped, command=predict)
@@ -483,6 +483,26 @@ def test_predictions_cannot_be_written(run: Path, tmp_path: Path, capsys: pytest
     picture(image, 0)
     said = errors(capsys, str(run), str(image), "--out", str(image), command=predict)
     assert "cannot write there (File exists); name another folder with --out" in said
+
+
+def test_predictions_go_to_the_next_free_folder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(tmp_path / "photos" / "a.png", 0)
+    before = (tmp_path / "photos" / "a.png").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    for folder in ("predictions", "predictions-2"):
+        assert predict.main([str(run), "photos", "--device", "cpu"]) == 0
+        assert f"written to {folder}/predictions.json" in capsys.readouterr().err
+        assert {path.name for path in Path(folder).iterdir()} == {"a.png", "predictions.json"}
+    # before the net is even read: there is none
+    said = errors(capsys, "no run", "photos", "--out", "photos", command=predict)
+    assert "photos: the folder holds something already (a.png); name another folder" in said
+    said = errors(capsys, "no run", "photos", "--out", "photos", "--overwrite", command=predict)
+    assert "photos/a.png: is one of the images to predict on and is not written over" in said
+    assert (tmp_path / "photos" / "a.png").read_bytes() == before
+    assert predict.main([str(run), "photos", "--device", "cpu", "--out", "predictions", "--overwrite"]) == 0
+    assert not Path("predictions-3").exists()
 
 
 def test_evaluating_on_other_images(
