@@ -47,6 +47,24 @@ def test_unreadable_images_are_left_out(tmp_path: Path) -> None:
     assert [Path(error.key).name for error in unreadable] == ["broken.jpg"]
 
 
+def test_images_are_seen_upright(run: RunFolder, tmp_path: Path) -> None:
+    pixels = np.zeros((16, 48, 3), np.uint8)
+    pixels[:, :16] = 255  # the left third as a camera stores it; upright, the upper one
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "lying.jpg", quality=95, exif=exif)
+    upright = np.zeros((48, 16, 3), np.uint8)
+    upright[:16] = 255
+    Image.fromarray(upright).save(tmp_path / "upright.png")
+    records = list(read_images([tmp_path / "lying.jpg", tmp_path / "upright.png"], []))
+    assert records[0].image.shape == (48, 16, 3)
+    assert np.abs(records[0].image.astype(int) - records[1].image).max() < 10  # JPEG's losses
+    (entry,) = write(run, [tmp_path / "lying.jpg"], tmp_path / "out")
+    assert (entry["width"], entry["height"]) == (16, 48)
+    with Image.open(tmp_path / "out" / "lying.png") as picture:
+        assert picture.size == (16, 48)
+
+
 def test_json_has_pixels_and_the_whole_path(run: RunFolder, squares: type[Any], tmp_path: Path) -> None:
     trained = load_detector(run.path)
     for weight, _ in trained.detector.head.dense_rows():

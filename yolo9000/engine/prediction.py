@@ -42,7 +42,7 @@ class Prediction:
     key : str
         The image's file.
     image : (H, W, 3) uint8 array
-        RGB.
+        RGB, upright.
     detections : Detections
         N boxes.
     boxes_xyxy : (N, 4) tensor
@@ -133,7 +133,7 @@ def predict_images(
 
 
 def read_images(paths: Iterable[Path], unreadable: list[Unreadable]) -> Iterator[Record]:
-    """Read files one by one; those that cannot be decoded are left out and added to `unreadable`."""
+    """Read files one by one, upright; those that cannot be decoded are left out and added to `unreadable`."""
     for path in paths:
         try:
             yield Record(decode(path.read_bytes(), str(path)), str(path))
@@ -223,8 +223,8 @@ def write_predictions(
     -------
     list of dict
         What ``predictions.json`` holds: ``{"image", "picture", "width", "height", "detections": [...]}`` for each
-        image; a detection has ``box_xyxy`` in pixels, ``score``, ``objectness``, ``probability``, ``name`` and the
-        whole ``path`` with the probability of each node.
+        image; a detection has ``box_xyxy`` in pixels of the upright image, ``score``, ``objectness``, ``probability``,
+        ``name`` and the whole ``path`` with the probability of each node.
 
     Raises
     ------
