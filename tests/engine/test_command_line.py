@@ -331,6 +331,10 @@ def test_fine_tuning_on_a_pruned_tree(
     assert "2 priors of" in said
     assert "4 of its 5 nodes are carried over" in said
     assert "1 nodes are dropped: dog" in said
+    assert (
+        "the only member of their sibling group now, and begin with P(node | parent) = 0.9999: cat (below animal)"
+        in said
+    )
 
 
 @pytest.mark.parametrize(
