@@ -28,7 +28,7 @@ from yolo9000.engine.training import TrainResult, train
 from yolo9000.models import Detector, DetectorConfig, RegionSpec
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
 from yolo9000.runtime.logs import ResultsFile
-from yolo9000.runtime.run_folder import RunFolder
+from yolo9000.runtime.run_folder import RunFolder, RunFolderError, hold_run_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -257,6 +257,13 @@ def test_other_runs_are_not_resumed(tmp_path: Path) -> None:
 def test_a_batch_that_cannot_be_cut() -> None:
     with pytest.raises(ValueError, match="cannot be cut into 3 equal parts"):
         TrainConfig(batch_size=4, accumulate=3)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be held there")
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    with hold_run_folder(RunFolder(tmp_path)), pytest.raises(RunFolderError, match="another process is training there"):
+        go([phase(network())], tmp_path)
+    assert go([phase(network())], tmp_path).step == 6
 
 
 @pytest.mark.slow

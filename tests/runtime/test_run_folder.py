@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,8 @@ from yolo9000.runtime.run_folder import (
     environment,
     git_commit,
 )
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_folder_with_a_run_is_refused(tmp_path: Path) -> None:
@@ -46,6 +51,37 @@ def test_a_start_that_failed_is_started_over(tmp_path: Path, left: list[str]) ->
     with pytest.raises(RunFolderError, match="before its first checkpoint: run the same command again"):
         create_run_folder(tmp_path, resume=True)
     create_run_folder(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be held there")
+def test_a_run_that_is_still_going_on_is_not_started_over(tmp_path: Path) -> None:
+    run = create_run_folder(tmp_path)
+    run.write_config({})
+    code = (
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "from yolo9000.runtime.run_folder import RunFolder, hold_run_folder\n"
+        "with hold_run_folder(RunFolder(Path(sys.argv[1]))):\n"
+        "    if os.fork() == 0:\n"  # a worker, which outlives a killed run
+        "        time.sleep(60)\n"
+        "    print(os.getpid(), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline()
+            for start in (check_run_folder, create_run_folder):
+                with pytest.raises(RunFolderError, match="another process is training there"):
+                    start(tmp_path)
+            assert os.listdir(tmp_path) == ["config.json"]
+            other.kill()
+            other.wait()
+            create_run_folder(tmp_path)
+        finally:
+            os.killpg(other.pid, signal.SIGKILL)
     assert os.listdir(tmp_path) == []
 
 

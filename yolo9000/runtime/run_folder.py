@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import platform
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +19,9 @@ from typing import Any
 import torch
 
 from yolo9000.runtime.checkpoint import write_atomically
+
+if sys.platform != "win32":
+    import fcntl
 
 
 class RunFolderError(OSError):
@@ -134,7 +139,8 @@ def check_run_folder(path: str | Path) -> None:
     Raises
     ------
     RunFolderError
-        Another run is in the folder; the files of a failed start lie among others; it cannot be written to.
+        Another run is in the folder, or begins there at this moment; the files of a failed start lie among others; it
+        cannot be written to.
 
     Examples
     --------
@@ -155,6 +161,8 @@ def check_run_folder(path: str | Path) -> None:
             "name another --out"
         )
     if leftovers := _leftovers(run.path):
+        with hold_run_folder(run):
+            pass
         others = [name for name in _names(run.path) if name not in leftovers]
         if others:
             raise RunFolderError(
@@ -162,6 +170,63 @@ def check_run_folder(path: str | Path) -> None:
                 f"({', '.join(others[:5])}); name another --out"
             )
     _check_writable(run.path)
+
+
+@contextlib.contextmanager
+def hold_run_folder(run: RunFolder) -> Iterator[None]:
+    """Hold a run's folder for as long as this process trains in it.
+
+    Before the first checkpoint its files are those of a failed start, but for this: the operating system knows who
+    holds the folder, and forgets it when the process ends, however it ends. Where folders cannot be held (Windows, some
+    network drives) nothing is.
+
+    Raises
+    ------
+    RunFolderError
+        Another process trains in it.
+    """
+    handle = _try_to_hold(run.path)
+    try:
+        yield
+    finally:
+        if handle in _HELD:  # not so in a process that was forked meanwhile
+            _HELD.remove(handle)
+            os.close(handle)
+
+
+def _try_to_hold(folder: Path) -> int | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise RunFolderError(
+            f"{folder}: another process is training there; wait for it or name another --out"
+        ) from None
+    except OSError:
+        os.close(handle)
+        return None
+    _HELD.add(handle)
+    return handle
+
+
+_HELD: set[int] = set()
+"""Open folders. A loader's worker, which is forked and may outlive a killed run, must not hold them too."""
+
+
+def _let_go() -> None:
+    for handle in _HELD:
+        os.close(handle)
+    _HELD.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _check_there_is_a_checkpoint(run: RunFolder) -> None:
