@@ -19,6 +19,8 @@ from typing import Any, Literal
 
 import torch
 
+from yolo9000.runtime.mistakes import Mistake
+
 PAUSE_SECONDS = 0.02
 """Between two sides: the threads of a runtime that just answered go on spinning for a while."""
 
@@ -234,7 +236,7 @@ def select(rows: Sequence[Row], words: Sequence[str]) -> list[Row]:
         named = {row.name for row in rows if row.name == word}
         named = named or {row.name for row in rows if row.name.startswith(f"{word}-")}
         if not named:
-            raise ValueError(f"{word}: no such row; there are {', '.join(row.name for row in rows)}")
+            raise Mistake(f"{word}: no such row; there are {', '.join(row.name for row in rows)}")
         wanted |= named
     return [row for row in rows if not words or row.name in wanted]
 

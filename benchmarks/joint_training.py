@@ -7,6 +7,7 @@ have ended, with the standard deviation beside it; the tables are Markdown.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import statistics
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo9000.runtime.logs import ResultsFile
+from yolo9000.runtime.mistakes import run
 
 Report = Mapping[str, Any]
 REFERENCES = ("paper", "paper_mosaic", "constant", "cluttered_paper", "cluttered_constant", "all_boxes", "flat")
@@ -161,16 +163,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks.joint_training", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("runs", type=Path, metavar="RUNS_DIR")
-    options = parser.parse_args(argv)
-    try:
-        reports = read_reports(options.runs)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for data, variants in reports.items():
+    return run(functools.partial(_print_tables, parser.parse_args(argv).runs))
+
+
+def _print_tables(runs: Path) -> int:
+    for data, variants in read_reports(runs).items():
         print(f"## {data}\n\n{score_table(variants)}\n\n{ratio_table(variants)}\n\n{back_off_table(variants)}\n")
-        picture = options.runs / f"{data}.png"
-        if draw_learning(options.runs, data, list(variants), picture):
+        picture = runs / f"{data}.png"
+        if draw_learning(runs, data, list(variants), picture):
             print(f"{picture}: AP50 over the steps\n")
     return 0
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo9000.datasets.decode import decode, image_size, orientation_of, turn_upright
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.names import NameTable
 from yolo9000.datasets.sample import Record, Unreadable
 
@@ -19,10 +20,6 @@ log = logging.getLogger(__name__)
 
 _WORTH_A_WORD = 1.0
 """Pixels that a box may stick out of its image before its clipping is counted: COCO's rounding sticks out by less."""
-
-
-class DatasetError(ValueError):
-    """A data set on disk is not what was asked for; the message says what was looked for and what was found."""
 
 
 @dataclass(frozen=True, eq=False)

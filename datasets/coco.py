@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import BoxIndex, DatasetError, contents, listed, nodes_of, size_of_file
+from yolo9000.datasets.box_index import BoxIndex, contents, listed, nodes_of, size_of_file
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Kind, Record
 
 # List -> the keys that its entries must have: whole numbers, and others.

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from yolo9000.datasets.darknet_images import GREY
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Placement, Record, Sample
 from yolo9000.datasets.transforms import target_in_input
 
@@ -40,7 +41,7 @@ class DarknetAugment:
 
     Raises
     ------
-    ValueError
+    DatasetError
         If a value is out of range.
 
     Examples
@@ -58,9 +59,9 @@ class DarknetAugment:
     def __post_init__(self) -> None:
         for name, high in (("jitter", 0.9), ("hue", 1), ("flip", 1)):
             if not 0 <= getattr(self, name) <= high:
-                raise ValueError(f"DarknetAugment: {name} must be from 0 to {high}, not {getattr(self, name)}")
+                raise DatasetError(f"DarknetAugment: {name} must be from 0 to {high}, not {getattr(self, name)}")
         if not (0 < self.saturation < math.inf and 0 < self.exposure < math.inf):
-            raise ValueError("DarknetAugment: saturation and exposure are factors above 0 (1 = off)")
+            raise DatasetError("DarknetAugment: saturation and exposure are factors above 0 (1 = off)")
 
 
 def augment_as_darknet(

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import DatasetError, contents, listed, nodes_of
+from yolo9000.datasets.box_index import contents, listed, nodes_of
 from yolo9000.datasets.decode import decode
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.names import NameTable
 from yolo9000.datasets.sample import Kind, Record, Unreadable
 from yolo9000.datasets.tar_index import IMAGE_SUFFIXES, index_tars

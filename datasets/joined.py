@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Kind, Record, Source, Target
 
 
@@ -36,8 +37,10 @@ class JoinedSource:
 
     Raises
     ------
+    DatasetError
+        If two sources have one name.
     ValueError
-        If there is no source, their kinds differ, or two have one name.
+        If there is no source, or their kinds differ.
 
     Examples
     --------
@@ -57,7 +60,7 @@ class JoinedSource:
             raise ValueError("JoinedSource: no source to join")
         names = [source.name for source in self.sources]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"JoinedSource: several sources are called {', '.join(twice)}; give them different names")
+            raise DatasetError(f"several sources are called {', '.join(twice)}; give them different names")
         if len({source.kind for source in self.sources}) > 1:
             kinds = ", ".join(f"{source.name}: {source.kind}" for source in self.sources)
             raise ValueError(f"JoinedSource: sources of one kind are needed, not {kinds}")

@@ -13,6 +13,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.joined import labelled_by, with_labelled_nodes
 from yolo9000.datasets.mixed import MixedDataset
 from yolo9000.datasets.sample import Batch, Record, Sample, Source, collate
@@ -41,8 +42,10 @@ class PositionSampler(Sampler[list[int]]):
 
     Raises
     ------
+    DatasetError
+        If the ranks cannot share a batch equally.
     ValueError
-        If the ranks cannot share a batch equally, or a position is not the first of a batch.
+        If there is no such rank, or a position is not the first of a batch.
 
     Examples
     --------
@@ -56,7 +59,7 @@ class PositionSampler(Sampler[list[int]]):
         self, batch_size: int, *, rank: int = 0, world_size: int = 1, start: int = 0, stop: int | None = None
     ) -> None:
         if batch_size < 1 or world_size < 1 or batch_size % world_size:
-            raise ValueError(f"PositionSampler: {world_size} ranks cannot share a batch of {batch_size} equally")
+            raise DatasetError(f"`batch_size` {batch_size}: {world_size} ranks cannot share it equally")
         if not 0 <= rank < world_size:
             raise ValueError(f"PositionSampler: rank {rank} of {world_size}")
         for name, position in (("start", start), ("stop", start if stop is None else stop)):
@@ -138,8 +141,8 @@ def make_loader(
     ------
     TooManyUnreadable
         While iterating, if too many images of a source cannot be read.
-    ValueError
-        See :class:`PositionSampler`.
+    DatasetError
+        See :class:`PositionSampler`; or `workers` is negative.
 
     Examples
     --------
@@ -206,6 +209,8 @@ def _data_loader(
     start_method: StartMethod | None,
     pin_memory: bool | None,
 ) -> DataLoader[Sample]:
+    if workers < 0:
+        raise DatasetError(f"`workers` {workers}: 0 or more is needed")
     return DataLoader(
         dataset,
         batch_sampler=batches,

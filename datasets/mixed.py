@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, get_worker_info
 
 from yolo9000.datasets.darknet_augment import DarknetAugment, augment_as_darknet
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.joined import labelled_by, single_sources, with_labelled_nodes
 from yolo9000.datasets.sample import Record, Replacement, Sample, Source
 from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION, AugmentConfig, augment, mosaic
@@ -76,8 +77,10 @@ class MixedDataset(Dataset[Sample]):
 
     Raises
     ------
+    DatasetError
+        If a source is absent or empty, or an option is out of its range.
     ValueError
-        If a source is absent, empty or of the wrong kind, or an option is out of its range.
+        If a source is of the wrong kind.
 
     Examples
     --------
@@ -104,20 +107,20 @@ class MixedDataset(Dataset[Sample]):
     ) -> None:
         _check_sources(detection, classification, ratio)
         if not 0 <= mosaic <= 1:
-            raise ValueError(f"MixedDataset: mosaic is a probability, not {mosaic}")
+            raise DatasetError(f"`mosaic` {mosaic}: a probability from 0 to 1 is needed")
         if mosaic and classification is None:
-            raise ValueError("MixedDataset: mosaics are made of classification images, and there is no such source")
+            raise DatasetError("`mosaic`: mosaics are made of classification images, and there is no such source")
         if mosaic and isinstance(classification_augment, DarknetAugment):
-            raise ValueError("MixedDataset: darknet's augmentation knows no mosaics; mosaic must be 0")
+            raise DatasetError("darknet's augmentation knows no mosaics; `mosaic` must be 0")
         if not sizes or min(sizes) < 1:
-            raise ValueError(f"MixedDataset: sizes must be sides in pixels, not {list(sizes)}")
+            raise DatasetError(f"`sizes` {list(sizes)}: sides in pixels are needed")
         for name, value, least in (("batch_size", batch_size, 1), ("size_every", size_every, 1), ("seed", seed, 0)):
             if value < least:
-                raise ValueError(f"MixedDataset: {name} must be at least {least}, not {value}")
+                raise DatasetError(f"`{name}` {value}: at least {least} is needed")
         if mosaic_side < 2:
-            raise ValueError(f"MixedDataset: mosaic_side must be at least 2, not {mosaic_side}")
+            raise DatasetError(f"`mosaic_side` {mosaic_side}: at least 2 is needed")
         if interleave not in ("in_batch", "batch_by_batch"):
-            raise ValueError(f"MixedDataset: interleave must be in_batch or batch_by_batch, not {interleave!r}")
+            raise DatasetError(f"`interleave` {interleave!r}: in_batch or batch_by_batch is needed")
         if ratio is None:
             ratio = (4 if classification else 0, 1 if detection else 0)
         self.sources = (detection, classification)
@@ -220,23 +223,23 @@ class MixedDataset(Dataset[Sample]):
 
 def _check_sources(detection: Source | None, classification: Source | None, ratio: tuple[int, int] | None) -> None:
     if detection is None and classification is None:
-        raise ValueError("MixedDataset: neither a detection nor a classification source is given")
+        raise DatasetError("neither a detection nor a classification source is given")
     for kind, source in (("detection", detection), ("classification", classification)):
         if source is None:
             if ratio is not None:
-                raise ValueError(
-                    f"MixedDataset: ratio={ratio} asks for joint training on two sources, and the {kind} source is "
-                    "missing. Name one, or leave joint training off"
+                raise DatasetError(
+                    f"`ratio` {ratio} asks for joint training on two sources, and the {kind} source is missing. "
+                    "Name one, or leave joint training off"
                 )
         elif source.kind != kind:
             raise ValueError(f"MixedDataset: {source.name} is a {source.kind} source, given as the {kind} source")
         elif len(source) == 0:
-            raise ValueError(f"MixedDataset: the {kind} source {source.name} has no images")
+            raise DatasetError(f"the {kind} source {source.name} has no images")
     names = [source.name for source in single_sources((detection, classification))]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"MixedDataset: several sources are called {', '.join(twice)}; give them different names")
+        raise DatasetError(f"several sources are called {', '.join(twice)}; give them different names")
     if ratio is not None and (len(ratio) != 2 or min(ratio) < 1):
-        raise ValueError(f"MixedDataset: ratio must be two whole numbers above 0, classification first, not {ratio}")
+        raise DatasetError(f"`ratio` {ratio}: two whole numbers above 0 are needed, classification first")
 
 
 def _augmented(records: Sequence[Record], size: int, rng: np.random.Generator, config: Augment) -> Sample:

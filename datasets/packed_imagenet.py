@@ -18,8 +18,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import DatasetError, listed, nodes_of
+from yolo9000.datasets.box_index import listed, nodes_of
 from yolo9000.datasets.decode import decode
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.names import NameTable
 from yolo9000.datasets.sample import Kind, Record, Unreadable

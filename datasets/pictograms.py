@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo9000.datasets.errors import DatasetError
+
 TABLE = Path(__file__).with_name("data") / "pictograms.csv"
 RASTER_SIDE = 144
 """Pixels of OpenMoji's square canvas when rasterised: enough for an object that fills a 128-pixel image."""
@@ -31,7 +33,7 @@ DISTRACTORS = tuple(_SYMBOLS.split())
 """Hexcodes of drawings that are no class: unlabelled clutter."""
 
 
-class PictogramError(ImportError):
+class PictogramError(DatasetError):
     """The drawings, or the program that rasterises them, are not there."""
 
 
@@ -81,7 +83,7 @@ def read_classes(path: Path = TABLE) -> tuple[PictogramClass, ...]:
 
     Raises
     ------
-    ValueError
+    DatasetError
         If a line is malformed, or a name, concept or drawing comes twice; with the file and line.
 
     Examples
@@ -99,14 +101,14 @@ def read_classes(path: Path = TABLE) -> tuple[PictogramClass, ...]:
         for row in rows:
             where = f"{path}, line {rows.line_num}"
             if None in row.values() or None in row or row.get("boxed") not in ("0", "1"):
-                raise ValueError(f"{where}: expected name,wnid,synset,boxed (0 or 1),hexcodes, not {row}")
+                raise DatasetError(f"{where}: expected name,wnid,synset,boxed (0 or 1),hexcodes, not {row}")
             hexcodes = tuple(row["hexcodes"].split())
             for value in (row["name"], row["wnid"], row["synset"], *hexcodes):
                 if value in seen:
-                    raise ValueError(f"{where}: {value!r} comes twice")
+                    raise DatasetError(f"{where}: {value!r} comes twice")
                 seen.add(value)
             if not hexcodes:
-                raise ValueError(f"{where}: {row['name']!r} has no drawing")
+                raise DatasetError(f"{where}: {row['name']!r} has no drawing")
             classes.append(
                 PictogramClass(
                     name=row["name"],

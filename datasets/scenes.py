@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo9000.datasets.canvas import find_place, paste, textured_background
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.pictograms import (
     DISTRACTORS,
     Pictogram,
@@ -88,19 +89,19 @@ class SceneConfig:
 
     def __post_init__(self) -> None:
         if self.split not in _SPLITS:
-            raise ValueError(f"SceneConfig.split is one of {', '.join(_SPLITS)}, not {self.split!r}")
+            raise DatasetError(f"SceneConfig.split is one of {', '.join(_SPLITS)}, not {self.split!r}")
         if self.size < 16:
-            raise ValueError(f"SceneConfig.size must be at least 16 pixels, not {self.size}")
+            raise DatasetError(f"SceneConfig.size must be at least 16 pixels, not {self.size}")
         if self.seed < 0:
-            raise ValueError(f"SceneConfig.seed must not be negative, but is {self.seed}")
+            raise DatasetError(f"SceneConfig.seed must not be negative, but is {self.seed}")
         for name, low in (("objects", 1), ("distractors", 0)):
             least, most = getattr(self, name)
             if not low <= least <= most:
-                raise ValueError(f"SceneConfig.{name} must be (least, most) with {low} <= least <= most")
+                raise DatasetError(f"SceneConfig.{name} must be (least, most) with {low} <= least <= most")
         for name in ("extent", "image_extent"):
             least, most = getattr(self, name)
             if not 0 < least <= most <= 1:
-                raise ValueError(f"SceneConfig.{name} must be (least, most) with 0 < least <= most <= 1")
+                raise DatasetError(f"SceneConfig.{name} must be (least, most) with 0 < least <= most <= 1")
 
 
 class SceneSource:
@@ -130,7 +131,7 @@ class SceneSource:
 
     Raises
     ------
-    ValueError
+    DatasetError
         If ``label_map`` lacks a class or ``names`` has one that does not exist; all of them are named.
     PictogramError
         If the packages of the extra ``demo`` are not installed.
@@ -166,17 +167,17 @@ class SceneSource:
         if kind not in _KINDS:
             raise ValueError(f"SceneSource: kind is one of {', '.join(_KINDS)}, not {kind!r}")
         if length < 1:
-            raise ValueError(f"SceneSource: length must be at least 1, not {length}")
+            raise DatasetError(f"SceneSource: length must be at least 1, not {length}")
         if names is not None and (unknown := set(names) - {c.name for c in self.classes}):
-            raise ValueError(f"SceneSource: no pictogram class is called {', '.join(sorted(unknown))}")
+            raise DatasetError(f"SceneSource: no pictogram class is called {', '.join(sorted(unknown))}")
         if label_map is not None and (absent := [c.name for c in self.classes if c.name not in label_map]):
-            raise ValueError(f"SceneSource: label_map has no node for {', '.join(absent)}")
+            raise DatasetError(f"SceneSource: label_map has no node for {', '.join(absent)}")
 
         wanted = [i for i, c in enumerate(self.classes) if names is None or c.name in names]
         labelled = [i for i in wanted if classes == "all" or self.classes[i].boxed]
         self._drawn = np.array(wanted if unlabelled_never_boxed else labelled, np.int64)
         if not labelled:
-            raise ValueError("SceneSource: no class is left to draw; name at least one that has boxes")
+            raise DatasetError("SceneSource: no class is left to draw; name at least one that has boxes")
         self._is_labelled = np.isin(np.arange(len(self.classes)), labelled)
         self._labels = np.array(
             [i if label_map is None else label_map[c.name] for i, c in enumerate(self.classes)], np.int64

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import DatasetError, listed
+from yolo9000.datasets.box_index import listed
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.names import NameTable
 
 log = logging.getLogger(__name__)

@@ -23,8 +23,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import DatasetError, contents, listed
+from yolo9000.datasets.box_index import contents, listed
 from yolo9000.datasets.canvas import find_place, paste
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.sample import Kind, Record
 from yolo9000.datasets.transforms import AugmentConfig
@@ -112,13 +113,13 @@ class TileConfig:
 
     def __post_init__(self) -> None:
         if self.size < 16:
-            raise ValueError(f"TileConfig.size must be at least 16 pixels, not {self.size}")
+            raise DatasetError(f"TileConfig.size must be at least 16 pixels, not {self.size}")
         if self.seed < 0:
-            raise ValueError(f"TileConfig.seed must not be negative, but is {self.seed}")
+            raise DatasetError(f"TileConfig.seed must not be negative, but is {self.seed}")
         if not 1 <= self.tiles[0] <= self.tiles[1]:
-            raise ValueError("TileConfig.tiles must be (least, most) with 1 <= least <= most")
+            raise DatasetError("TileConfig.tiles must be (least, most) with 1 <= least <= most")
         if not 0 < self.extent[0] <= self.extent[1] <= 1:
-            raise ValueError("TileConfig.extent must be (least, most) with 0 < least <= most <= 1")
+            raise DatasetError("TileConfig.extent must be (least, most) with 0 < least <= most <= 1")
 
 
 class TileScenes:
@@ -178,9 +179,9 @@ class TileScenes:
     ) -> None:
         root = Path(root)
         if split not in _SPLITS:
-            raise ValueError(f"TileScenes: split is one of {', '.join(_SPLITS)}, not {split!r}")
+            raise DatasetError(f"TileScenes: split is one of {', '.join(_SPLITS)}, not {split!r}")
         if length < 1:
-            raise ValueError(f"TileScenes: length must be at least 1, not {length}")
+            raise DatasetError(f"TileScenes: length must be at least 1, not {length}")
         self.config = config if config is not None else TileConfig()
         self.kind: Kind = kind
         self.name = f"tile scenes ({split})" if kind == "detection" else f"labelled tile scenes ({split})"

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yolo9000.datasets.decode import GREY
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Placement, Record, Sample, Target
 
 _SHRINK = 0.6
@@ -63,12 +64,12 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"AugmentConfig: scale must be a range of positive factors, not {self.scale}")
+            raise DatasetError(f"AugmentConfig: scale must be a range of positive factors, not {self.scale}")
         for name, low, high in (("aspect", 0, 0.9), ("flip", 0, 1), ("hue", 0, 0.5), ("min_visible", 0, 1)):
             if not low <= getattr(self, name) <= high:
-                raise ValueError(f"AugmentConfig: {name} must be from {low} to {high}, not {getattr(self, name)}")
+                raise DatasetError(f"AugmentConfig: {name} must be from {low} to {high}, not {getattr(self, name)}")
         if self.saturation < 1 or self.exposure < 1:
-            raise ValueError("AugmentConfig: saturation and exposure are largest factors, at least 1 (1 = off)")
+            raise DatasetError("AugmentConfig: saturation and exposure are largest factors, at least 1 (1 = off)")
 
 
 DETECTION = AugmentConfig()

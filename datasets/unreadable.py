@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 
-from yolo9000.datasets.box_index import DatasetError, listed
+from yolo9000.datasets.box_index import listed
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.joined import JoinedSource, labelled_by
 from yolo9000.datasets.sample import Record, Replacement, Source, Unreadable
 

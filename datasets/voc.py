@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import BoxIndex, DatasetError, contents, listed, nodes_of, size_of_file
+from yolo9000.datasets.box_index import BoxIndex, contents, listed, nodes_of, size_of_file
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Kind, Record
 
 _LISTS, _XMLS, _IMAGES = "ImageSets/Main", "Annotations", "JPEGImages"

@@ -11,6 +11,7 @@ Both sides of a row run in turn in one process; medians are compared. Peers: ``p
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from benchmarks.harness import Scale, as_json, machine, run_rows, select, table
 from benchmarks.report import replace_table
 from benchmarks.rows import all_rows
 from yolo9000.runtime.device import use_huge_pages
+from yolo9000.runtime.mistakes import run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,12 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, help="of every side that can be told (default: torch's)")
     parser.add_argument("--json", type=Path, help="write every sample here")
     parser.add_argument("--out", type=Path, help="write the table into this file, between its two marks")
-    options = parser.parse_args(arguments)
-    try:
-        rows = select(all_rows(), options.rows)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run(functools.partial(_run, parser.parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    rows = select(all_rows(), options.rows)
     if options.list:
         print("\n".join(f"{row.name}: {row.what}" for row in rows))
         return 0

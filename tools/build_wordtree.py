@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from wordtree import load_tree, sources
 from wordtree.report import compare_parents, summarize
+from yolo9000.runtime.mistakes import flags_of, run
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -51,27 +52,26 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build, write and describe the tree; return the exit status."""
+    """Build, write and describe the tree; return the exit status: 0, 2 for a mistake, 130 on Ctrl-C."""
     given = parse(arguments)
-    try:
-        sources.check_outputs(given.out, given.darknet_out, force=given.force)
-        reference = load_tree(given.compare) if given.compare else None
-        options = {"root": given.root, "extra_edges": given.extra_edge, "wordnet": given.wordnet}
-        wanted = [read() for read in given.sources or ()] + ([sources.all_nouns(**options)] if given.all_nouns else [])
-        lenient = {key: vars(given)[key] for key in ("skip_unreachable", "first_sense")}
-        found = sources.resolve_labels(wanted or sources.default_sources(), **options, **lenient)
-        for path, new in sources.write_templates(found, given.out.parent).items():
-            kept = "" if new else " (left as it was)"
-            print(f"{path}{kept}: fill in, then name it with --categories", file=sys.stderr)
-        form = {key: vars(given)[key] for key in ("contract", "lift", "rest", "flat")}
-        tree = sources.build_from_labels(found, **form)
-        sources.write_tree(tree, given.out, given.darknet_out, force=given.force)
-        print(f"{given.out}\n{summarize(tree)}")
-        if reference:
-            print(compare_parents(tree, reference, found.resolution.hierarchy.wordnet))
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return run(lambda: _build(given), flags=flags_of([*vars(given), "wnids", "categories"], extra_edges="--extra-edge"))
+
+
+def _build(given: argparse.Namespace) -> int:
+    sources.check_outputs(given.out, given.darknet_out, force=given.force)
+    reference = load_tree(given.compare) if given.compare else None
+    options = {"root": given.root, "extra_edges": given.extra_edge, "wordnet": given.wordnet}
+    wanted = [read() for read in given.sources or ()] + ([sources.all_nouns(**options)] if given.all_nouns else [])
+    lenient = {key: vars(given)[key] for key in ("skip_unreachable", "first_sense")}
+    found = sources.resolve_labels(wanted or sources.default_sources(), **options, **lenient)
+    for path, new in sources.write_templates(found, given.out.parent).items():
+        kept = "" if new else " (left as it was)"
+        print(f"{path}{kept}: fill in, then name it with --categories", file=sys.stderr)
+    tree = sources.build_from_labels(found, **{key: vars(given)[key] for key in ("contract", "lift", "rest", "flat")})
+    sources.write_tree(tree, given.out, given.darknet_out, force=given.force)
+    print(f"{given.out}\n{summarize(tree)}")
+    if reference:
+        print(compare_parents(tree, reference, found.resolution.hierarchy.wordnet))
     return 0
 
 

@@ -7,6 +7,7 @@ python tools/convert_weights.py runs/joint joint.weights      # also joint.cfg, 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from wordtree import load_tree
 from yolo9000.engine.darknet_files import SUFFIX, load_darknet, save_as_darknet
 from yolo9000.engine.snapshot import TrainedModel, load_detector
 from yolo9000.runtime.checkpoint import save_checkpoint
+from yolo9000.runtime.mistakes import flags_of, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,11 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cfg", help="cfg of the .weights file, or a built-in net (default: by the file's name)")
     parser.add_argument("--tree", help="names of the classes of a net without a tree: a bundled name or a file")
     options = parser.parse_args(arguments)
-    try:
-        difference = _convert(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run(functools.partial(_run, options), flags=flags_of(vars(options)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    difference = _convert(options)
     print(f"{options.out}: raw outputs for a random image differ by {difference:.1e} at most")
     return 0 if difference <= 1e-4 else 1
 

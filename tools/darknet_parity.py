@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from yolo9000.engine.darknet_parity import compare_golden
+from yolo9000.runtime.mistakes import Mistake, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,12 +22,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     golden = Path(__file__).resolve().parents[1] / "tests" / "golden"
     parser.add_argument("folder", nargs="?", type=Path, default=golden, help="golden files (default: tests/golden)")
-    options = parser.parse_args(arguments)
+    return run(functools.partial(_run, parser.parse_args(arguments).folder))
+
+
+def _run(folder: Path) -> int:
     torch.set_num_threads(1)  # sums of one order, so that the table is the same again
-    rows = compare_golden(options.folder)
+    rows = compare_golden(folder)
     if not rows:
-        print(f"error: {options.folder}: no golden files", file=sys.stderr)
-        return 2
+        raise Mistake(f"{folder}: no golden files")
     print("| array | worst difference | relative to 1 + value | largest value |\n| --- | --- | --- | --- |")
     for row in rows:
         print(f"| {row.array} | {row.absolute:.1e} | {row.relative:.1e} | {row.largest:.3g} |")

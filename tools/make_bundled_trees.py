@@ -8,6 +8,7 @@ The folder holds darknet's 9k.tree, 9k.names, coco9k.map and inet9k.map (public 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from wordtree.report import summarize
 from wordtree.sources import build_from_labels, coco, imagenet1k, resolve_labels
 from wordtree.tree import WordTree
 from wordtree.wordnet import open_wordnet
+from yolo9000.runtime.mistakes import run
 
 DATA = Path(__file__).resolve().parents[1] / "wordtree" / "data"
 
@@ -43,19 +45,24 @@ def original_tree(folder: Path) -> WordTree:
     )
 
 
-def main() -> None:
-    """Write the three trees and describe them."""
+def main() -> int:
+    """Write the three trees and describe them; return the exit status: 0, 2 for a mistake, 130 on Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="holds 9k.tree, 9k.names, coco9k.map and inet9k.map")
+    return run(functools.partial(_make, parser.parse_args().folder))
+
+
+def _make(folder: Path) -> int:
     trees = {
-        "yolo9000": original_tree(parser.parse_args().folder),
+        "yolo9000": original_tree(folder),
         "imagenet1k": build_from_labels(resolve_labels([imagenet1k()])),
         "coco": build_from_labels(resolve_labels([coco()])),
     }
     for name, tree in trees.items():
         save_tree(tree, DATA / f"{name}.json.gz", force=True)
         print(f"{name}\n{summarize(tree)}\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,6 +9,7 @@ byte offset. The archive is the same, byte for byte, whoever makes it.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import zipfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from wordtree.wordnet import NOUN_ARCHIVE, NOUN_FILES, OPTIONAL_FILES, open_wordnet
+from yolo9000.runtime.mistakes import run
 
 
 def without_glosses(data: bytes) -> bytes:
@@ -28,12 +30,15 @@ def without_glosses(data: bytes) -> bytes:
     return b"\n".join(lines)
 
 
-def main() -> None:
-    """Read the noun files of a folder and write the archive."""
+def main() -> int:
+    """Read the noun files of a folder and write the archive; return the exit status: 0, 2 for a mistake."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="holds data.noun, index.noun and noun.exc of WordNet 3.0")
     parser.add_argument("--out", type=Path, default=NOUN_ARCHIVE, help="default: %(default)s")
-    options = parser.parse_args()
+    return run(functools.partial(_make, parser.parse_args()))
+
+
+def _make(options: argparse.Namespace) -> int:
     open_wordnet(options.folder)  # refuses another version
     with zipfile.ZipFile(options.out, "w") as archive:
         for name in (*NOUN_FILES, *OPTIONAL_FILES):
@@ -42,7 +47,8 @@ def main() -> None:
             member.compress_type = zipfile.ZIP_LZMA
             archive.writestr(member, without_glosses(content) if name == "data.noun" else content)
     print(f"{options.out}: {options.out.stat().st_size:,} bytes")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

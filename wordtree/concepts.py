@@ -51,8 +51,7 @@ class ConceptError(TreeError):
     def __init__(self, problems: Iterable[ConceptProblem], what: str) -> None:
         self.problems = tuple(problems)
         listed = "".join(f"\n  {problem}" for problem in self.problems)
-        options = "\n(options of tools/build_wordtree.py; in Python: root=, extra_edges=, skip_unreachable=)"
-        super().__init__(f"{what}:{listed}{options if '--' in listed else ''}")
+        super().__init__(f"{what}:{listed}")
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def resolve_concepts(
     for position, item in enumerate(items):
         try:
             concept = item if isinstance(item, NewConcept) else NewConcept.parse(item)
-        except ValueError as error:
+        except TreeError as error:
             problems[position] = ConceptProblem(str(item), f"cannot be read: {error}")
         else:
             if concept is not None:
@@ -229,9 +228,9 @@ class _Finder:
         root = self._hierarchy.root
         if found == root:
             above = self._wordnet.hypernyms(root)
-            wider = f"--root {self._wordnet.synset(above[0])} or " if above else ""
+            wider = f"`root` {self._wordnet.synset(above[0])} or " if above else ""
             raise _Unresolved(
-                f"is the root of the tree, which is no node; {wider}--skip-unreachable would accept it",
+                f"is the root of the tree, which is no node; {wider}`skip_unreachable` would accept it",
                 unreachable=True,
             )
         without_place = self._new_ids - self._hierarchy.new.keys()
@@ -287,7 +286,7 @@ class _Finder:
             if self._first_senses is None:
                 raise _Unresolved(
                     f"has {len(below)} senses under the root; name one of these synsets, or take the first of them "
-                    "(--first-sense)",
+                    "(`first_sense`)",
                     self._describe(below),
                 )
             self._first_senses[noun] = self._wordnet.synset(below[0])
@@ -306,12 +305,12 @@ class _Finder:
         known = first
         while known in self._hierarchy.new:  # an edge begins at a synset
             known = self._hierarchy.parents(known)[0]
-        ways = [f"--root {root}" for root in wider[:1]]
+        ways = [f"`root` {root}" for root in wider[:1]]
         if known not in self._hierarchy.ancestors(self._hierarchy.root):  # or the edge would close a circle
-            ways.append(f"--extra-edge {self._hierarchy.label(known)} PARENT")
+            ways.append(f"`extra_edges` {self._hierarchy.label(known)} PARENT")
         accepted = "".join(f"{way}, " for way in ways[:-1]) + "".join(f"{way} or " for way in ways[-1:])
         return _Unresolved(
-            f"does not reach the root; {accepted}--skip-unreachable would accept it",
+            f"does not reach the root; {accepted}`skip_unreachable` would accept it",
             self._describe(senses),
             unreachable=True,
         )

@@ -24,7 +24,7 @@ class TreeFormatError(TreeError):
     """A tree file cannot be read; the message begins with ``file:line`` or with the file and its key."""
 
 
-class TreeMismatch(ValueError):
+class TreeMismatch(TreeError):
     """Numbers that come with a tree (logits, weights, nodes) do not fit it."""
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from wordtree.errors import TreeError
 from wordtree.names import fold
 from wordtree.wordnet import WordNet
 
@@ -49,16 +50,16 @@ class NewConcept:
         object.__setattr__(self, "name", " ".join(self.name.split()))
         object.__setattr__(self, "parent", self.parent.strip())
         if not self.name or not self.parent:
-            raise ValueError(f"a new concept is written 'name < parent', not {f'{self.name} < {self.parent}'!r}")
+            raise TreeError(f"a new concept is written 'name < parent', not {f'{self.name} < {self.parent}'!r}")
 
     @classmethod
     def parse(cls, text: str) -> NewConcept | None:
-        """Return the concept written ``name < parent``; None if there is no ``<``. Raises ValueError."""
+        """Return the concept written ``name < parent``; None if there is no ``<``. Raises `TreeError`."""
         name, sign, parent = text.partition("<")
         if not sign:
             return None
         if "<" in parent:
-            raise ValueError(f"{text!r} has two '<'; give each new concept a line of its own")
+            raise TreeError(f"{text!r} has two '<'; give each new concept a line of its own")
         return cls(name, parent)
 
     @property

@@ -127,7 +127,7 @@ def darknet_tree(path: str | Path) -> dict[str, str]:
         As in `load_tree`.
     """
     if Path(path).suffix != ".tree":
-        raise LabelError(f"{path}: a darknet tree ends in .tree; --wnids reads a list of ids")
+        raise LabelError(f"{path}: a darknet tree ends in .tree; `wnids` reads a list of ids")
     tree = load_tree(path)
     concepts = {}
     for node, wnid in enumerate(tree.wnids):
@@ -191,7 +191,7 @@ def lvis_file(path: str | Path) -> dict[str, str]:
     classes = {}
     for name, category in _categories(Path(path)):
         if not isinstance(category.get("synset"), str):
-            raise LabelError(f'{path}: category {name!r} has no "synset", which LVIS has; for other files --categories')
+            raise LabelError(f'{path}: category {name!r} has no "synset", which LVIS has; for other files `categories`')
         classes[name] = category["synset"]
     return classes
 

@@ -271,7 +271,7 @@ def check_outputs(out: Path, darknet_stem: Path | None = None, *, force: bool = 
     """
     if not out.name.endswith(JSON_SUFFIXES):
         raise TreeFormatError(
-            f"{out}: a tree file ends in {' or '.join(JSON_SUFFIXES)}; --darknet-out STEM writes .tree, .names and "
+            f"{out}: a tree file ends in {' or '.join(JSON_SUFFIXES)}; `darknet_out` STEM writes .tree, .names and "
             ".map beside it"
         )
     darknet_files = () if darknet_stem is None else (Path(f"{darknet_stem}.tree"), Path(f"{darknet_stem}.names"))

@@ -24,6 +24,8 @@ from warnings import catch_warnings, simplefilter
 from nltk.corpus.reader.wordnet import WordNetCorpusReader, WordNetError
 from nltk.data import PathPointer
 
+from wordtree.errors import TreeError
+
 NOUN_ARCHIVE = Path(__file__).with_name("data") / "wordnet-3.0-nouns.zip"
 NOUN_FILES = ("data.noun", "index.noun")
 OPTIONAL_FILES = ("noun.exc",)  # irregular plurals
@@ -37,7 +39,7 @@ class WordNetDataError(OSError):
     """A folder holds no noun database of WordNet 3.0."""
 
 
-class UnknownSynset(LookupError):
+class UnknownSynset(TreeError, LookupError):
     """No noun of WordNet 3.0 has this wnid or synset name."""
 
 

@@ -15,9 +15,7 @@ def check_writable(paths: Iterable[Path], *, force: bool = False) -> None:
         if not os.access(path.parent, os.W_OK):
             raise PermissionError(f"{path}: no permission to write in {path.parent}")
         if path.exists() and not force:
-            raise FileExistsError(
-                f"{path} exists; name another file, or overwrite it with --force (in Python force=True)"
-            )
+            raise FileExistsError(f"{path} exists; name another file, or overwrite it with `force`")
 
 
 def write_new_files(contents: Mapping[Path, bytes], *, force: bool = False) -> None:

@@ -7,6 +7,7 @@ and jointly on boxes and image labels. The table says what image labels taught a
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import shlex
 import shutil
@@ -24,6 +25,7 @@ from wordtree import load_tree
 from yolo9000.datasets.pictograms import read_classes
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
 from yolo9000.runtime.device import use_huge_pages
+from yolo9000.runtime.mistakes import Mistake, flags_of, run
 
 START = ["--classification-steps", "2400", "--classification-size", "64", "--detection-steps", "0", "--steps", "0"]
 FURTHER = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "1200"]
@@ -42,11 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", default="runs/demo", help="folder, emptied first (default: runs/demo)")
     parser.add_argument("--quick", action="store_true", help="a few steps of everything: does it run? (half a minute)")
     options = parser.parse_args(argv)
+    return run(functools.partial(_run, options), flags=flags_of(vars(options)))
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.seeds < 1:
-        parser.error(f"--seeds {options.seeds}: at least 1 is needed")
+        raise Mistake(f"`seeds` {options.seeds}: at least 1 is needed")
     out = Path(options.out)
     if out.exists() and any(out.iterdir()) and not (out / MARK).exists():
-        parser.error(f"--out {out}: the folder holds something that is no demo; name another")
+        raise Mistake(f"`out` {out}: the folder holds something that is no demo; name another")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     (out / MARK).write_text("made by python -m yolo9000.demo, which empties this folder\n", encoding="utf-8")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
-import logging
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,9 @@ from typing import Any
 
 import torch
 
-from wordtree import TreeError, TreeMismatch, load_tree
-from yolo9000.datasets.box_index import DatasetError
+from wordtree import load_tree
 from yolo9000.datasets.coco import CocoSource, category_names
 from yolo9000.datasets.loader import make_evaluation_loader
-from yolo9000.datasets.pictograms import PictogramError
 from yolo9000.detection.recipes import Recipe
 from yolo9000.engine.class_maps import find_class_map, with_class_map
 from yolo9000.engine.curves import draw_reliability
@@ -32,22 +30,9 @@ from yolo9000.engine.evaluation import classification_top1, evaluate_detector, h
 from yolo9000.engine.inference import prepare
 from yolo9000.engine.objectives import detection_objective
 from yolo9000.engine.snapshot import TrainedModel, checkpoint_of
-from yolo9000.models.darknet_cfg import CfgError
-from yolo9000.models.darknet_weights import WeightsError
-from yolo9000.runtime.checkpoint import CheckpointError, write_atomically
-from yolo9000.runtime.device import DeviceError, Precision, pick_device, pick_precision, use_huge_pages
-from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
-
-MISTAKES = (
-    DatasetError,
-    TreeError,
-    TreeMismatch,
-    CheckpointError,
-    CfgError,
-    WeightsError,
-    DeviceError,
-    PictogramError,
-)
+from yolo9000.runtime.checkpoint import write_atomically
+from yolo9000.runtime.device import Precision, pick_device, pick_precision, use_huge_pages
+from yolo9000.runtime.mistakes import Mistake, flags_of, run
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -116,45 +101,44 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run an evaluation; return the exit status: 0, 2 for a mistake in options or data, 130 on Ctrl-C."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     use_huge_pages()
-    parser = build_parser()
-    options = parser.parse_args(argv)
+    options = build_parser().parse_args(argv)
+    return run(
+        functools.partial(_run, options),
+        flags=flags_of(vars(options), resume="train --resume", initial="train --init"),
+        interrupted="interrupted; nothing was written",
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
     for name in ("images", "batch"):
         if getattr(options, name) < 1:
-            parser.error(f"--{name} {getattr(options, name)}: at least 1 is needed")
+            raise Mistake(f"`{name}` {getattr(options, name)}: at least 1 is needed")
     if options.size is not None and (options.size < 32 or options.size % 32):
-        parser.error(f"--size {options.size}: a multiple of 32 is needed")
-    try:
-        device = pick_device(options.device)
-        precision: Precision = options.precision or pick_precision(device)
-        checkpoint = checkpoint_of(options.run, best=options.best)
-        given = load_tree(options.tree) if options.tree else None
-        trained = open_detector(checkpoint, options.cfg, tree=given, averaged=not options.raw_weights, device=device)
-        config, tree, nodes = _data_config(options, trained), trained.region.tree, None
-        if options.map:
-            if tree is None:
-                raise DatasetError(f"--map {options.map}: {checkpoint} has no tree, so no nodes for a map to name")
-            layout, root = config.box_sets[0] if config.box_sets else ("", "")  # held out is a part of the first set
-            categories = category_names(root, config.splits[1]) if layout == "coco" else []
-            nodes = find_class_map(options.map, tree, categories)
-            tree = with_class_map(tree, nodes)
-        exhaustive = bool(trained.content.get("exhaustive"))
-        data = load_data(config, tree, exhaustive=exhaustive, held_out_only=True)
-        report = _evaluate(trained, data, options, device, precision, nodes)
-        report |= {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
-        out = Path(options.out) if options.out else checkpoint.parent / "evaluation.json"
-        print(format_report(report), flush=True)  # first: the figures shall not be lost where no file can be written
-        write_atomically(out, (json.dumps(_without_nan(report), indent=1) + "\n").encode())
-        if "calibration" in report:
-            picture = f"{out.stem}.reliability.png" if options.out else "reliability.png"
-            draw_reliability(report["calibration"], out.with_name(picture))
-    except (*MISTAKES, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        raise Mistake(f"`size` {options.size}: a multiple of 32 is needed")
+    device = pick_device(options.device)
+    precision: Precision = options.precision or pick_precision(device)
+    checkpoint = checkpoint_of(options.run, best=options.best)
+    given = load_tree(options.tree) if options.tree else None
+    trained = open_detector(checkpoint, options.cfg, tree=given, averaged=not options.raw_weights, device=device)
+    config, tree, nodes = _data_config(options, trained), trained.region.tree, None
+    if options.map:
+        if tree is None:
+            raise Mistake(f"`map` {options.map}: {checkpoint} has no tree, so no nodes for a map to name")
+        layout, root = config.box_sets[0] if config.box_sets else ("", "")  # held out is a part of the first set
+        categories = category_names(root, config.splits[1]) if layout == "coco" else []
+        nodes = find_class_map(options.map, tree, categories)
+        tree = with_class_map(tree, nodes)
+    exhaustive = bool(trained.content.get("exhaustive"))
+    data = load_data(config, tree, exhaustive=exhaustive, held_out_only=True)
+    report = _evaluate(trained, data, options, device, precision, nodes)
+    report |= {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
+    out = Path(options.out) if options.out else checkpoint.parent / "evaluation.json"
+    print(format_report(report), flush=True)  # first: the figures shall not be lost where no file can be written
+    write_atomically(out, (json.dumps(_without_nan(report), indent=1) + "\n").encode())
+    if "calibration" in report:
+        picture = f"{out.stem}.reliability.png" if options.out else "reliability.png"
+        draw_reliability(report["calibration"], out.with_name(picture))
     print(f"written to {out}", file=sys.stderr)
     return 0
 
@@ -211,7 +195,7 @@ def _evaluate(
         if source is not None
     }
     if not loaders:
-        raise DatasetError("there are no images to evaluate on; name some with --coco, --voc, --tiles or --imagenet")
+        raise Mistake("there are no images to evaluate on; name some with `coco`, `voc`, `tiles` or `imagenet`")
     model = prepare(trained.detector, device=device, precision=precision)  # which takes care of the precision
     if "detection" in loaders:
         boxes = data.val_detection.source if isinstance(data.val_detection, Excerpt) else data.val_detection

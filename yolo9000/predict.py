@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import functools
 import sys
 from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from wordtree import TreeError, TreeMismatch, load_tree
+from wordtree import load_tree
 from yolo9000.datasets.sample import Unreadable
 from yolo9000.detection.postprocess import DecodeConfig
 from yolo9000.engine.darknet_files import letterbox_of, open_detector
-from yolo9000.engine.prediction import (
-    NoImages,
-    choose_folder,
-    find_images,
-    predict_images,
-    read_images,
-    write_predictions,
-)
-from yolo9000.models.darknet_cfg import CfgError
-from yolo9000.models.darknet_weights import WeightsError
-from yolo9000.runtime.checkpoint import CheckpointError
-from yolo9000.runtime.device import DeviceError, pick_device, pick_precision, use_huge_pages
-from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
+from yolo9000.engine.prediction import choose_folder, find_images, predict_images, read_images, write_predictions
+from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
+from yolo9000.runtime.mistakes import Mistake, flags_of, run
 
-MISTAKES = (NoImages, TreeError, TreeMismatch, CheckpointError, CfgError, WeightsError, DeviceError)
 THRESHOLDS = """two thresholds, two questions:
   --threshold       Is there a thing at all? A box is shown if its objectness is above this. Lower it to see more boxes,
                     also wrong ones; raise it to see only the surest.
@@ -129,18 +118,20 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict; return the exit status: 0, 1 if an image could not be read, 2 for a mistake, 130 on Ctrl-C."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     use_huge_pages()
-    parser = build_parser()
-    options = parser.parse_intermixed_args(argv)  # options may stand between the run and the images
-    for name in ("threshold", "tree_threshold"):
-        if not 0 <= getattr(options, name) <= 1:
-            parser.error(f"--{name.replace('_', '-')} {getattr(options, name)}: a probability from 0 to 1 is needed")
-    for name in ("batch", "max_detections"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} {getattr(options, name)}: at least 1 is needed")
+    options = build_parser().parse_intermixed_args(argv)  # options may stand between the run and the images
+    return run(
+        functools.partial(_run, options),
+        flags=flags_of(vars(options), resume="train --resume", initial="train --init"),
+        interrupted="interrupted; predictions.json was not written",
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.batch < 1:
+        raise Mistake(f"`batch` {options.batch}: at least 1 is needed")
     if options.size is not None and (options.size < 32 or options.size % 32):
-        parser.error(f"--size {options.size}: a multiple of 32 is needed")
+        raise Mistake(f"`size` {options.size}: a multiple of 32 is needed")
     config = DecodeConfig(
         threshold=options.threshold,
         tree_threshold=options.tree_threshold,
@@ -148,37 +139,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         max_detections=options.max_detections,
         decoding=options.decoding,
     )
-    run, paths = options.weights, options.paths
-    if run is None:
-        run, paths = paths[0], paths[1:]
+    trained_file, paths = options.weights, options.paths
+    if trained_file is None:
+        trained_file, paths = paths[0], paths[1:]
         if not paths:
-            parser.error(f"which images? {run} is taken for the run; or name --weights")
+            raise Mistake(f"which images? {trained_file} is taken for the run; or name `weights`")
     unreadable: list[Unreadable] = []
-    try:
-        device = pick_device(options.device)
-        images = find_images(paths)
-        out = choose_folder(options.out, images, overwrite=options.overwrite)
-        tree = load_tree(options.tree) if options.tree else None
-        trained = open_detector(run, options.cfg, tree=tree, best=options.best, device=device)
-        shown = tqdm(images, unit="image", disable=None)
-        predictions = predict_images(
-            trained,
-            read_images(shown, unreadable),
-            config,
-            device=device,
-            precision=options.precision or pick_precision(device),
-            size=options.size,
-            batch_size=options.batch,
-            letterbox=letterbox_of(trained, options.letterbox),
-            compile=options.compile,
-        )
-        entries = write_predictions(predictions, trained, out, inputs=images, overwrite=options.overwrite)
-    except (*MISTAKES, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; predictions.json was not written", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    device = pick_device(options.device)
+    images = find_images(paths)
+    out = choose_folder(options.out, images, overwrite=options.overwrite)
+    tree = load_tree(options.tree) if options.tree else None
+    trained = open_detector(trained_file, options.cfg, tree=tree, best=options.best, device=device)
+    shown = tqdm(images, unit="image", disable=None)
+    predictions = predict_images(
+        trained,
+        read_images(shown, unreadable),
+        config,
+        device=device,
+        precision=options.precision or pick_precision(device),
+        size=options.size,
+        batch_size=options.batch,
+        letterbox=letterbox_of(trained, options.letterbox),
+        compile=options.compile,
+    )
+    entries = write_predictions(predictions, trained, out, inputs=images, overwrite=options.overwrite)
     for entry in entries:
         found = ", ".join(f"{each.get('name', each['node'])} {each['probability']:.2f}" for each in entry["detections"])
         print(f"{entry['image']}: {found or 'nothing'}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import logging
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,23 +12,21 @@ from typing import Any
 
 import torch
 
-from wordtree import TreeMismatch, load_tree
-from yolo9000.datasets.box_index import DatasetError
-from yolo9000.datasets.pictograms import PictogramError
+from wordtree import load_tree
 from yolo9000.detection.recipes import DEFAULT_RECIPE, RECIPES
 from yolo9000.engine.assembly import Priors, RunConfig, assemble, write_run
 from yolo9000.engine.data_config import DataConfig
 from yolo9000.engine.optimisation import OptimiserConfig
 from yolo9000.engine.phases import TrainConfig
 from yolo9000.engine.plan import PlanConfig
-from yolo9000.engine.tally import NonFiniteLoss
 from yolo9000.engine.training import train
 from yolo9000.models.region import YOLO9000_PRIORS, YOLOV2_PRIORS
 from yolo9000.models.yolov2 import DetectorConfig
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
-from yolo9000.runtime.device import DeviceError, pick_device, pick_precision, use_huge_pages
+from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.distributed import local_device_name, start_processes, stop_processes
 from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
+from yolo9000.runtime.mistakes import Mistake, flags_of, run
 from yolo9000.runtime.run_folder import RunFolder, check_run_folder, create_run_folder
 
 # option: (default for small drawn scenes, default for photographs, which are the paper's or darknet's)
@@ -56,6 +54,17 @@ DEFAULTS: dict[str, tuple[Any, Any]] = {
 MAY_CHANGE = {"steps", "workers", "device", "threads", "val_images"}
 MAY_CHANGE |= {"evaluate_every", "evaluate_at", "save_every", "log_every"}
 """Options that ``--resume`` accepts: none of them changes what has been trained so far."""
+RENAMED = {
+    "batch_size": "--batch",
+    "class_weight": "--label-weight",
+    "ema_decay": "--ema",
+    "gradient_clip": "--clip",
+    "initial": "--init",
+    "interleave": "--batch-by-batch",
+    "learning_rate": "--lr",
+    "objectness": "--label-objectness",
+}
+"""Flags of the fields whose option has another name."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -231,70 +240,49 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a training; return the exit status: 0, 2 for a mistake in options or data, 130 if it was interrupted."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     use_huge_pages()
     given = list(sys.argv[1:] if argv is None else argv)
     options = build_parser().parse_args(given)
-    try:
-        return _run(options, given)
-    except (DatasetError, TreeMismatch, CheckpointError, DeviceError, NonFiniteLoss, PictogramError, OSError) as error:
-        return _fail(error)
-    except _Wrong as wrong:
-        return _fail(wrong.error)
-    except KeyboardInterrupt:  # before the first step, or the second Ctrl-C
-        print("interrupted; what was saved before is whole", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    return run(
+        functools.partial(_train, options, given),
+        flags=flags_of(vars(options), **RENAMED),
+        interrupted="interrupted; what was saved before is whole",  # before the first step, or the second Ctrl-C
+    )
 
 
-class _Wrong(Exception):
-    """A value that an option must not have; the text of the ValueError says why."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def _fail(error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
-
-
-def _run(options: argparse.Namespace, given: list[str]) -> int:
-    run, saved = RunFolder(Path()), None
+def _train(options: argparse.Namespace, given: list[str]) -> int:
+    folder, saved = RunFolder(Path()), None
     if options.resume:
-        run = create_run_folder(options.resume, resume=True)
-        saved = load_checkpoint(run.last)
-        options = _options_of_run(run, given)
+        folder = create_run_folder(options.resume, resume=True)
+        saved = load_checkpoint(folder.last)
+        options = _options_of_run(folder, given)
     _fill_defaults(options)
     if options.threads is not None:
         if options.threads < 1:
-            raise _Wrong(ValueError(f"--threads {options.threads}: at least 1 is needed"))
+            raise Mistake(f"`threads` {options.threads}: at least 1 is needed")
         torch.set_num_threads(options.threads)
     device = pick_device(options.device or local_device_name())
     options.precision = options.precision or pick_precision(device)
     processes = start_processes(device)
     try:
-        try:
-            config = _run_config(options)
-            if saved is None:
-                run = RunFolder(Path(options.out or ("runs/joint" if options.joint else "runs/boxes")))
-                if processes.is_first:
-                    check_run_folder(run.path)  # it is made when everything else is known to be right
-            tree = load_tree(options.tree) if options.tree else None
-            initial = options.init if saved is None else None
-            assembly = assemble(config, tree=tree, initial=initial, resumed=saved, processes=processes)
-        except ValueError as error:
-            raise _Wrong(error) from error
+        config = _run_config(options)
+        if saved is None:
+            folder = RunFolder(Path(options.out or ("runs/joint" if options.joint else "runs/boxes")))
+            if processes.is_first:
+                check_run_folder(folder.path)  # it is made when everything else is known to be right
+        tree = load_tree(options.tree) if options.tree else None
+        initial = options.init if saved is None else None
+        assembly = assemble(config, tree=tree, initial=initial, resumed=saved, processes=processes)
         if processes.is_first:
             told = vars(options)
             if saved is not None:  # the run's own tree and beginning stay on record
                 told = {name: value for name, value in told.items() if name not in ("resume", "tree")}
-            write_run(run, config, assembly, told, resumed=saved is not None)
-            print("\n  ".join([f"{run.path}, on {device}", *assembly.notes]), file=sys.stderr)
+            write_run(folder, config, assembly, told, resumed=saved is not None)
+            print("\n  ".join([f"{folder.path}, on {device}", *assembly.notes]), file=sys.stderr)
         result = train(
             assembly.phases,
             config.train,
-            run,
+            folder,
             device=device,
             description=assembly.description,
             processes=processes,
@@ -303,17 +291,17 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
     finally:
         stop_processes(processes)
     if result.interrupted:
-        print(f"stopped at step {result.step}; continue with --resume {run.path}", file=sys.stderr)
+        print(f"stopped at step {result.step}; continue with --resume {folder.path}", file=sys.stderr)
         return EXIT_INTERRUPTED
     if processes.is_first:
-        print(f"{run.path}: done. Next: python -m yolo9000.evaluate {run.path}", file=sys.stderr)
+        print(f"{folder.path}: done. Next: python -m yolo9000.evaluate {folder.path}", file=sys.stderr)
     return 0
 
 
-def _options_of_run(run: RunFolder, given: list[str]) -> argparse.Namespace:
+def _options_of_run(folder: RunFolder, given: list[str]) -> argparse.Namespace:
     """The options that a run was started with, and those of the present command that may change."""
     parser = build_parser()
-    before = argparse.Namespace(**{**vars(parser.parse_args([])), **run.read_config()["options"]})
+    before = argparse.Namespace(**{**vars(parser.parse_args([])), **folder.read_config()["options"]})
     before.tree = None  # the checkpoint has it
     for name in ("coco", "voc"):  # a run from before several could be named has one in place of a list
         if isinstance(getattr(before, name), str):
@@ -327,7 +315,7 @@ def _options_of_run(run: RunFolder, given: list[str]) -> argparse.Namespace:
         if name not in MAY_CHANGE | {"resume", "tree"} and getattr(before, name) != value
     ]
     if wrong:
-        raise CheckpointError(f"{run.path}: a run is resumed with its own options; leave out {', '.join(wrong)}")
+        raise CheckpointError(f"{folder.path}: a run is resumed with its own options; leave out {', '.join(wrong)}")
     return argparse.Namespace(**{**vars(before), **now})
 
 
@@ -354,14 +342,14 @@ def _fill_defaults(options: argparse.Namespace) -> None:
 def _run_config(options: argparse.Namespace) -> RunConfig:
     names = ("tiles", "imagenet", "imagenet_pack", "val", "boxed", "cluttered", "scenes", "val_images", "size")
     data = DataConfig(
-        splits=_pair(options.splits, "--splits"),
+        splits=_pair("splits", options.splits),
         coco=tuple(options.coco or ()),
         voc=tuple(options.voc or ()),
         **{name: getattr(options, name) for name in names},
     )
     for name in ("size", "classification_size"):
         if getattr(options, name) < 32 or getattr(options, name) % 32:
-            raise ValueError(f"--{name.replace('_', '-')} {getattr(options, name)}: a multiple of 32 is needed")
+            raise Mistake(f"`{name}` {getattr(options, name)}: a multiple of 32 is needed")
     sizes: tuple[int, ...] = (options.size,)
     if options.multi_scale:
         sizes = tuple(side for side in range(32, 2 * options.size, 32) if 0.75 <= side / options.size <= 1.5)
@@ -378,15 +366,17 @@ def _run_config(options: argparse.Namespace) -> RunConfig:
         burn_in_power=4.0 if options.optimizer == "sgd" else 1.0,
         gradient_clip=options.clip or None,
     )
+    if not options.classification_lr > 0:  # its config would say learning_rate, which is the flag of another
+        raise Mistake(f"`classification_lr` {options.classification_lr}: a positive number is needed")
     # darknet trains its classifiers with poly, power 4, whatever the detector's schedule
     classification = dataclasses.replace(
         optimiser,
         learning_rate=options.classification_lr,
         schedule="poly" if options.schedule == "steps" else options.schedule,
     )
-    first, second = _pair(options.ratio, "--ratio")
+    first, second = _pair("ratio", options.ratio)
     if not (first.isdigit() and second.isdigit()):
-        raise ValueError(f"--ratio {options.ratio}: two whole numbers are needed, such as 4:1")
+        raise Mistake(f"`ratio` {options.ratio}: two whole numbers are needed, such as 4:1")
     phases = ("classification_steps", "detection_steps", "steps", "joint", "mosaic", "classification_size")
     changed = {"class_weight": options.label_weight, "objectness": options.label_objectness}
     recipe = dataclasses.replace(
@@ -421,10 +411,10 @@ def _run_config(options: argparse.Namespace) -> RunConfig:
     )
 
 
-def _pair(text: str, option: str) -> tuple[str, str]:
+def _pair(field: str, text: str) -> tuple[str, str]:
     first, colon, second = text.partition(":")
     if not (first and colon and second):
-        raise ValueError(f"{option} {text}: two parts with a colon between are needed")
+        raise Mistake(f"`{field}` {text}: two parts with a colon between are needed")
     return first, second
 
 
@@ -437,7 +427,7 @@ def _priors(text: str) -> int | Priors:
         case number if number.isdigit() and int(number) > 0:
             return int(number)
         case other:
-            raise ValueError(f"--priors {other}: a number, yolo9000 or yolov2 is needed")
+            raise Mistake(f"`priors` {other}: a number, yolo9000 or yolov2 is needed")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yolo9000.datasets.box_index import DatasetError
 from yolo9000.datasets.coco import CocoSource
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Unreadable
 
 LABELS = {"cat": 3, "dog": 5}

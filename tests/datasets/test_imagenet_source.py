@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from yolo9000.datasets import tar_index
-from yolo9000.datasets.box_index import DatasetError
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.sample import Unreadable
 

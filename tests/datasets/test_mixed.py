@@ -204,7 +204,7 @@ def test_darknets_augmentation_in_place_of_ours() -> None:
         place = sample.placement
         assert max(place.width * place.scale_x, place.height * place.scale_y) == pytest.approx(32)
         assert 0 <= place.offset_x <= 32 - place.width * place.scale_x + 1e-6
-    with pytest.raises(ValueError, match="mosaic must be 0"):
+    with pytest.raises(ValueError, match="`mosaic` must be 0"):
         _dataset(classification_augment=darknets, mosaic=0.5)
 
 
@@ -392,7 +392,7 @@ def test_a_source_that_breaks_the_contract_is_named() -> None:
 
 
 def test_position_sampler_refuses() -> None:
-    with pytest.raises(ValueError, match="3 ranks cannot share a batch of 8"):
+    with pytest.raises(ValueError, match="`batch_size` 8: 3 ranks cannot share it equally"):
         PositionSampler(8, world_size=3)
     with pytest.raises(ValueError, match="rank 2 of 2"):
         PositionSampler(8, rank=2, world_size=2)

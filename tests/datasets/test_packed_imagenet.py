@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yolo9000.datasets.box_index import DatasetError
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.packed_imagenet import PackedImageNet, PackError, write_pack
 from yolo9000.datasets.sample import Unreadable
@@ -186,12 +186,12 @@ def test_the_tool(source: ImageNetSource, tmp_path: Path, capsys: pytest.Capture
     out = str(tmp_path / "pack.h5")
     assert module.main([str(tmp_path), out]) == 0
     assert "5 images of 2 classes" in capsys.readouterr().out
-    assert module.main([str(tmp_path), out]) == 1
+    assert module.main([str(tmp_path), out]) == 2
     assert "pass --force" in capsys.readouterr().err
     assert module.main([str(tmp_path), out, "--force"]) == 0
-    assert module.main([str(tmp_path / "train" / DOG), str(tmp_path / "x.h5")]) == 1
+    assert module.main([str(tmp_path / "train" / DOG), str(tmp_path / "x.h5")]) == 2
     assert "one level too low" in capsys.readouterr().err
-    assert module.main([str(tmp_path), str(tmp_path / "nowhere" / "x.h5")]) == 1
+    assert module.main([str(tmp_path), str(tmp_path / "nowhere" / "x.h5")]) == 2
     assert "no such folder" in capsys.readouterr().err
 
 

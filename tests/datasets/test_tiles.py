@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from yolo9000.datasets.box_index import DatasetError
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Unreadable
 from yolo9000.datasets.tiles import TileConfig, TileScenes, read_split
 

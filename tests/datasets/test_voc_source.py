@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yolo9000.datasets.box_index import DatasetError
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.voc import VocSource
 
 LABELS = {"cat": 3, "dog": 5}

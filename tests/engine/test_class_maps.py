@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wordtree import WordTree, load_tree
-from yolo9000.datasets.box_index import DatasetError
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.engine.class_maps import find_class_map, with_class_map
 
 PETS = WordTree(("n1", "n2", "n3"), ("animal", "dog", "cat"), (-1, 0, 0), label_maps={"pets": {"Cat": 2, "Dog": 1}})
@@ -51,7 +51,7 @@ def test_the_data_may_have_other_names_for_the_same_classes() -> None:
 
 
 def test_what_is_no_map(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"--map lvis: no such file, .* there are pets, coco9k\.map, inet9k\.map"):
+    with pytest.raises(DatasetError, match=r"`map` lvis: no such file, .* there are pets, coco9k\.map, inet9k\.map"):
         find_class_map("lvis", PETS)
     with pytest.raises(DatasetError, match="the tree of the model lacks 80 of its 80 nodes: person"):
         find_class_map("coco9k.map", PETS)

@@ -22,7 +22,7 @@ from PIL import Image
 from wordtree import WordTree, save_tree
 from wordtree.labels import voc_classes
 from yolo9000 import evaluate, predict, train
-from yolo9000.datasets.box_index import DatasetError
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.detection.recipes import RECIPES, Recipe
 from yolo9000.engine.data import load_data
 from yolo9000.engine.data_config import DataConfig
@@ -187,7 +187,7 @@ def test_darknets_weights_are_used_directly(
     assert report["recall_at_10"]["boxed"]["boxes"] == 2
     assert (tmp_path / "e.reliability.png").exists()
     said = errors(capsys, "--weights", TINY[0], images, *options, "--overwrite", command=predict)
-    assert "which net is it of? Name its cfg with --cfg" in said
+    assert "which net is it of? Name its --cfg: a file" in said
     swapped = ["--weights", TINY[2], "--cfg", TINY[0], images]
     assert "are cfg and weights in the wrong order?" in errors(capsys, *swapped, command=predict)
 
@@ -344,12 +344,12 @@ def test_fine_tuning_on_a_pruned_tree(
         (["--ratio", "a:b"], "two whole numbers are needed"),
         (["--size", "100"], "--size 100: a multiple of 32"),
         (["--priors", "many"], "--priors many: a number, yolo9000 or yolov2"),
-        (["--priors", "99"], "99 priors need at least 99 boxes"),
+        (["--priors", "99"], "--priors 99: they need at least 99 boxes"),
         (["--tiles", "somewhere"], "one source of boxes is needed, not 2"),
         (["--device", "abacus"], "--device abacus: not a device"),
         (["--init", "nowhere"], "nowhere: no such run or checkpoint"),
         (["--accumulate", "3"], "cannot be cut into 3 equal parts"),
-        (["--mosaic", "2"], "mosaic is a probability"),
+        (["--mosaic", "2"], "--mosaic 2.0: a probability"),
         (["--tree", "nowhere.json"], "nowhere.json"),
         (["--resume", "nowhere"], "nothing to resume"),
         (["--steps", "-5"], "--steps -5: 0 or more"),
@@ -361,8 +361,15 @@ def test_fine_tuning_on_a_pruned_tree(
         (["--seed", "-1"], "--seed -1: 0 or more"),
         (["--ema", "1.5"], "--ema 1.5: a decay"),
         (["--save-every", "-1"], "--save-every -1: 0 or more"),
-        (["--burn-in", "-1"], "burn_in: 0 or more"),
-        (["--weight-decay", "-1"], "weight_decay: 0 or more"),
+        (["--burn-in", "-1"], "--burn-in -1: 0 or more"),
+        (["--weight-decay", "-1"], "--weight-decay -1.0: 0 or more"),
+        (["--lr", "0"], "--lr 0.0: a positive number"),
+        (["--classification-lr", "0"], "--classification-lr 0.0: a positive number"),
+        (["--clip", "-1"], "--clip -1.0: a positive number"),
+        (["--batch", "0"], "--batch 0: at least 1"),
+        (["--label-weight", "-1"], "--label-weight -1.0: the weight of image labels"),
+        (["--width", "0"], "--width 0.0: a positive number"),
+        (["--ratio", "0:1"], "--ratio (0, 1): two whole numbers above 0"),
     ],
 )
 def test_mistakes(
@@ -456,14 +463,22 @@ def test_one_class_and_fewer_images_than_a_batch(data: dict[str, str], tmp_path:
 
 
 def test_predict_refuses_what_is_no_probability(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        predict.main([str(run), "a.jpg", "--tree-threshold", "7"])
-    assert "--tree-threshold 7.0: a probability from 0 to 1 is needed" in capsys.readouterr().err
+    said = errors(capsys, str(run), "a.jpg", "--tree-threshold", "7", command=predict)
+    assert said == "--tree-threshold 7.0: a number from 0 to 1 is needed\n"
     assert "no images at a.jpg (no such file)" in errors(capsys, str(run), "a.jpg", command=predict)
     for option in ("--batch", "--max-detections"):
-        with pytest.raises(SystemExit):
-            predict.main([str(run), "a.jpg", option, "0"])
-        assert f"{option} 0: at least 1 is needed" in capsys.readouterr().err
+        assert f"{option} 0: at least 1 is needed" in errors(capsys, str(run), "a.jpg", option, "0", command=predict)
+
+
+def test_evaluate_refuses_sizes_and_numbers_that_cannot_be(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option, value, message in (
+        ("--images", "0", "at least 1 is needed"),
+        ("--batch", "-1", "at least 1 is needed"),
+        ("--size", "100", "a multiple of 32 is needed"),
+        ("--workers", "-1", "0 or more is needed"),
+    ):
+        said = errors(capsys, str(run), option, value, "--device", "cpu", command=evaluate)
+        assert said == f"{option} {value}: {message}\n"
 
 
 def test_predict_takes_options_anywhere(run: Path, data: dict[str, str], tmp_path: Path) -> None:

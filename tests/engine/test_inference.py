@@ -91,7 +91,7 @@ def test_what_is_prepared_is_detected_and_measured_with() -> None:
 
 
 def test_float16_needs_a_gpu() -> None:
-    with pytest.raises(DeviceError, match="--precision float16 is for GPUs"):
+    with pytest.raises(DeviceError, match="`precision` float16 is for GPUs"):
         prepare(ours(), device=CPU, precision="float16")
 
 

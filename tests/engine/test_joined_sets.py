@@ -12,7 +12,7 @@ from PIL import Image
 
 from wordtree import WordTree, save_tree
 from yolo9000 import evaluate, train
-from yolo9000.datasets.box_index import DatasetError
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.joined import JoinedSource
 from yolo9000.engine.data import box_shapes, load_data
 from yolo9000.engine.data_config import DataConfig
@@ -104,7 +104,7 @@ def test_what_is_held_out_is_of_the_first_set_or_named(
     assert found.val_detection is not None
     assert (found.val_detection.name, found.evaluated) == (f"voc {voc} (val)", (2, 3))
     assert load_data(DataConfig(coco=(farm, office)), TREE).val_detection is None
-    assert f"{farm} is one annotation file; name another with --val" in caplog.text
+    assert f"{farm} is one annotation file; name another with `val`" in caplog.text
     for sets in ({"coco": (farm, office)}, {"voc": voc}):
         found = load_data(DataConfig(val=office, **sets), TREE)
         assert found.val_detection is not None
@@ -149,7 +149,7 @@ def test_mistakes_name_the_set(farm: str, office: str, tmp_path: Path, capsys: p
     assert f"python tools/build_wordtree.py --categories {farm} --categories {other} --out wordtree.json" in said
     with pytest.raises(DatasetError, match=f"{office}: named twice"):
         DataConfig(coco=(office, farm, office))
-    with pytest.raises(DatasetError, match="--coco and --tiles: one source of boxes is needed, not 2"):
+    with pytest.raises(DatasetError, match="`coco` and `tiles`: one source of boxes is needed, not 2"):
         DataConfig(coco=(farm, office), tiles="tiles")
 
 

@@ -100,7 +100,7 @@ def test_a_tree_and_none(run: RunFolder) -> None:
 
 def test_classification_phase_has_no_detector_yet(run: RunFolder) -> None:
     change(run, trained="Classifier")
-    with pytest.raises(CheckpointError, match="no detector yet.*--resume.*--init"):
+    with pytest.raises(CheckpointError, match="no detector yet.*`resume`.*`initial`"):
         load_detector(run.path)
 
 

@@ -28,6 +28,7 @@ from yolo9000.engine.training import TrainResult, train
 from yolo9000.models import Detector, DetectorConfig, RegionSpec
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
 from yolo9000.runtime.logs import ResultsFile
+from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.run_folder import RunFolder, RunFolderError, hold_run_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -255,8 +256,10 @@ def test_other_runs_are_not_resumed(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_cannot_be_cut() -> None:
-    with pytest.raises(ValueError, match="cannot be cut into 3 equal parts"):
+    with pytest.raises(Mistake, match="`accumulate` 3: a batch of 4 images cannot be cut into 3 equal parts"):
         TrainConfig(batch_size=4, accumulate=3)
+    with pytest.raises(Mistake, match="`batch_size` 0: at least 1 is needed"):
+        TrainConfig(batch_size=0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be held there")

@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler -O2")
-    with pytest.raises(DeviceError, match=r"--compile needs a C\+\+ compiler, and there is no no-such-compiler"):
+    with pytest.raises(DeviceError, match=r"`compile` needs a C\+\+ compiler, and there is no no-such-compiler"):
         compile_net(nn.Identity(), CPU)
     compile_net(nn.Identity(), torch.device("cuda"))
 

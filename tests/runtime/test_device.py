@@ -22,7 +22,7 @@ def test_huge_pages_are_asked_for_unless_the_user_says_otherwise(monkeypatch: py
 
 
 def test_wrong_devices() -> None:
-    with pytest.raises(DeviceError, match="--device gpu: not a device"):
+    with pytest.raises(DeviceError, match="`device` gpu: not a device"):
         pick_device("gpu")
     if not torch.cuda.is_available():
         with pytest.raises(DeviceError, match="sees no GPU here"):

@@ -29,12 +29,12 @@ def test_a_folder_with_a_run_is_refused(tmp_path: Path) -> None:
     run.write_config({"options": {}})
     run.last.touch()
     for look in (create_run_folder, check_run_folder):
-        with pytest.raises(RunFolderError, match=r"holds a run already; continue it with --resume"):
+        with pytest.raises(RunFolderError, match=r"holds a run already; continue it with `resume`"):
             look(run.path)
     run.last.rename(run.best)  # the best evaluation is saved before the first newest checkpoint
     with pytest.raises(RunFolderError, match=r"holds the best\.pt of a run that ended before its first last\.pt"):
         create_run_folder(run.path)
-    with pytest.raises(RunFolderError, match=r"start a new run from the weights with --init .*best\.pt"):
+    with pytest.raises(RunFolderError, match=r"start a new run from the weights with `init` .*best\.pt"):
         create_run_folder(run.path, resume=True)
 
 
@@ -124,9 +124,9 @@ def test_no_write_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr("tempfile.TemporaryFile", _denied)
     else:
         tmp_path.chmod(0o500)
-    with pytest.raises(RunFolderError, match="cannot write there.*Name a folder you may write to with --out"):
+    with pytest.raises(RunFolderError, match="cannot write there.*Name a folder you may write to with `out`"):
         create_run_folder(tmp_path)
-    with pytest.raises(RunFolderError, match="cannot write there.*Name a folder you may write to with --out"):
+    with pytest.raises(RunFolderError, match="cannot write there.*Name a folder you may write to with `out`"):
         check_run_folder(tmp_path / "runs" / "new")
     tmp_path.chmod(0o700)
 

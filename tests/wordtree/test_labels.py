@@ -321,7 +321,7 @@ def test_new_concepts_come_back_from_darknets_files(tmp_path: Path) -> None:
     (tmp_path / "own.names").unlink()
     with pytest.raises(LabelError, match=r"own\.tree: node \d: 'x-.*' is no wnid such as n02958343; .*\.names file"):
         darknet(tmp_path / "own.tree")
-    with pytest.raises(LabelError, match=r"ids\.txt: a darknet tree ends in \.tree; --wnids reads"):
+    with pytest.raises(LabelError, match=r"ids\.txt: a darknet tree ends in \.tree; `wnids` reads"):
         darknet(tmp_path / "ids.txt")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo9000.runtime.mistakes import Mistake
+
 
 def shape_iou(a_wh: NDArray[np.float64], b_wh: NDArray[np.float64]) -> NDArray[np.float64]:
     """IoU of boxes moved to one corner: (N, 2) and (K, 2) -> (N, K)."""
@@ -34,8 +36,10 @@ def cluster_priors(
 
     Raises
     ------
+    Mistake
+        If there are fewer different boxes than priors.
     ValueError
-        If there are fewer different boxes than priors, or a size that is not positive and finite.
+        If a size is not positive and finite.
 
     Examples
     --------
@@ -49,7 +53,7 @@ def cluster_priors(
         raise ValueError("boxes_wh: (N, 2) positive finite sizes are needed")
     different = len(np.unique(shapes, axis=0))
     if different < k:
-        raise ValueError(f"{k} priors need at least {k} boxes of different shape, there are {different}")
+        raise Mistake(f"`priors` {k}: they need at least {k} boxes of different shape, there are {different}")
     rng = np.random.default_rng(seed)
     centres = shapes[rng.integers(len(shapes))][None]
     while len(centres) < k:

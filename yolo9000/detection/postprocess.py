@@ -24,6 +24,7 @@ from yolo9000.detection.darknet_decoding import detect_as_darknet
 from yolo9000.detection.results import Detections
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
+from yolo9000.runtime.mistakes import Mistake
 
 MOST_DESCENTS = 400
 """With more boxes than this in a batch their whole rows of class logits are computed, which has fewer steps."""
@@ -60,7 +61,7 @@ class DecodeConfig:
 
     Raises
     ------
-    ValueError
+    Mistake
         A threshold is no probability, or no detection is asked for.
     """
 
@@ -74,9 +75,9 @@ class DecodeConfig:
     def __post_init__(self) -> None:
         for name in ("threshold", "tree_threshold", "nms_iou"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} {getattr(self, name)}: a number from 0 to 1 is needed")
+                raise Mistake(f"`{name}` {getattr(self, name)}: a number from 0 to 1 is needed")
         if self.max_detections < 1:
-            raise ValueError(f"max_detections {self.max_detections}: at least 1 is needed")
+            raise Mistake(f"`max_detections` {self.max_detections}: at least 1 is needed")
 
 
 def related(nodes: Tensor, tree: WordTree | None, nms: Nms) -> Tensor:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from yolo9000.runtime.mistakes import Mistake
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -17,7 +19,7 @@ class Recipe:
     Parameters
     ----------
     name
-        As given to ``--recipe``.
+        By which it is chosen.
     pick
         The box that takes the label: highest P(label) ("label"), highest objectness x P(label)
         ("objectness_label"), the largest among those whose objectness exceeds half the region's maximum
@@ -56,9 +58,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not self.class_weight >= 0:
-            raise ValueError(
-                f"recipe {self.name}: the weight of image labels must not be below 0, got {self.class_weight}"
-            )
+            raise Mistake(f"`class_weight` {self.class_weight}: the weight of image labels is 0 or more")
 
     @property
     def needs_label_probability(self) -> bool:
@@ -96,7 +96,7 @@ def find_recipe(recipe: str | Recipe) -> Recipe:
 
     Raises
     ------
-    ValueError
+    Mistake
         If there is none of that name.
 
     Examples
@@ -107,5 +107,5 @@ def find_recipe(recipe: str | Recipe) -> Recipe:
     if isinstance(recipe, Recipe):
         return recipe
     if recipe not in RECIPES:
-        raise ValueError(f"recipe: {', '.join(RECIPES)} are known, got {recipe!r}")
+        raise Mistake(f"`recipe` {recipe!r}: {', '.join(RECIPES)} are known")
     return RECIPES[recipe]

@@ -38,6 +38,7 @@ from yolo9000.models.darknet_net import from_cfg
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.yolov2 import Detector, DetectorConfig
 from yolo9000.runtime.distributed import Processes
+from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.run_folder import RunFolder, create_run_folder, environment
 
 Priors = tuple[tuple[float, float], ...]
@@ -122,9 +123,8 @@ def assemble(
 
     Raises
     ------
-    ValueError
-        The parts do not fit together; the message says which. Most are of named kinds: `DatasetError`,
-        `TreeMismatch`, `CheckpointError`, `PlanError`.
+    Mistake, DatasetError, wordtree.TreeError
+        The parts do not fit together; the message says which.
     """
     check_sources(config.plan, boxes=config.data.has_boxes, image_labels=config.data.has_image_labels)
     torch.manual_seed(config.seed)
@@ -180,8 +180,8 @@ def write_run(
 ) -> None:
     """Make the run's folder and write ``tree.json`` and ``config.json``: options, configurations, versions, commit.
 
-    Of a run that is resumed only the options and configurations change, so that the next ``--resume`` knows of more
-    steps; the environment stays the one that it was begun in.
+    Of a run that is resumed only the options and configurations change, so that it knows of more steps the next
+    time; the environment stays the one that it was begun in.
     """
     if not resumed:
         create_run_folder(run.path)
@@ -209,7 +209,7 @@ def _priors_of(config: RunConfig, data: Data, start: TrainedModel | None) -> tup
 
 def _clustered_priors(config: RunConfig, data: Data, number: int) -> tuple[Priors, float]:
     if data.detection is None:
-        raise ValueError(f"{number} priors cannot be clustered without boxes; name them")
+        raise Mistake(f"`priors` {number}: they cannot be clustered without boxes; name them")
     relative, mean_iou = cluster_priors(box_shapes(data.detection), number, seed=config.seed)
     cells = relative * config.size / config.detector.stride
     return tuple((round(float(w), 5), round(float(h), 5)) for w, h in cells), mean_iou

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wordtree import TreeError, WordTree, load_tree
 from wordtree.formats import read_map
-from yolo9000.datasets.box_index import DatasetError
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.models.cfg_files import BUNDLED_MAPS
 
 
@@ -50,7 +50,7 @@ def find_class_map(name: str, tree: WordTree, categories: Sequence[str] = ()) ->
         found = _bundled(BUNDLED_MAPS.get(name, name), tree)
     else:
         known = ", ".join(dict.fromkeys([*tree.label_maps, *BUNDLED_MAPS]))
-        raise DatasetError(f"--map {name}: no such file, and no label map of the tree; there are {known}")
+        raise DatasetError(f"`map` {name}: no such file, and no label map of the tree; there are {known}")
     if len(found) == len(categories) and not set(categories) <= set(found):
         found = dict(zip(categories, found.values(), strict=True))  # the same classes under other names
     if len(set(found.values())) < len(found):
@@ -58,7 +58,7 @@ def find_class_map(name: str, tree: WordTree, categories: Sequence[str] = ()) ->
         for class_name, node in found.items():
             if node in first:
                 raise DatasetError(
-                    f"--map {name}: the classes {first[node]} and {class_name} are both node {node}; average precision "
+                    f"`map` {name}: the classes {first[node]} and {class_name} are both node {node}; average precision "
                     "needs a node of its own for each"
                 )
             first[node] = class_name
@@ -77,7 +77,7 @@ def _bundled(source: str, tree: WordTree) -> dict[str, int]:
     absent = [f"{name} ({wnid})" for name, wnid in wnids.items() if wnid not in number]
     if absent:
         raise DatasetError(
-            f"--map {source}: the tree of the model lacks {len(absent)} of its {len(wnids)} nodes: "
+            f"`map` {source}: the tree of the model lacks {len(absent)} of its {len(wnids)} nodes: "
             f"{', '.join(absent[:5])}"
         )
     return {name: number[wnid] for name, wnid in wnids.items()}

@@ -180,6 +180,6 @@ def save_as_darknet(trained: TrainedModel, path: Path) -> list[str]:
 def _builtin(weights: Path) -> str:
     if weights.stem not in BUILTIN_NETS:
         raise CheckpointError(
-            f"{weights}: which net is it of? Name its cfg with --cfg: a file, or one of {', '.join(BUILTIN_NETS)}"
+            f"{weights}: which net is it of? Name its `cfg`: a file, or one of {', '.join(BUILTIN_NETS)}"
         )
     return weights.stem

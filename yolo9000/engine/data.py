@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from wordtree import WordTree
-from yolo9000.datasets.box_index import BoxIndex, DatasetError, listed
+from yolo9000.datasets.box_index import BoxIndex, listed
 from yolo9000.datasets.coco import CocoSource
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.joined import JoinedSource, single_sources
 from yolo9000.datasets.mixed import Augment
@@ -178,7 +179,7 @@ def _scenes(config: DataConfig, tree: WordTree | None) -> Data:
         tree = replace(tree, label_maps={**tree.label_maps, "scenes": nodes})
     label_map = tree.label_maps.get("scenes")
     if label_map is None:
-        raise DatasetError("the tree has no label map 'scenes'; leave --tree out, and it is built from the pictograms")
+        raise DatasetError("the tree has no label map 'scenes'; leave `tree` out, and it is built from the pictograms")
     names = [c.name for c in read_classes()]
     with_boxes = chosen_classes(config.boxed, names, [c.name for c in read_classes() if c.boxed])
 
@@ -361,7 +362,7 @@ def _held_out_boxes(config: DataConfig, tree: WordTree, split: str) -> BoxSource
         held_out.labelled_nodes = np.array(held_out.nodes, np.int64)
         return held_out
     if Path(root).is_file():
-        raise DatasetError(f"{root} is one annotation file; name another with --val to hold images out")
+        raise DatasetError(f"{root} is one annotation file; name another with `val` to hold images out")
     return _box_set(config, tree, split, (layout, root))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from yolo9000.datasets.box_index import DatasetError
+from yolo9000.datasets.errors import DatasetError
 
 Layout: TypeAlias = Literal["coco", "voc"]
 
@@ -75,22 +75,21 @@ class DataConfig:
         images = [name for name in ("tiles", "imagenet", "imagenet_pack") if getattr(self, name)]
         for what, named in (("boxes", boxes), ("image labels", images)):
             if len(named) > 1:
-                options = " and ".join("--" + name.replace("_", "-") for name in named)
-                raise DatasetError(f"{options}: one source of {what} is needed, not {len(named)}")
+                fields = " and ".join(f"`{name}`" for name in named)
+                raise DatasetError(f"{fields}: one source of {what} is needed, not {len(named)}")
 
         if self.boxed and not (self.tiles or self.is_embedded):
             raise DatasetError(
-                "--boxed chooses among the classes of scenes and tiles; other data have the boxes they have"
+                "`boxed` chooses among the classes of scenes and tiles; other data have the boxes they have"
             )
         if self.cluttered and not self.tiles:
-            raise DatasetError("--cluttered puts tiles together: name them with --tiles")
+            raise DatasetError("`cluttered` puts tiles together: name them with `tiles`")
         sets = self.box_sets
         if twice := sorted({root for layout, root in sets if sets.count((layout, root)) > 1}):
             raise DatasetError(f"{', '.join(twice)}: named twice; each set of boxes is named once")
         for name, least in (("scenes", 1), ("val_images", 0)):
             if getattr(self, name) < least:
-                option = "--" + name.replace("_", "-")
-                raise DatasetError(f"{option} {getattr(self, name)}: at least {least} is needed")
+                raise DatasetError(f"`{name}` {getattr(self, name)}: at least {least} is needed")
 
     @property
     def box_sets(self) -> tuple[tuple[Layout, str], ...]:

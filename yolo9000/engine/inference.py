@@ -85,7 +85,7 @@ def prepare(
     torch.float32
     """
     if precision == "float16" and device.type == "cpu":
-        raise DeviceError("--precision float16 is for GPUs; on a CPU use bfloat16 or float32")
+        raise DeviceError("`precision` float16 is for GPUs; on a CPU use bfloat16 or float32")
     dtype: torch.dtype = getattr(torch, precision)
     net = copy_of_net(detector).eval().requires_grad_(False)
     for module in list(net.modules()):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from wordtree import WordTree
-from yolo9000.datasets.box_index import DatasetError
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.engine.data_config import DataConfig, Layout
 
 
@@ -136,6 +136,6 @@ def tree_advice(config: DataConfig) -> Iterator[None]:
     except DatasetError as error:
         if "have no node" in str(error) or "has no node" in str(error):
             raise DatasetError(
-                f"{error}\nA tree of these labels, for --tree, is made by\n  {tree_command(config)}"
+                f"{error}\nA tree of these labels, for `tree`, is made by\n  {tree_command(config)}"
             ) from error
         raise

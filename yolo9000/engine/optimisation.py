@@ -11,6 +11,7 @@ from torch import nn
 
 from yolo9000.models.net_options import NetOptions
 from yolo9000.models.region import copy_of_net
+from yolo9000.runtime.mistakes import Mistake
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class OptimiserConfig:
 
     Raises
     ------
-    ValueError
+    Mistake
         A value that makes no schedule.
     """
 
@@ -56,14 +57,14 @@ class OptimiserConfig:
 
     def __post_init__(self) -> None:
         if len(self.steps) != len(self.scales):
-            raise ValueError(f"schedule: {len(self.steps)} steps but {len(self.scales)} scales; each step has one")
+            raise Mistake(f"`schedule`: {len(self.steps)} steps but {len(self.scales)} scales; each step has one")
         if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate: a positive number is needed, got {self.learning_rate}")
+            raise Mistake(f"`learning_rate` {self.learning_rate}: a positive number is needed")
         for name in ("weight_decay", "burn_in"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: 0 or more is needed, got {getattr(self, name)}")
+                raise Mistake(f"`{name}` {getattr(self, name)}: 0 or more is needed")
         if self.gradient_clip is not None and not self.gradient_clip > 0:
-            raise ValueError(f"gradient_clip: a positive number or None is needed, got {self.gradient_clip}")
+            raise Mistake(f"`gradient_clip` {self.gradient_clip}: a positive number or None is needed")
 
 
 def learning_rate(config: OptimiserConfig, batch: int, total: int) -> float:
@@ -109,7 +110,7 @@ def optimiser_of_cfg(options: NetOptions) -> OptimiserConfig:
 
     Raises
     ------
-    ValueError
+    Mistake
         The policy is one that none of YOLOv2's cfgs has: step, exp, sigmoid, random.
 
     Examples
@@ -122,7 +123,7 @@ def optimiser_of_cfg(options: NetOptions) -> OptimiserConfig:
     ('steps', (400000, 450000), 6.25e-05)
     """
     if options.policy not in ("constant", "steps", "poly"):
-        raise ValueError(f"policy={options.policy} is not supported; constant, steps and poly are")
+        raise Mistake(f"policy={options.policy} is not supported; constant, steps and poly are")
     return OptimiserConfig(
         learning_rate=options.learning_rate,
         momentum=options.momentum,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from yolo9000.engine.optimisation import OptimiserConfig
 from yolo9000.runtime.device import Precision
+from yolo9000.runtime.mistakes import Mistake
 
 Loss = Callable[[Any, Sequence[Any], int], dict[str, Tensor]]
 """(what the model answers, targets, images seen) -> named terms, summed over the images."""
@@ -86,7 +87,7 @@ class TrainConfig:
 
     Raises
     ------
-    ValueError
+    Mistake
         The batch cannot be cut into equal parts, or a number is out of its range.
     """
 
@@ -103,10 +104,16 @@ class TrainConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.accumulate < 1 or self.batch_size % self.accumulate:
-            raise ValueError(f"a batch of {self.batch_size} images cannot be cut into {self.accumulate} equal parts")
+        for name in ("batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise Mistake(f"`{name}` {getattr(self, name)}: at least 1 is needed")
+        if self.batch_size % self.accumulate:
+            raise Mistake(
+                f"`accumulate` {self.accumulate}: a batch of {self.batch_size} images cannot be cut into "
+                f"{self.accumulate} equal parts"
+            )
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise ValueError(f"--ema {self.ema_decay}: a decay of the averaged weights is at least 0 and below 1")
+            raise Mistake(f"`ema_decay` {self.ema_decay}: a decay of the averaged weights is at least 0 and below 1")
         for name in ("log_every", "evaluate_every", "save_every"):
             if getattr(self, name) < 0:
-                raise ValueError(f"--{name.replace('_', '-')} {getattr(self, name)}: 0 or more is needed")
+                raise Mistake(f"`{name}` {getattr(self, name)}: 0 or more is needed")

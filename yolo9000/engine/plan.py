@@ -20,6 +20,7 @@ from yolo9000.engine.phases import Loss, Phase, TrainConfig
 from yolo9000.models.darknet_detector import AnyDetector
 from yolo9000.models.yolov2 import Classifier, Detector
 from yolo9000.runtime.distributed import Processes
+from yolo9000.runtime.mistakes import Mistake
 
 Batches = Callable[[int], Iterable[Batch]]
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
@@ -28,7 +29,7 @@ EVALUATION_BATCH = 32
 """Images that an evaluation during training puts through the net at once."""
 
 
-class PlanError(ValueError):
+class PlanError(Mistake):
     """Phases that the data do not allow."""
 
 
@@ -91,9 +92,9 @@ class PlanConfig:
         steps = ("classification_steps", "detection_steps", "steps")
         for name in (*steps, "seed", "workers"):
             if getattr(self, name) < 0:
-                raise PlanError(f"--{name.replace('_', '-')} {getattr(self, name)}: 0 or more is needed")
+                raise PlanError(f"`{name}` {getattr(self, name)}: 0 or more is needed")
         if not any(getattr(self, name) for name in steps):
-            raise PlanError("nothing to train: --steps is 0, and so are the steps of the other phases")
+            raise PlanError("nothing to train: `steps` is 0, and so are the steps of the other phases")
 
 
 def check_sources(plan: PlanConfig, *, boxes: bool, image_labels: bool) -> None:
@@ -111,12 +112,12 @@ def check_sources(plan: PlanConfig, *, boxes: bool, image_labels: bool) -> None:
         A phase needs what is not there; the message names the options.
     """
     if plan.joint and not (boxes and image_labels):
-        absent = "image labels (--imagenet)" if boxes else "boxes (--coco, --voc or --tiles)"
-        raise PlanError(f"--joint trains on boxes and image labels together, and no data with {absent} were named")
+        absent = "image labels (`imagenet`)" if boxes else "boxes (`coco`, `voc` or `tiles`)"
+        raise PlanError(f"`joint` trains on boxes and image labels together, and no data with {absent} were named")
     if not boxes and plan.detection_steps + plan.steps:
-        raise PlanError("a detector needs images with boxes: name --coco, --voc or --tiles")
+        raise PlanError("a detector needs images with boxes: name `coco`, `voc` or `tiles`")
     if not image_labels and plan.classification_steps:
-        raise PlanError("the classification start needs labelled images: name --imagenet, or --classification-steps 0")
+        raise PlanError("the classification start needs labelled images: name `imagenet`, or `classification_steps` 0")
 
 
 def plan_phases(
@@ -181,7 +182,7 @@ def plan_phases(
 
     if plan.classification_steps:
         if not isinstance(detector, Detector):
-            raise PlanError("a net of --cfg has no classification start; leave --classification-steps at 0")
+            raise PlanError("a net of `cfg` has no classification start; leave `classification_steps` at 0")
         own = detector
         classifier = Classifier(own.config, own.region.num_classes)
         phases.append(

@@ -22,6 +22,7 @@ from yolo9000.engine.inference import prepare
 from yolo9000.engine.snapshot import TrainedModel
 from yolo9000.runtime.checkpoint import write_atomically
 from yolo9000.runtime.device import Precision
+from yolo9000.runtime.mistakes import Mistake
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 
@@ -29,7 +30,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".ti
 DEFAULT_FOLDER, REPORT = "predictions", "predictions.json"
 
 
-class NoImages(ValueError):
+class NoImages(Mistake):
     """Nothing to predict on."""
 
 
@@ -183,7 +184,7 @@ def choose_folder(
     else:
         chosen = Path(folder)
     if chosen.is_file():
-        raise FileExistsError(f"{chosen}: cannot write there (File exists); name another folder with --out")
+        raise FileExistsError(f"{chosen}: cannot write there (File exists); name another folder with `out`")
     held = _names(chosen)
     if held and not overwrite:
         raise FileExistsError(
@@ -240,7 +241,7 @@ def write_predictions(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(f"{folder}: cannot write there ({error.strerror}); name another folder with --out") from error
+        raise OSError(f"{folder}: cannot write there ({error.strerror}); name another folder with `out`") from error
     kept = _identities(inputs)
     tree = trained.region.tree
     entries: list[dict[str, Any]] = []

@@ -173,7 +173,7 @@ def load_detector(
     if content["trained"] not in (Detector.__name__, DarknetDetector.__name__):
         raise CheckpointError(
             f"{path}: the run has a classifier and no detector yet (step {content['position']['step']}); "
-            f"go on with --resume, or start a detector from it with --init"
+            "go on with `resume`, or start a detector from it with `initial`"
         )
     region = region_of(content)
     tree_file = RunFolder(path.parent).tree
@@ -220,7 +220,7 @@ def start_from_classifier(detector: AnyDetector, path: Path, content: Mapping[st
         The classifier was trained on another tree.
     """
     if not isinstance(detector, Detector):
-        raise CheckpointError(f"{path}: a classifier of ours cannot start a net of --cfg; leave --cfg out")
+        raise CheckpointError(f"{path}: a classifier of ours cannot start a net of `cfg`; leave it out")
     region = region_of(content)
     check_same_tree(detector.region.tree, region.tree, str(path))
     classifier = Classifier(DetectorConfig(**content["detector"]), region.num_classes)
@@ -228,7 +228,7 @@ def start_from_classifier(detector: AnyDetector, path: Path, content: Mapping[st
     try:
         detector.initialise_from(classifier)
     except ValueError as error:
-        raise CheckpointError(f"{path}: {error}; give --width and --stride as it was trained with") from error
+        raise CheckpointError(f"{path}: {error}; give `width` and `stride` as it was trained with") from error
     return [f"backbone and class rows of the classifier {path}, after {content['position']['step']} steps"]
 
 

@@ -9,9 +9,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from yolo9000.runtime.distributed import Processes
+from yolo9000.runtime.mistakes import Mistake
 
 
-class NonFiniteLoss(RuntimeError):
+class NonFiniteLoss(Mistake):
     """A loss term or the gradient became infinite or NaN."""
 
 
@@ -82,6 +83,6 @@ class LossTally:
             terms = ", ".join(name for name, at in bad.items() if at == step)
             raise NonFiniteLoss(
                 f"step {step}: loss term {terms} is not finite; training stopped, the last good checkpoint is kept. "
-                "A lower --lr, a longer --burn-in, --clip 10 or --precision float32 may help"
+                "A lower `learning_rate`, a longer `burn_in`, `gradient_clip` 10 or `precision` float32 may help"
             )
         return {name: value / images for name, value in zip(self._names, sums, strict=True)}

@@ -7,6 +7,7 @@ from typing import Literal
 
 from yolo9000.models.darknet19 import DARKNET19
 from yolo9000.models.region import YOLO9000_PRIORS, YOLOV2_PRIORS
+from yolo9000.runtime.mistakes import Mistake
 
 Priors = tuple[tuple[float, float], ...]
 Layers = Sequence[tuple[int, int] | Literal["M"]]
@@ -126,7 +127,7 @@ def builtin_cfg(name: str) -> str:
 
     Raises
     ------
-    ValueError
+    Mistake
         If there is no such net.
 
     Examples
@@ -147,5 +148,5 @@ def builtin_cfg(name: str) -> str:
     <BLANKLINE>
     """
     if name not in _TEXTS:
-        raise ValueError(f"{name!r}: no built-in net; there are {', '.join(BUILTIN_NETS)}")
+        raise Mistake(f"{name!r}: no built-in net; there are {', '.join(BUILTIN_NETS)}")
     return "\n".join(_TEXTS[name]())

@@ -7,6 +7,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from yolo9000.runtime.mistakes import Mistake
+
 # (output channels, kernel size) of the 18 convolutions before the classifier, "M" = 2x2 max pooling (paper, table 6).
 DARKNET19: tuple[tuple[int, int] | Literal["M"], ...] = (
     (32, 3), "M",
@@ -79,16 +81,16 @@ class Darknet19(nn.Module):
 
     Raises
     ------
-    ValueError
+    Mistake
         If the stride is neither 16 nor 32, or the width is not positive.
     """
 
     def __init__(self, width: float = 1.0, stride: int = 32, momentum: float = 0.01) -> None:
         super().__init__()
         if stride not in (16, 32):
-            raise ValueError(f"stride: 16 or 32 is possible, got {stride}")
+            raise Mistake(f"`stride` {stride}: 16 or 32 is needed")
         if width <= 0:
-            raise ValueError(f"width: a positive number is needed, got {width}")
+            raise Mistake(f"`width` {width}: a positive number is needed")
         last_pool = len(DARKNET19) - 1 - DARKNET19[::-1].index("M")
         stages: list[list[nn.Module]] = [[], []]
         channels = 3

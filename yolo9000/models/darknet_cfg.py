@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from yolo9000.runtime.mistakes import Mistake
+
 log = logging.getLogger(__name__)
 
 ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool", "avg": "avgpool", "soft": "softmax"}
@@ -60,7 +62,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
 _REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
-class CfgError(ValueError):
+class CfgError(Mistake):
     """A cfg that makes no net; the message begins with ``file:line``."""
 
 

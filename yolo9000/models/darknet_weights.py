@@ -20,12 +20,13 @@ from torch import Tensor, nn
 
 from yolo9000.models.darknet_net import DarknetNet
 from yolo9000.models.tree_head import TreeHead
+from yolo9000.runtime.mistakes import Mistake
 
 _PARTIAL_NAME = re.compile(r"\.conv\.[0-9]+$")
 _CHUNK = 1 << 22  # floats that are looked through at a time
 
 
-class WeightsError(ValueError):
+class WeightsError(Mistake):
     """A weights file that does not fit; the message says what was expected and where the file ended."""
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from torch import nn
 
 from wordtree import WordTree
+from yolo9000.runtime.mistakes import Mistake
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -54,7 +55,7 @@ class RegionSpec:
 
     Raises
     ------
-    ValueError
+    Mistake
         If a prior is not positive, or the number of classes does not fit the tree or the map.
 
     Examples
@@ -79,15 +80,15 @@ class RegionSpec:
 
     def __post_init__(self) -> None:
         if not self.priors or any(min(prior) <= 0 for prior in self.priors):
-            raise ValueError(f"priors: pairs of positive width and height in grid cells are needed, got {self.priors}")
+            raise Mistake(f"`priors` {self.priors}: pairs of positive width and height in grid cells are needed")
         if self.num_classes < 1:
-            raise ValueError(f"num_classes: at least 1 is needed, got {self.num_classes}")
+            raise Mistake(f"`num_classes` {self.num_classes}: at least 1 is needed")
         if self.tree is not None and len(self.tree) != self.num_classes:
-            raise ValueError(f"num_classes is {self.num_classes}, but the tree has {len(self.tree)} nodes")
+            raise Mistake(f"`num_classes` {self.num_classes}: the tree has {len(self.tree)} nodes")
         if self.map is not None:
             outside = [node for node in self.map if not 0 <= node < self.num_classes]
             if outside:
-                raise ValueError(f"map: nodes {outside[:5]} are outside 0..{self.num_classes - 1}")
+                raise Mistake(f"map: nodes {outside[:5]} are outside 0..{self.num_classes - 1}")
 
     @property
     def num_priors(self) -> int:

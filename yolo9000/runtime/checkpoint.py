@@ -20,11 +20,13 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from yolo9000.runtime.mistakes import Mistake
+
 FORMAT = "yolo9000-checkpoint"
 VERSION = 1
 
 
-class CheckpointError(ValueError):
+class CheckpointError(Mistake):
     """A checkpoint that cannot be used; the message says which file, what is wrong and what to do."""
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from yolo9000.runtime.device import DeviceError
 
 MOST_SIZES = 64
-"""Torch gives up compiling after 8 sizes, fewer than ``--multi-scale`` has, and runs the others as they are."""
+"""Torch gives up compiling after 8 sizes, fewer than multi-scale training has, and runs the others as they are."""
 
 
 def compile_net(net: nn.Module, device: torch.device, *, frozen: bool = False) -> Callable[..., Any]:
@@ -57,6 +57,6 @@ def _require_compiler(device: torch.device) -> None:
     compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(shlex.split(compiler)[0]) is None:
         raise DeviceError(
-            f"--compile needs a C++ compiler, and there is no {compiler} (Debian: apt-get install g++); "
-            "leave --compile out, or name one in CXX"
+            f"`compile` needs a C++ compiler, and there is no {compiler} (Debian: apt-get install g++); "
+            "leave `compile` out, or name one in CXX"
         )

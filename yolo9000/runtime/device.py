@@ -8,10 +8,12 @@ from typing import Literal
 
 import torch
 
+from yolo9000.runtime.mistakes import Mistake
+
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
-class DeviceError(ValueError):
+class DeviceError(Mistake):
     """A device or precision that this machine does not have."""
 
 
@@ -49,13 +51,11 @@ def pick_device(name: str | None = None) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise DeviceError(f"--device {name}: not a device ({str(error).splitlines()[0]})") from error
+        raise DeviceError(f"`device` {name}: not a device ({str(error).splitlines()[0]})") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(
-            f"--device {name}: torch {torch.__version__} sees no GPU here; leave --device out, or use cpu"
-        )
+        raise DeviceError(f"`device` {name}: torch {torch.__version__} sees no GPU here; leave it out, or use cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"--device {name}: there are {torch.cuda.device_count()} GPUs here")
+        raise DeviceError(f"`device` {name}: there are {torch.cuda.device_count()} GPUs here")
     return device
 
 
@@ -85,5 +85,5 @@ def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractC
     if precision == "float32":
         return contextlib.nullcontext()
     if precision == "float16" and device.type == "cpu":
-        raise DeviceError("--precision float16 is for GPUs; on a CPU use bfloat16 or float32")
+        raise DeviceError("`precision` float16 is for GPUs; on a CPU use bfloat16 or float32")
     return torch.autocast(device.type, dtype=getattr(torch, precision))

@@ -19,12 +19,13 @@ from typing import Any
 import torch
 
 from yolo9000.runtime.checkpoint import write_atomically
+from yolo9000.runtime.mistakes import Mistake
 
 if sys.platform != "win32":
     import fcntl
 
 
-class RunFolderError(OSError):
+class RunFolderError(Mistake):
     """A folder that cannot hold, or does not hold, a run."""
 
 
@@ -153,12 +154,12 @@ def check_run_folder(path: str | Path) -> None:
     run = RunFolder(Path(path))
     if run.last.exists():
         raise RunFolderError(
-            f"{run.path} holds a run already; continue it with --resume {run.path}, or name another --out"
+            f"{run.path} holds a run already; continue it with `resume` {run.path}, or name another `out`"
         )
     if run.best.exists():
         raise RunFolderError(
             f"{run.path} holds the {run.best.name} of a run that ended before its first {run.last.name}; "
-            "name another --out"
+            "name another `out`"
         )
     if leftovers := _leftovers(run.path):
         with hold_run_folder(run):
@@ -167,7 +168,7 @@ def check_run_folder(path: str | Path) -> None:
         if others:
             raise RunFolderError(
                 f"{run.path} holds {', '.join(leftovers)}, which a run would overwrite, among other files "
-                f"({', '.join(others[:5])}); name another --out"
+                f"({', '.join(others[:5])}); name another `out`"
             )
     _check_writable(run.path)
 
@@ -206,7 +207,7 @@ def _try_to_hold(folder: Path) -> int | None:
     except BlockingIOError:
         os.close(handle)
         raise RunFolderError(
-            f"{folder}: another process is training there; wait for it or name another --out"
+            f"{folder}: another process is training there; wait for it or name another `out`"
         ) from None
     except OSError:
         os.close(handle)
@@ -236,7 +237,7 @@ def _check_there_is_a_checkpoint(run: RunFolder) -> None:
     said = "no such folder" if not run.path.is_dir() else ", ".join(found) if found else "an empty folder"
     message = f"{run.path}: nothing to resume: looked for {run.last.name}, found {said}"
     if run.best.exists():
-        message += f"; start a new run from the weights with --init {run.best}"
+        message += f"; start a new run from the weights with `init` {run.best}"
     elif _leftovers(run.path):
         message += ". The run ended before its first checkpoint: run the same command again to start it over"
     raise RunFolderError(message)
@@ -270,7 +271,7 @@ def _check_writable(folder: Path) -> None:
 def _not_writable(folder: Path, error: OSError) -> RunFolderError:
     return RunFolderError(
         f"{folder}: cannot write there ({error.strerror or error}); nothing was trained. "
-        "Name a folder you may write to with --out"
+        "Name a folder you may write to with `out`"
     )
 
 

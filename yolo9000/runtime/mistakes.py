@@ -1,0 +1,120 @@
+"""What a user got wrong, and how a command says so.
+
+A message of the library says which field, file, line or key is wrong and what to do. It writes fields in backquotes,
+as in "`batch_size` 0: at least 1 is needed", which reads well from Python; a command replaces them by its flags.
+
+Every command imports this module before it knows what it will need, so torch is not among what it imports.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+
+from wordtree.errors import TreeError
+from yolo9000.datasets.errors import DatasetError
+from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
+
+EXIT_MISTAKE = 2  # what argparse exits with, too
+_FIELD = re.compile(r"`(\w+)`")
+_NO_FLAGS: Mapping[str, str] = MappingProxyType({})
+
+
+class Mistake(ValueError):
+    """Something that a user got wrong and can put right.
+
+    The message says which field, file, line or key it is, and what to do. Trees and data have errors of their own,
+    `wordtree.TreeError` and `DatasetError`. A mistake of a programmer's, such as a wrong shape, is a plain ValueError.
+    """
+
+
+def flags_of(options: Iterable[str], **renamed: str) -> dict[str, str]:
+    """Return the table from fields to flags of a command line.
+
+    Parameters
+    ----------
+    options : iterable of str
+        Names of the options, as argparse stores them.
+    **renamed : str
+        Field = flag, for fields whose flag has another name.
+
+    Returns
+    -------
+    dict of str to str
+
+    Examples
+    --------
+    >>> flags_of(["log_every", "lr"], learning_rate="--lr")
+    {'log_every': '--log-every', 'lr': '--lr', 'learning_rate': '--lr'}
+    """
+    return {name: "--" + name.replace("_", "-") for name in options} | renamed
+
+
+def in_flags(message: str, flags: Mapping[str, str]) -> str:
+    """Return a message with flags in place of the fields in backquotes.
+
+    Parameters
+    ----------
+    message : str
+    flags : mapping of str to str
+        Field -> flag. Other words in backquotes stay as they are.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> in_flags("`batch_size` 0: at least 1 is needed", {"batch_size": "--batch"})
+    '--batch 0: at least 1 is needed'
+    """
+    return _FIELD.sub(lambda field: flags.get(field[1], field[0]), message)
+
+
+def run(command: Callable[[], int], *, flags: Mapping[str, str] = _NO_FLAGS, interrupted: str = "interrupted") -> int:
+    """Run a command; a mistake of its user's becomes one line on stderr, and an error of ours stays a traceback.
+
+    Parameters
+    ----------
+    command : callable
+        Does the work and returns an exit status.
+    flags : mapping of str to str
+        Field -> flag, for error messages and warnings.
+    interrupted : str
+        What is printed after Ctrl-C: it says what is left behind.
+
+    Returns
+    -------
+    int
+        The command's own exit status, 2 for a mistake, 130 for Ctrl-C.
+
+    Examples
+    --------
+    >>> run(lambda: 0)
+    0
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_WithFlags(flags))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    try:
+        return command()
+    except (Mistake, TreeError, DatasetError, OSError) as error:
+        print(f"error: {in_flags(str(error), flags)}", file=sys.stderr)
+        return EXIT_MISTAKE
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+class _WithFlags(logging.Formatter):
+    """The message of a log record alone, with flags in place of fields."""
+
+    def __init__(self, flags: Mapping[str, str]) -> None:
+        super().__init__("%(message)s")
+        self._flags = flags
+
+    def format(self, record: logging.LogRecord) -> str:
+        return in_flags(super().format(record), self._flags)
