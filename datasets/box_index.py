@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.decode import decode, image_size
+from yolo9000.datasets.decode import decode, image_size, orientation_of, turn_upright
 from yolo9000.datasets.errors import DatasetError, UnknownClasses
 from yolo9000.datasets.names import NameTable
 from yolo9000.datasets.sample import Record, Unreadable
@@ -126,17 +126,26 @@ class BoxIndex:
         ------
         Unreadable
             If the file is gone, cannot be decoded, or has another size than the data set says.
+
+        Notes
+        -----
+        Boxes refer to the pixels as they are stored (so COCO and VOC), unless the size that the data set states is
+        that of the image turned upright by its EXIF orientation: then to those.
         """
         name = self.names[index]
         try:
             data = (self.folder / name).read_bytes()
         except OSError as error:
             raise Unreadable(name, error.strerror or str(error)) from error
-        image = decode(data, name)
+        image = decode(data, name, upright=False)
         width, height = (int(side) for side in self.sizes[index])
+        is_swapped = image.shape[:2] == (width, height) != (height, width)
+        if is_swapped:
+            image = turn_upright(image, orientation_of(data))
         if image.shape[:2] != (height, width):
             found = f"{image.shape[1]} x {image.shape[0]}"
-            raise Unreadable(name, f"{found} pixels, but its boxes are for {width} x {height}")
+            advice = ": width and height are swapped, and no EXIF orientation says so" if is_swapped else ""
+            raise Unreadable(name, f"{found} pixels, but its boxes are for {width} x {height}{advice}")
         mine = slice(int(self.offsets[index]), int(self.offsets[index + 1]))
         ignore = self.ignore[mine]
         boxes_xyxy = self.boxes_xyxy[mine]

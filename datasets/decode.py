@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import cv2
 import numpy as np
@@ -14,6 +15,17 @@ from yolo9000.datasets.sample import Unreadable
 NO_IMAGE = "no image in a format that Pillow reads"
 GREY = 127
 """What lies around an image and behind its transparent parts (darknet's .5 grey)."""
+_ORIENTATION, _SHORT = 0x0112, 3
+_TURNS: dict[int, tuple[bool, int | None]] = {
+    2: (False, 1),
+    3: (False, -1),
+    4: (False, 0),
+    5: (True, None),
+    6: (True, 1),
+    7: (True, -1),
+    8: (True, 0),
+}
+"""EXIF orientation -> whether rows become columns; then OpenCV's flip: 1 left to right, 0 upside down, -1 both."""
 _END_OF_JPEG = b"\xff\xd9"
 _SHRINK = {
     1: 0,
@@ -24,12 +36,11 @@ _SHRINK = {
 }
 
 
-def decode(data: bytes, key: str, *, draft: int | None = None) -> NDArray[np.uint8]:
+def decode(data: bytes, key: str, *, draft: int | None = None, upright: bool = True) -> NDArray[np.uint8]:
     """Decode an image to ``(H, W, 3)`` uint8 RGB.
 
-    Grey, CMYK, palette and 16-bit images become 8-bit RGB; transparency is laid on mid grey. The EXIF orientation is
-    ignored, because the boxes of COCO and VOC are given in the stored pixels. OpenCV decodes plain JPEGs, Pillow
-    whatever else there is: of a plain JPEG both make the same pixels, OpenCV in four fifths of the time.
+    Grey, CMYK, palette and 16-bit images become 8-bit RGB; transparency is laid on mid grey. OpenCV decodes plain
+    JPEGs, Pillow whatever else there is: of a plain JPEG both make the same pixels, OpenCV in four fifths of the time.
 
     Parameters
     ----------
@@ -40,6 +51,9 @@ def decode(data: bytes, key: str, *, draft: int | None = None) -> NDArray[np.uin
     draft
         Let the JPEG decoder shrink a large image by 2, 4 or 8 as long as both sides stay at least this long: several
         times as fast. None keeps every pixel, as boxes in pixels need.
+    upright
+        Turn the image as its EXIF orientation says. False gives the pixels as they are stored, to which the boxes of
+        a data set may refer; `turn_upright` turns them later. (Pillow turns a TIFF in any case.)
 
     Raises
     ------
@@ -64,6 +78,8 @@ def decode(data: bytes, key: str, *, draft: int | None = None) -> NDArray[np.uin
                 if draft is not None:
                     image.draft(None, (draft, draft))
                 pixels = _to_rgb(image)
+            if upright and "exif" in image.info:
+                pixels = turn_upright(pixels, _orientation(image.info["exif"]))
             return pixels
     except MemoryError:
         raise
@@ -71,6 +87,28 @@ def decode(data: bytes, key: str, *, draft: int | None = None) -> NDArray[np.uin
         raise Unreadable(key, NO_IMAGE) from error
     except Exception as error:  # Pillow's plugins raise whatever their parsers trip over
         raise Unreadable(key, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
+
+
+def orientation_of(data: bytes) -> int:
+    """Return the EXIF orientation of an image file that `decode` reads, 1 to 8; 1, which is upright, if it has none."""
+    with Image.open(io.BytesIO(data)) as image:
+        return _orientation(image.info.get("exif", b""))
+
+
+def turn_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turn the stored pixels (H, W, 3) of an image so that it stands upright: (H, W, 3), or (W, H, 3) from 5 on.
+
+    Examples
+    --------
+    >>> lying = np.zeros((2, 3, 3), np.uint8)
+    >>> turn_upright(lying, 6).shape, turn_upright(lying, 3).shape, turn_upright(lying, 1) is lying
+    ((3, 2, 3), (2, 3, 3), True)
+    """
+    if orientation not in _TURNS:
+        return pixels
+    transposed, flip = _TURNS[orientation]
+    turned = cv2.transpose(pixels) if transposed else pixels
+    return np.asarray(turned if flip is None else cv2.flip(turned, flip), np.uint8)
 
 
 def image_size(data: bytes, key: str) -> tuple[int, int]:
@@ -90,6 +128,27 @@ def image_size(data: bytes, key: str) -> tuple[int, int]:
         raise Unreadable(key, NO_IMAGE) from error
     except Exception as error:
         raise Unreadable(key, f"{type(error).__name__}: {error}") from error
+
+
+def _orientation(exif: bytes) -> int:
+    """Return the orientation that an EXIF block names; 1 if it names none, or is damaged.
+
+    Read by hand: Pillow parses the whole block, which takes longer than a small image's decoding, and warns of flaws.
+    """
+    block = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None:
+        return 1
+    try:
+        (begin,) = struct.unpack_from(f"{order}I", block, 4)
+        (entries,) = struct.unpack_from(f"{order}H", block, begin)
+        for number in range(entries):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", block, begin + 2 + 12 * number)
+            if tag == _ORIENTATION:
+                return value if kind == _SHORT and value in _TURNS else 1
+    except struct.error:  # it ends too early
+        pass
+    return 1
 
 
 def _plain_jpeg(data: bytes, header: Image.Image, draft: int | None) -> NDArray[np.uint8] | None:

@@ -49,6 +49,8 @@ class ImageNetSource:
         Folder for the index of the tars; by default in the user's cache folder.
     draft
         See :func:`yolo9000.datasets.decode.decode`: large JPEGs are shrunk while decoding, down to this side.
+    upright
+        Turn images as their EXIF orientation says.
     progress
         Wraps the tars that are indexed for the first time, to show progress (``tqdm`` fits).
 
@@ -77,10 +79,11 @@ class ImageNetSource:
         skip_missing: bool = False,
         cache: str | Path | None = None,
         draft: int | None = 512,
+        upright: bool = True,
         progress: Callable[[Sequence[Path]], Iterable[Path]] = iter,
     ) -> None:
         self.name = name
-        self.draft = draft
+        self.draft, self.upright = draft, upright
         self.root, found = _classes(Path(root), split)
         if label_map is None:
             label_map = {class_name: i for i, class_name in enumerate(found)}
@@ -150,7 +153,8 @@ class ImageNetSource:
     def read(self, index: int) -> Record:
         """Return image ``index`` with its label and no boxes; raises ``Unreadable``."""
         key = self.key(index)
-        return Record(decode(self.read_bytes(index), key, draft=self.draft), key, image_label=int(self.labels[index]))
+        image = decode(self.read_bytes(index), key, draft=self.draft, upright=self.upright)
+        return Record(image, key, image_label=int(self.labels[index]))
 
 
 def _classes(root: Path, split: str | None) -> tuple[Path, dict[str, Path]]:

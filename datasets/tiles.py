@@ -197,7 +197,10 @@ class TileScenes:
             raise DatasetError(f"{self.name}: label_map has no node for {listed(absent)}")
         self._length = length
         self._stream = (self.config.seed, _SPLITS.index(split), *(() if kind == "detection" else (1,)))
-        self._tiles = ImageNetSource(root, label_map, split=split, name=self.name, skip_missing=True, cache=cache)
+        # as they are stored: so the table gives their boxes
+        self._tiles = ImageNetSource(
+            root, label_map, split=split, name=self.name, skip_missing=True, cache=cache, upright=False
+        )
         self._boxes = _boxes_of(self._tiles, root / "boxes" / f"{split}.tsv")
 
         wanted = (boxed if boxed is not None else self.split.boxed) if classes == "boxed" else wnids

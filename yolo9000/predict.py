@@ -6,7 +6,6 @@ import argparse
 import functools
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -14,7 +13,7 @@ from wordtree import load_tree
 from yolo9000.datasets.sample import Unreadable
 from yolo9000.detection.postprocess import DecodeConfig
 from yolo9000.engine.darknet_files import letterbox_of, open_detector
-from yolo9000.engine.prediction import find_images, predict_images, read_images, write_predictions
+from yolo9000.engine.prediction import choose_folder, find_images, predict_images, read_images, write_predictions
 from yolo9000.models.cfg_files import read_names
 from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.mistakes import Mistake, flags_of, run
@@ -57,8 +56,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out",
         metavar="DIR",
-        default="predictions",
-        help="where pictures and predictions.json go (default: predictions)",
+        help="where pictures and predictions.json go, an empty folder or a new one (default: the first of predictions, "
+        "predictions-2, .. that is free)",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="also write to a folder that holds something, over the files of an earlier prediction; never over an "
+        "image that is predicted on",
     )
     parser.add_argument(
         "--threshold",
@@ -118,7 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict; return the exit status: 0, 1 if an image could not be read, 2 for a mistake, 130 on Ctrl-C."""
     use_huge_pages()
-    options = build_parser().parse_args(argv)
+    options = build_parser().parse_intermixed_args(argv)  # options may stand between the run and the images
     return run(
         functools.partial(_run, options),
         flags=flags_of(vars(options), resume="train --resume", initial="train --init"),
@@ -146,6 +151,7 @@ def _run(options: argparse.Namespace) -> int:
     unreadable: list[Unreadable] = []
     device = pick_device(options.device)
     images = find_images(paths)
+    out = choose_folder(options.out, images, overwrite=options.overwrite)
     tree = load_tree(options.tree) if options.tree else None
     names = read_names(options.names) if options.names else None
     trained = open_detector(trained_file, options.cfg, tree=tree, names=names, best=options.best, device=device)
@@ -161,13 +167,13 @@ def _run(options: argparse.Namespace) -> int:
         letterbox=letterbox_of(trained, options.letterbox),
         compile=options.compile,
     )
-    entries = write_predictions(predictions, trained, Path(options.out))
+    entries = write_predictions(predictions, trained, out, inputs=images, overwrite=options.overwrite)
     for entry in entries:
         found = ", ".join(f"{each.get('name', each['node'])} {each['probability']:.2f}" for each in entry["detections"])
         print(f"{entry['image']}: {found or 'nothing'}")
     for image in unreadable:
         print(f"skipped: {image}", file=sys.stderr)
-    print(f"written to {options.out}/predictions.json and pictures beside it", file=sys.stderr)
+    print(f"written to {out}/predictions.json and pictures beside it", file=sys.stderr)
     return 1 if unreadable else 0
 
 

@@ -28,7 +28,7 @@ from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.distributed import local_device_name, start_processes, stop_processes
 from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 from yolo9000.runtime.mistakes import Mistake, flags_of, run
-from yolo9000.runtime.run_folder import RunFolder, create_run_folder
+from yolo9000.runtime.run_folder import RunFolder, check_run_folder, create_run_folder
 
 # option: (default for small drawn scenes, default for photographs, which are the paper's or darknet's)
 DEFAULTS: dict[str, tuple[Any, Any]] = {
@@ -271,7 +271,7 @@ def _train(options: argparse.Namespace, given: list[str]) -> int:
         if saved is None:
             folder = RunFolder(Path(options.out or ("runs/joint" if options.joint else "runs/boxes")))
             if processes.is_first:
-                create_run_folder(folder.path)
+                check_run_folder(folder.path)  # it is made when everything else is known to be right
         tree = load_tree(options.tree) if options.tree else None
         names = read_names(options.names) if options.names else None
         initial = options.init if saved is None else None

@@ -243,3 +243,58 @@ def test_real_images(shared: Path) -> None:
         assert np.allclose(record.boxes_xyxy, np.reshape(expected, (-1, 4)), atol=0.5)
         assert len(record.ignore_boxes_xyxy) == len(mine) - len(plain)
         assert record.key == data["images"][i]["file_name"]
+
+
+def _lying(path: Path, orientation: int | None) -> None:
+    """An image stored as 24 x 16, green in its upper left block of 8 x 8; upright (6) that is the upper right one."""
+    pixels = np.zeros((16, 24, 3), np.uint8)
+    pixels[:8, :8] = (0, 255, 0)
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    Image.fromarray(pixels).save(path, quality=95, subsampling=0, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "bbox"),
+    [
+        (None, (24, 16), [0, 0, 8, 8]),
+        (6, (24, 16), [0, 0, 8, 8]),  # the boxes are for the pixels as they are stored
+        (6, (16, 24), [8, 0, 8, 8]),  # for the upright ones
+        (8, (16, 24), [0, 16, 8, 8]),
+        (5, (16, 24), [0, 0, 8, 8]),
+        (7, (16, 24), [8, 16, 8, 8]),
+        (3, (24, 16), [0, 0, 8, 8]),  # the size does not say: stored, as in COCO
+    ],
+)
+def test_the_size_says_which_pixels_the_boxes_are_for(
+    tmp_path: Path, orientation: int | None, size: tuple[int, int], bbox: list[int]
+) -> None:
+    images = [{"id": 10, "file_name": "a.jpg", "width": size[0], "height": size[1]}]
+    source = CocoSource(_write(tmp_path, images=images, annotations=[_annotation(10, 17, bbox)]), LABELS)
+    _lying(tmp_path / "train2017" / "a.jpg", orientation)
+    record = source.read(0)
+    assert record.image.shape == (size[1], size[0], 3)
+    x0, y0, x1, y1 = record.boxes_xyxy[0].astype(int)
+    green = record.image[..., 1] > 200
+    assert green[y0:y1, x0:x1].all()
+    assert green.sum() == 64
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "advice"),
+    [
+        (None, (16, 24), ": width and height are swapped, and no EXIF orientation says so"),
+        (3, (16, 24), ": width and height are swapped, and no EXIF orientation says so"),
+        (6, (16, 16), ""),
+    ],
+)
+def test_a_size_that_fits_in_no_way_is_unreadable(
+    tmp_path: Path, orientation: int | None, size: tuple[int, int], advice: str
+) -> None:
+    images = [{"id": 10, "file_name": "a.jpg", "width": size[0], "height": size[1]}]
+    source = CocoSource(_write(tmp_path, images=images, annotations=[]), LABELS)
+    _lying(tmp_path / "train2017" / "a.jpg", orientation)
+    with pytest.raises(Unreadable) as caught:
+        source.read(0)
+    assert str(caught.value) == f"a.jpg: 24 x 16 pixels, but its boxes are for {size[0]} x {size[1]}{advice}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from yolo9000.datasets.decode import decode, image_size
+from yolo9000.datasets.decode import decode, image_size, orientation_of
 from yolo9000.datasets.sample import Unreadable
 
 
@@ -125,12 +126,108 @@ def test_palette_with_transparency() -> None:
     assert decode(_file(picture, "GIF", transparency=1), "a.gif")[0].tolist() == [[255, 0, 0], [127, 127, 127]]
 
 
-def test_exif_orientation_is_ignored() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # "turn by 90 degrees"
-    data = _file(Image.new("RGB", (30, 20)), "JPEG", exif=exif)
-    assert decode(data, "a.jpg").shape == (20, 30, 3)
-    assert image_size(data, "a.jpg") == (30, 20)
+# An upright picture of three rows and two columns, and what a camera stores of it in each orientation. Each letter is a
+# colour, and a block of 8 x 8 pixels, so that JPEG does not blur it.
+COLOURS = {
+    "R": (255, 0, 0),
+    "G": (0, 255, 0),
+    "B": (0, 0, 255),
+    "K": (0, 0, 0),
+    "W": (255, 255, 255),
+    "Y": (255, 255, 0),
+}
+UPRIGHT = ["RG", "BK", "WY"]
+STORED = {
+    1: ["RG", "BK", "WY"],
+    2: ["GR", "KB", "YW"],
+    3: ["YW", "KB", "GR"],
+    4: ["WY", "BK", "RG"],
+    5: ["RBW", "GKY"],
+    6: ["GKY", "RBW"],
+    7: ["YKG", "WBR"],
+    8: ["WBR", "YKG"],
+}
+
+
+def _blocks(rows: list[str]) -> Image.Image:
+    pixels = np.array([[COLOURS[letter] for letter in row] for row in rows], np.uint8)
+    return Image.fromarray(pixels.repeat(8, axis=0).repeat(8, axis=1))
+
+
+def _letters(pixels: NDArray[np.uint8]) -> list[str]:
+    """The blocks of a picture; every pixel of a block must be nearest to the same colour."""
+    names, values = list(COLOURS), np.array(list(COLOURS.values()))
+    nearest = np.abs(pixels[:, :, None].astype(int) - values).sum(axis=-1).argmin(axis=-1)
+    rows = [nearest[y : y + 8].reshape(8, -1, 8) for y in range(0, len(nearest), 8)]
+    assert all((row == row[:1, :, :1]).all() for row in rows)
+    return ["".join(names[block] for block in row[0, :, 0]) for row in rows]
+
+
+def _exif(orientation: int, order: str = "<", kind: int = 3) -> bytes:
+    """An EXIF block of two entries: the width, and the orientation."""
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8)
+    entries = struct.pack(f"{order}HHII", 0x0100, 4, 1, 24) + struct.pack(
+        f"{order}HHIHH", 0x0112, kind, 1, orientation, 0
+    )
+    return b"Exif\0\0" + head + struct.pack(f"{order}H", 2) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_jpeg_is_turned_upright(orientation: int, order: str) -> None:
+    picture = _blocks(STORED[orientation])
+    data = _file(picture, "JPEG", quality=95, subsampling=0, exif=_exif(orientation, order))
+    pixels = decode(data, "a.jpg")
+    assert _letters(pixels) == UPRIGHT
+    assert pixels.flags.c_contiguous
+    assert _letters(decode(data, "a.jpg", upright=False)) == STORED[orientation]
+    assert orientation_of(data) == orientation
+    assert image_size(data, "a.jpg") == picture.size  # as it is stored
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "MPO", "TIFF", "JPEG of four colours"])
+def test_other_files_are_turned_upright_as_well(orientation: int, form: str) -> None:
+    picture = _blocks(STORED[orientation])
+    match form:
+        case "WEBP":
+            data = _file(picture, form, lossless=True, exif=_exif(orientation))
+        case "MPO":
+            sharp: dict[str, Any] = {"quality": 95, "subsampling": 0, "exif": _exif(orientation)}
+            data = _file(picture, form, save_all=True, append_images=[picture], **sharp)
+        case "TIFF":
+            data = _file(picture, form, tiffinfo={0x0112: orientation})
+        case "JPEG of four colours":
+            data = _file(picture.convert("CMYK"), "JPEG", quality=95, exif=_exif(orientation))
+        case _:
+            data = _file(picture, form, exif=_exif(orientation))
+    assert _letters(decode(data, "a")) == UPRIGHT
+
+
+def test_a_jpeg_that_is_shrunk_is_turned_too() -> None:
+    large = _blocks(STORED[6]).resize((24 * 4, 16 * 4), Image.Resampling.NEAREST)
+    pixels = decode(_file(large, "JPEG", quality=95, subsampling=0, exif=_exif(6)), "a.jpg", draft=16)
+    assert pixels.shape == (24, 16, 3)
+    assert _letters(pixels) == UPRIGHT
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        _exif(0),
+        _exif(9),
+        _exif(6, kind=2),  # a text
+        _exif(6)[:20],  # it ends too early
+        b"Exif\0\0II*\0\xff\xff\xff\x7f",  # begins behind its end
+        b"Exif\0\0no block at all",
+        b"Exif\0\0",
+    ],
+)
+def test_an_orientation_that_makes_no_sense_is_none(exif: bytes) -> None:
+    # without a resolution Pillow itself would look into the block, and warn
+    data = _file(_blocks(UPRIGHT), "JPEG", quality=95, subsampling=0, dpi=(72, 72), exif=exif)
+    assert _letters(decode(data, "a.jpg")) == UPRIGHT
+    assert orientation_of(data) == 1
 
 
 def test_draft_shrinks_large_jpegs_but_not_below() -> None:

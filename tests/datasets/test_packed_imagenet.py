@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,28 @@ def test_a_pack_gives_what_the_folders_give(source: ImageNetSource, tmp_path: Pa
     assert packed.labels.tolist() == [7, 7, 7, 5, 5]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["pack.h5", "train"]
     assert len(pickle.loads(pickle.dumps(packed))) == 5
+
+
+def test_labelled_images_are_upright(tmp_path: Path) -> None:
+    """From a folder, from a tar and from a pack, which holds the bytes of the file and turns them when it is read."""
+    pixels = np.zeros((8, 24, 3), np.uint8)
+    pixels[:, :8] = 255  # the left third as it is stored; upright, the upper one
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "train" / DOG).mkdir(parents=True)
+    file = tmp_path / "train" / DOG / "lying.JPEG"
+    Image.fromarray(pixels).save(file, quality=95, exif=exif)
+    with tarfile.open(tmp_path / "train" / f"{CAT}.tar", "w") as tar:
+        tar.add(file, "lying.JPEG")
+    source = ImageNetSource(tmp_path, {DOG: 1, CAT: 2}, cache=tmp_path)
+    write_pack(source, tmp_path / "pack.h5")
+    packed = PackedImageNet(tmp_path / "pack.h5", {DOG: 1, CAT: 2})
+    for record in (source.read(0), source.read(1), packed.read(0), packed.read(1)):
+        assert record.image.shape == (24, 8, 3)
+        assert [int(record.image[y].mean()) > 127 for y in (4, 12, 20)] == [True, False, False]
+    assert packed.read_bytes(0) == file.read_bytes()
+    stored = ImageNetSource(tmp_path, {DOG: 1, CAT: 2}, cache=tmp_path, upright=False)
+    assert stored.read(0).image.shape == (8, 24, 3)
 
 
 def test_writing_in_several_pieces(source: ImageNetSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,21 @@ def test_boxes_follow_their_tiles(root: Path, tmp_path: Path) -> None:
             assert np.abs(above - colour).max() > 60
 
 
+def test_boxes_are_for_the_tiles_as_they_are_stored(root: Path, tmp_path: Path) -> None:
+    config = TileConfig(size=128)
+    before = TileScenes(root, split="val", cache=tmp_path / "a", config=config).read(0)
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    for wnid, colour in COLOUR.items():
+        file = io.BytesIO()
+        Image.fromarray(tile(colour)).save(file, "PNG", exif=exif)
+        grey = np.asarray(Image.fromarray(tile(colour)).convert("L"))
+        write_tar(root / "val" / f"{wnid}.tar", {"val_a.png": file.getvalue(), "val_flat.png": png(grey)})
+    after = TileScenes(root, split="val", cache=tmp_path / "b", config=config).read(0)
+    assert np.array_equal(before.image, after.image)
+    assert np.array_equal(before.boxes_xyxy, after.boxes_xyxy)
+
+
 def test_training_uses_tiles_of_boxed_classes_and_tests_all(root: Path, tmp_path: Path) -> None:
     def labels(**options: str) -> set[int]:
         source = TileScenes(root, cache=tmp_path, **options)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -82,3 +83,19 @@ def test_a_broken_xml_is_named(tmp_path: Path) -> None:
     (root / "ImageSets/Main/train.txt").write_text("")
     with pytest.raises(DatasetError, match=r"train\.txt names no image"):
         VocSource(root, LABELS, split="train")
+
+
+@pytest.mark.parametrize(("size", "upright"), [((40, 30), False), ((30, 40), True)])
+def test_the_size_says_which_pixels_the_boxes_are_for(tmp_path: Path, size: tuple[int, int], upright: bool) -> None:
+    root = _write(tmp_path)
+    stated = XML.replace("<width>40</width><height>30</height>", f"<width>{size[0]}</width><height>{size[1]}</height>")
+    (root / "Annotations/000001.xml").write_text(stated)
+    pixels = np.zeros((30, 40, 3), np.uint8)
+    pixels[:, :20] = 255  # the left half as it is stored; upright, the upper one
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(root / "JPEGImages" / "000001.jpg", quality=95, exif=exif)
+    image = VocSource(root, LABELS, split="train").read(0).image
+    assert image.shape == (size[1], size[0], 3)
+    half = image[:16] if upright else image[:, :16]
+    assert half.min() > 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -186,7 +187,7 @@ def test_darknets_weights_are_used_directly(
     assert report["map"]["classes"] == 2
     assert report["recall_at_10"]["boxed"]["boxes"] == 2
     assert (tmp_path / "e.reliability.png").exists()
-    said = errors(capsys, "--weights", TINY[0], images, *options, command=predict)
+    said = errors(capsys, "--weights", TINY[0], images, *options, "--overwrite", command=predict)
     assert "which net is it of? Name its --cfg: a file" in said
     swapped = ["--weights", TINY[2], "--cfg", TINY[0], images]
     assert "are cfg and weights in the wrong order?" in errors(capsys, *swapped, command=predict)
@@ -331,6 +332,10 @@ def test_fine_tuning_on_a_pruned_tree(
     assert "2 priors of" in said
     assert "4 of its 5 nodes are carried over" in said
     assert "1 nodes are dropped: dog" in said
+    assert (
+        "the only member of their sibling group now, and begin with P(node | parent) = 0.9999: cat (below animal)"
+        in said
+    )
 
 
 @pytest.mark.parametrize(
@@ -373,7 +378,7 @@ def test_mistakes(
 ) -> None:
     said = errors(capsys, *joint(data, "--steps", "1", "--out", str(tmp_path / "run"), *options))
     assert message in said
-    assert not (tmp_path / "run" / "last.pt").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_joint_needs_both_sources(data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -402,6 +407,45 @@ def test_no_write_permission(data: dict[str, str], tmp_path: Path, capsys: pytes
     said = errors(capsys, *joint(data, "--steps", "1", "--out", str(tmp_path / "file" / "run")))
     assert "cannot write there" in said
     assert "nothing was trained" in said
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_is_started_over(
+    data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    command = joint(data, "--classification-steps", "0", "--detection-steps", "0", "--steps", "2", "--out", str(out))
+    with monkeypatch.context() as patched:
+        patched.setattr("yolo9000.engine.training.save_checkpoint", _full_disk)
+        assert "No space left" in errors(capsys, *command, "--evaluate-at", "2")
+    assert {path.name for path in out.iterdir()} == {"config.json", "tree.json", "results.csv"}
+    assert len(ResultsFile(out / "results.csv").column("loss")[0]) == 2
+    said = errors(capsys, "--resume", str(out))
+    assert "nothing to resume: looked for last.pt, found config.json, results.csv, tree.json" in said
+    assert "run the same command again to start it over" in said
+    assert train.main([*command, "--seed", "3"]) == 0
+    assert json.loads((out / "config.json").read_text())["seed"] == 3
+    assert ResultsFile(out / "results.csv").column("loss")[0] == [1, 2]  # and not the losses of both
+
+
+def _full_disk(path: Path, _: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def test_a_run_killed_while_it_saved_its_first_checkpoint_is_started_over(data: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = joint(data, "--classification-steps", "0", "--detection-steps", "0", "--steps", "1", "--out", str(out))
+    code = (
+        "import os, signal, sys, torch\n"
+        "from yolo9000 import train\n"
+        "torch.save = lambda content, file: file.write(b'half') and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "train.main(sys.argv[1:])\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, *command], cwd=ROOT, stderr=subprocess.PIPE, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert any(path.name.endswith(".tmp") for path in out.iterdir())
+    assert train.main(command) == 0
+    names = {path.name for path in out.iterdir()}
+    assert names == {"config.json", "tree.json", "results.csv", "curves.png", "last.pt", "best.pt"}
 
 
 def test_one_class_and_fewer_images_than_a_batch(data: dict[str, str], tmp_path: Path) -> None:
@@ -438,11 +482,47 @@ def test_evaluate_refuses_sizes_and_numbers_that_cannot_be(run: Path, capsys: py
         assert said == f"{option} {value}: {message}\n"
 
 
+def test_predict_takes_options_anywhere(run: Path, data: dict[str, str], tmp_path: Path) -> None:
+    images = sorted(map(str, (Path(data["coco"]) / "val2017").iterdir()))
+    first, second = images
+    commands = {
+        "before": ["--threshold", "0.3", "--device", "cpu", str(run), first, second],
+        "between": [str(run), "--threshold", "0.3", first, "--device", "cpu", second],
+        "after": [str(run), first, second, "--threshold", "0.3", "--device", "cpu"],
+    }
+    written = []
+    for name, command in commands.items():
+        assert predict.main([*command, "--out", str(tmp_path / name)]) == 0
+        written.append(json.loads((tmp_path / name / "predictions.json").read_text()))
+    assert [entry["image"] for entry in written[0]] == images
+    assert written[0] == written[1] == written[2]
+
+
 def test_predictions_cannot_be_written(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = tmp_path / "a.png"
     picture(image, 0)
     said = errors(capsys, str(run), str(image), "--out", str(image), command=predict)
     assert "cannot write there (File exists); name another folder with --out" in said
+
+
+def test_predictions_go_to_the_next_free_folder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(tmp_path / "photos" / "a.png", 0)
+    before = (tmp_path / "photos" / "a.png").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    for folder in ("predictions", "predictions-2"):
+        assert predict.main([str(run), "photos", "--device", "cpu"]) == 0
+        assert f"written to {folder}/predictions.json" in capsys.readouterr().err
+        assert {path.name for path in Path(folder).iterdir()} == {"a.png", "predictions.json"}
+    # before the net is even read: there is none
+    said = errors(capsys, "no run", "photos", "--out", "photos", command=predict)
+    assert "photos: the folder holds something already (a.png); name another folder" in said
+    said = errors(capsys, "no run", "photos", "--out", "photos", "--overwrite", command=predict)
+    assert "photos/a.png: is one of the images to predict on and is not written over" in said
+    assert (tmp_path / "photos" / "a.png").read_bytes() == before
+    assert predict.main([str(run), "photos", "--device", "cpu", "--out", "predictions", "--overwrite"]) == 0
+    assert not Path("predictions-3").exists()
 
 
 def test_evaluating_on_other_images(

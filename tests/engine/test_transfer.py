@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wordtree import TreeDistribution, TreeMismatch, WordTree
+from wordtree import TreeDistribution, TreeMismatch, WordTree, load_tree
 from wordtree.softmax import log_conditionals
 from yolo9000.engine.transfer import NodeTransfer, match_nodes, transfer_detector
 from yolo9000.models import (
@@ -81,6 +81,7 @@ def test_new_nodes_start_as_their_nearest_ancestor() -> None:
         inherited=(7, 10),
         fresh=(2, 6),
         dropped=(),
+        alone=(5,),  # the car, certain before for want of a rest alternative
     )
     other, net = detector(OLD), detector(new, seed=1)
     untouched = net.state_dict()["head.class_weight"].clone()
@@ -97,8 +98,88 @@ def test_new_nodes_start_as_their_nearest_ancestor() -> None:
         "2 of them stand under another parent, and have other siblings to compete with",
         "2 new nodes start from an ancestor: toy dog, chihuahua",
         "2 new nodes start from nothing: plant, tree",
-        "it was trained with rest='none', this tree has 'only_child': probabilities will move",
+        "1 nodes are the only member of their sibling group now, and begin with P(node | parent) = 0.9999: "
+        "car (below vehicle)",
     ]
+
+
+# ----------------------------------------------------------------------------- a group of which one member is left
+# The tree is animal (dog (poodle, pug), cat), vehicle (car) again, now with a rest alternative beside the car.
+ONLY_CHILD = dataclasses.replace(OLD, rest="only_child")
+
+
+def far_below_zero(net: Detector) -> Detector:
+    """The same net with every class logit lower by 7, which within a group without a rest changes nothing."""
+    with torch.no_grad():
+        net.head.class_bias.sub_(7.0)
+    return net
+
+
+def test_the_last_of_a_group_keeps_what_the_others_leave_it() -> None:
+    """Its logit, which meant nothing but beside its siblings', was set against the rest's 0."""
+    new = ONLY_CHILD.prune(["poodle", "car"]).tree
+    assert new.names == ("animal", "vehicle", "dog", "car", "poodle")
+    other, net = far_below_zero(detector(ONLY_CHILD)), detector(new, seed=1)
+    notes = transfer_detector(net, other, "last.pt")
+    (_, old_logits), (_, new_logits) = answers(other), answers(net)
+    was, now = TreeDistribution(ONLY_CHILD, old_logits), TreeDistribution(new, new_logits)
+    for name in ("animal", "vehicle", "car"):  # a whole group; and an only child that always was one
+        torch.testing.assert_close(now.prob(name), was.prob(name))
+    # dog without the cat, poodle without the pug: 9,999 in 10,000 each, in every box
+    torch.testing.assert_close(now.prob("dog"), 0.9999 * was.prob("animal"))
+    torch.testing.assert_close(now.prob("poodle"), 0.99980001 * was.prob("animal"))
+    assert notes == [
+        "last.pt: another tree; 5 of its 7 nodes are carried over",
+        "2 nodes are dropped: cat, pug",
+        "2 nodes are the only member of their sibling group now, and begin with P(node | parent) = 0.9999: "
+        "dog (below animal), poodle (below dog)",
+    ]
+    rows = net.state_dict()["head.class_weight"].unflatten(0, (2, -1))
+    assert (rows[:, [2, 4]] == 0).all()
+    assert (rows[:, [0, 1, 3]] != 0).all()
+
+
+def test_a_top_node_that_is_left_alone_is_named() -> None:
+    new = ONLY_CHILD.prune(["dog", "cat"]).tree
+    net = detector(new, seed=1)
+    notes = transfer_detector(net, far_below_zero(detector(ONLY_CHILD)), "last.pt")
+    assert notes[-1].endswith("P(node | parent) = 0.9999: animal (below the top)")
+    now = TreeDistribution(new, answers(net)[1])
+    torch.testing.assert_close(now.prob("animal"), torch.full((8,), 0.9999))
+    torch.testing.assert_close(now.prob("dog") + now.prob("cat"), torch.full((8,), 0.9999))
+
+
+def test_a_group_that_had_a_rest_keeps_its_rows() -> None:
+    """With rest="all" a logit means something against the rest: e^z / (e^z + 1) once the siblings are gone."""
+    tree = dataclasses.replace(OLD, rest="all")
+    new = tree.prune(["poodle"]).tree
+    assert match_nodes(tree, new).alone == ()
+    other, net = detector(tree), detector(new, seed=1)
+    transfer_detector(net, other, "last.pt")
+    (_, old_logits), (_, new_logits) = answers(other), answers(net)
+    was, now = log_conditionals(old_logits, tree).exp(), log_conditionals(new_logits, new).exp()
+    rest = 1 - was[:, [5, 6]].sum(dim=1)
+    torch.testing.assert_close(now[:, 2], was[:, 5] / (was[:, 5] + rest), rtol=1e-3, atol=1e-4)
+
+
+def test_without_a_rest_there_is_nothing_to_keep() -> None:
+    assert match_nodes(OLD, OLD.prune(["poodle"]).tree).alone == ()
+
+
+def test_a_few_classes_of_yolo9000() -> None:
+    """Two classes deep in the large tree: what is left of it is two chains."""
+    old = dataclasses.replace(load_tree("yolo9000"), rest="only_child")
+    new = old.prune(["cab.n.03", "zebra"]).tree
+    net = detector(new, seed=1)
+    notes = transfer_detector(net, far_below_zero(detector(old)), "last.pt")
+    now = TreeDistribution(new, answers(net)[1])
+    below = [new.names[node] for node in new.path("n02930766")]
+    assert below == ["object", "whole", "artifact", "instrumentality", "container", "wheeled vehicle", *below[6:]]
+    assert below[6:] == ["self-propelled vehicle", "motor vehicle", "car", "cab"]
+    # artifact and living thing are two; the seven below artifact are alone, and the two above it
+    torch.testing.assert_close(now.prob("n02930766"), 0.9999**7 * now.prob("artifact"))
+    torch.testing.assert_close(now.prob("artifact") + now.prob("living thing"), torch.full((8,), 0.99980001))
+    assert "instrumentality (below artifact)" in notes[-1]
 
 
 @given(st.sets(st.integers(0, 6), min_size=1))

@@ -42,7 +42,7 @@ from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov2 import Detector, DetectorConfig
 from yolo9000.runtime.distributed import Processes
 from yolo9000.runtime.mistakes import Mistake
-from yolo9000.runtime.run_folder import RunFolder, environment
+from yolo9000.runtime.run_folder import RunFolder, create_run_folder, environment
 
 Priors = tuple[tuple[float, float], ...]
 
@@ -189,11 +189,13 @@ def _classes_of_cfg(cfg: str, names: Sequence[str] | None) -> Classes | None:
 def write_run(
     run: RunFolder, config: RunConfig, assembly: Assembly, options: Mapping[str, Any], *, resumed: bool = False
 ) -> None:
-    """Write ``config.json`` (options, all configurations, priors, versions, commit), and ``tree.json`` of a tree.
+    """Make the run's folder and write ``config.json`` (configurations, versions, commit), and ``tree.json`` of a tree.
 
     Of a run that is resumed only the options and configurations change, so that it knows of more steps the next
     time; the environment stays the one that it was begun in.
     """
+    if not resumed:
+        create_run_folder(run.path)
     if (tree := assembly.data.classes.tree) is not None:
         save_tree(tree, run.tree, force=True)
     before = run.read_config() if resumed else environment()

@@ -59,22 +59,29 @@ def _layers(modules: nn.Sequential) -> list[str]:
     sections = []
     for module in modules:
         if isinstance(module, ConvBlock):
-            conv = module[0]
-            assert isinstance(conv, nn.Conv2d)
-            sections.append(
-                _section(
-                    "convolutional",
-                    batch_normalize=1,
-                    filters=conv.out_channels,
-                    size=conv.kernel_size[0],
-                    stride=1,
-                    pad=1,
-                    activation="leaky",
-                )
-            )
+            sections.append(_convolution(module))
         else:
             sections.append(_section("maxpool", size=2, stride=2))
     return sections
+
+
+def _convolution(block: ConvBlock) -> str:
+    conv, activation = block[0], block[-1]
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(activation, nn.LeakyReLU)  # the blocks of a Detector have no other
+    size, stride, padding = conv.kernel_size[0], conv.stride[0], conv.padding[0]
+    # darknet reads the scales, means and variances of a convolution that says so; one whose batch norm is folded into
+    # it has none in its weights file
+    normalised = any(isinstance(module, nn.BatchNorm2d) for module in block)
+    return _section(
+        "convolutional",
+        **({"batch_normalize": 1} if normalised else {}),
+        filters=conv.out_channels,
+        size=size,
+        stride=stride,
+        **({"pad": 1} if padding == size // 2 else {"padding": padding}),
+        activation="leaky",
+    )
 
 
 def _section(name: str, **options: object) -> str:

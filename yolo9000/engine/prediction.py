@@ -27,6 +27,9 @@ from yolo9000.runtime.mistakes import Mistake
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 
 
+DEFAULT_FOLDER, REPORT = "predictions", "predictions.json"
+
+
 class NoImages(Mistake):
     """Nothing to predict on."""
 
@@ -40,7 +43,7 @@ class Prediction:
     key : str
         The image's file.
     image : (H, W, 3) uint8 array
-        RGB.
+        RGB, upright.
     detections : Detections
         N boxes.
     boxes_xyxy : (N, 4) tensor
@@ -131,7 +134,7 @@ def predict_images(
 
 
 def read_images(paths: Iterable[Path], unreadable: list[Unreadable]) -> Iterator[Record]:
-    """Read files one by one; those that cannot be decoded are left out and added to `unreadable`."""
+    """Read files one by one, upright; those that cannot be decoded are left out and added to `unreadable`."""
     for path in paths:
         try:
             yield Record(decode(path.read_bytes(), str(path)), str(path))
@@ -139,7 +142,70 @@ def read_images(paths: Iterable[Path], unreadable: list[Unreadable]) -> Iterator
             unreadable.append(error)
 
 
-def write_predictions(predictions: Iterable[Prediction], trained: TrainedModel, folder: Path) -> list[dict[str, Any]]:
+def choose_folder(
+    folder: str | Path | None = None, inputs: Iterable[str | Path] = (), *, overwrite: bool = False
+) -> Path:
+    """Choose or check the folder that predictions are written to, before anything is computed.
+
+    Parameters
+    ----------
+    folder : str or Path, optional
+        The folder that was asked for. By default ``predictions``, or the first of ``predictions-2``,
+        ``predictions-3``, .. if there is something in it.
+    inputs : iterable of str or Path
+        The image files.
+    overwrite : bool
+        Also take a folder that holds something. Files of the names that are written will be replaced there.
+
+    Returns
+    -------
+    Path
+        The folder. It is not made yet.
+
+    Raises
+    ------
+    FileExistsError
+        The folder holds something, and `overwrite` was not asked for; or a picture would take the place of an input.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as photos:
+    ...     Path(photos, "cat.png").touch()
+    ...     choose_folder(photos)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    FileExistsError: ...: the folder holds something already (cat.png); name another folder, or ...
+    """
+    if folder is None:
+        chosen, number = Path(DEFAULT_FOLDER), 1
+        while not overwrite and (chosen.is_file() or _names(chosen)):
+            number += 1
+            chosen = Path(f"{DEFAULT_FOLDER}-{number}")
+    else:
+        chosen = Path(folder)
+    if chosen.is_file():
+        raise FileExistsError(f"{chosen}: cannot write there (File exists); name another folder with `out`")
+    held = _names(chosen)
+    if held and not overwrite:
+        raise FileExistsError(
+            f"{chosen}: the folder holds something already ({', '.join(held[:3])}{', ..' * (len(held) > 3)}); name "
+            "another folder, or ask with overwrite to replace what an earlier prediction wrote there"
+        )
+    images = list(map(Path, inputs))
+    kept = _identities(images)
+    for name in (*(f"{image.stem}.png" for image in images), REPORT):
+        _refuse_an_input(chosen / name, kept)
+    return chosen
+
+
+def write_predictions(
+    predictions: Iterable[Prediction],
+    trained: TrainedModel,
+    folder: Path,
+    *,
+    inputs: Iterable[str | Path] | None = None,
+    overwrite: bool = False,
+) -> list[dict[str, Any]]:
     """Write a picture for each image, and ``predictions.json`` for all.
 
     Parameters
@@ -149,18 +215,34 @@ def write_predictions(predictions: Iterable[Prediction], trained: TrainedModel, 
         Gives the classes.
     folder : Path
         Made if absent.
+    inputs : iterable of str or Path, optional
+        The image files, none of which is written over. Needed to overwrite anything else.
+    overwrite : bool
+        Replace files of the same names. Without it the folder must be empty.
 
     Returns
     -------
     list of dict
         What ``predictions.json`` holds: ``{"image", "picture", "width", "height", "detections": [...]}`` for each
-        image; a detection has ``box_xyxy`` in pixels, ``score``, ``objectness``, ``probability``, ``name`` and the
-        whole ``path`` with the probability of each node.
+        image; a detection has ``box_xyxy`` in pixels of the upright image, ``score``, ``objectness``, ``probability``,
+        ``name`` and the whole ``path`` with the probability of each node.
+
+    Raises
+    ------
+    FileExistsError
+        The folder holds something, and `overwrite` was not asked for; or a file would take the place of an input.
+    OSError
+        The folder cannot be written to.
     """
+    if overwrite and inputs is None:
+        raise ValueError("inputs: the image files are needed to overwrite any other, () if there are none")
+    inputs = list(inputs or ())
+    choose_folder(folder, inputs, overwrite=overwrite)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"{folder}: cannot write there ({error.strerror}); name another folder with `out`") from error
+    kept = _identities(inputs)
     classes = trained.classes
     entries: list[dict[str, Any]] = []
     used: set[str] = set()
@@ -171,6 +253,7 @@ def write_predictions(predictions: Iterable[Prediction], trained: TrainedModel, 
             number += 1
             name = f"{stem}-{number}.png"
         used.add(name)
+        _refuse_an_input(folder / name, kept)
         picture = draw_detections(
             prediction.image, prediction.detections, prediction.boxes_xyxy, classes, starred=trained.never_boxed
         )
@@ -185,5 +268,30 @@ def write_predictions(predictions: Iterable[Prediction], trained: TrainedModel, 
                 "detections": prediction.detections.to_json(classes, prediction.boxes_xyxy),
             }
         )
-    write_atomically(folder / "predictions.json", (json.dumps(entries, indent=1) + "\n").encode())
+    _refuse_an_input(folder / REPORT, kept)
+    write_atomically(folder / REPORT, (json.dumps(entries, indent=1) + "\n").encode())
     return entries
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(item.name for item in folder.iterdir()) if folder.is_dir() else []
+
+
+def _identities(paths: Iterable[str | Path]) -> frozenset[tuple[int, int]]:
+    """The files themselves, however they are called: by a link, relatively, or in other letters where that is one."""
+    return frozenset(found for path in paths if (found := _identity(Path(path))) is not None)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:  # no such file: nothing that could be lost
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _refuse_an_input(path: Path, kept: frozenset[tuple[int, int]]) -> None:
+    if _identity(path) in kept:
+        raise FileExistsError(
+            f"{path}: is one of the images to predict on and is not written over; name another folder"
+        )

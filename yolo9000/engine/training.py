@@ -8,6 +8,7 @@ checkpoint needs the number and the weights, and no random state.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from yolo9000.runtime.device import autocast
 from yolo9000.runtime.distributed import Processes, any_process, average_buffers, broadcast_model, sum_gradients
 from yolo9000.runtime.interrupt import StopRequest
 from yolo9000.runtime.logs import Progress, ResultsFile
-from yolo9000.runtime.run_folder import RunFolder
+from yolo9000.runtime.run_folder import RunFolder, hold_run_folder
 
 DRAW_EVERY_SECONDS = 20.0
 """A picture of the curves takes most of a second; evaluations of a short run come faster than anyone looks."""
@@ -82,9 +83,12 @@ def train(
         A loss term was infinite or NaN. No checkpoint is written after the last reading that was good.
     CheckpointError
         ``last.pt`` cannot be read or is of another run.
+    RunFolderError
+        Another process trains in the same folder.
     """
     training = _Training(list(phases), config, run, device, dict(description or {}), processes)
-    with StopRequest(quiet=not processes.is_first) as stop:
+    alone = hold_run_folder(run) if processes.is_first else contextlib.nullcontext()
+    with alone, StopRequest(quiet=not processes.is_first) as stop:
         try:
             return training.go(stop, resume, stop_after)
         finally:

@@ -5,6 +5,7 @@ K_old and K_new nodes; A priors.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,10 @@ from wordtree import TreeMismatch, WordTree
 from yolo9000.engine.same_classes import check_same_classes
 from yolo9000.models.model import Model
 from yolo9000.runtime.checkpoint import CheckpointError
+
+P_ALONE = 0.9999
+"""P(node | parent) with which a node begins that lost all its siblings. Without a rest alternative it would be 1. This
+costs a chain of ten such nodes a thousandth of their probability, and leaves the rest a gradient."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,10 @@ class NodeTransfer:
         New nodes without such an ancestor; their rows stay as they are.
     dropped : tuple of int
         Old nodes that the new tree does not have.
+    alone : tuple of int
+        Those of `kept` that are the only member of a sibling group with a rest alternative, where their group in the
+        old tree had none. Their logits meant something beside those of their siblings alone, and say nothing against
+        the rest's 0.
     """
 
     source: tuple[int, ...]
@@ -39,6 +48,7 @@ class NodeTransfer:
     inherited: tuple[int, ...]
     fresh: tuple[int, ...]
     dropped: tuple[int, ...]
+    alone: tuple[int, ...] = ()
 
 
 def match_nodes(old: WordTree, new: WordTree) -> NodeTransfer:
@@ -49,7 +59,7 @@ def match_nodes(old: WordTree, new: WordTree) -> NodeTransfer:
     >>> old = WordTree(("a", "b", "c"), ("animal", "dog", "cat"), (-1, 0, 0))
     >>> new = WordTree(("a", "b", "d", "p"), ("animal", "dog", "horse", "poodle"), (-1, 0, 0, 1))
     >>> match_nodes(old, new)
-    NodeTransfer(source=(0, 1, 0, 1), kept=(0, 1), inherited=(2, 3), fresh=(), dropped=(2,))
+    NodeTransfer(source=(0, 1, 0, 1), kept=(0, 1), inherited=(2, 3), fresh=(), dropped=(2,), alone=())
     """
     number = {wnid: node for node, wnid in enumerate(old.wnids)}
     source: list[int] = []
@@ -65,7 +75,16 @@ def match_nodes(old: WordTree, new: WordTree) -> NodeTransfer:
         inherited=tuple(node for node in others if source[node] >= 0),
         fresh=tuple(node for node in others if source[node] < 0),
         dropped=tuple(node for node, wnid in enumerate(old.wnids) if wnid not in there),
+        alone=tuple(node for node in kept if _has_rest_alone(new, node) and not _has_rest(old, source[node])),
     )
+
+
+def _has_rest(tree: WordTree, node: int) -> bool:
+    return bool(tree.group_has_rest[tree.group_of[node]])
+
+
+def _has_rest_alone(tree: WordTree, node: int) -> bool:
+    return _has_rest(tree, node) and int(tree.group_sizes[tree.group_of[node]]) == 1
 
 
 def transfer_class_rows(old: Tensor, new: Tensor, transfer: NodeTransfer) -> Tensor:
@@ -94,6 +113,8 @@ def transfer_class_rows(old: Tensor, new: Tensor, transfer: NodeTransfer) -> Ten
     after = new.clone().unflatten(0, (-1, len(source)))
     before = old.unflatten(0, (len(after), -1))
     after[:, found] = before[:, source[found]]
+    # whatever the image shows: a row of zeros, and a bias that makes the probability
+    after[:, list(transfer.alone)] = math.log(P_ALONE / (1 - P_ALONE)) if new.ndim == 1 else 0.0
     rows: Tensor = after.flatten(0, 1)
     return rows
 
@@ -173,13 +194,24 @@ def _report(transfer: NodeTransfer, old: WordTree, new: WordTree, where: str) ->
         notes.append(f"{len(transfer.fresh):,} new nodes start from nothing: {_some(transfer.fresh, new)}")
     if transfer.dropped:
         notes.append(f"{len(transfer.dropped):,} nodes are dropped: {_some(transfer.dropped, old)}")
-    if old.rest != new.rest:
+    if transfer.alone:
+        notes.append(
+            f"{len(transfer.alone):,} nodes are the only member of their sibling group now, and begin with "
+            f"P(node | parent) = {P_ALONE}: {_with_parents(transfer.alone, new)}"
+        )
+    if old.rest != new.rest and (old.rest, new.rest) != ("none", "only_child"):  # those are the nodes above
         notes.append(f"it was trained with rest={old.rest!r}, this tree has {new.rest!r}: probabilities will move")
     return notes
 
 
 def _parent_id(tree: WordTree, node: int) -> str | None:
     return tree.wnids[tree.parents[node]] if tree.parents[node] >= 0 else None
+
+
+def _with_parents(nodes: tuple[int, ...], tree: WordTree, count: int = 20) -> str:
+    parents = [tree.names[tree.parents[node]] if tree.parents[node] >= 0 else "the top" for node in nodes[:count]]
+    names = ", ".join(f"{tree.names[node]} (below {parent})" for node, parent in zip(nodes, parents, strict=False))
+    return names if len(nodes) <= count else f"{names}, .."
 
 
 def _some(nodes: tuple[int, ...], tree: WordTree, count: int = 5) -> str:

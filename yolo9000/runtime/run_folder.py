@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +20,9 @@ import torch
 
 from yolo9000.runtime.checkpoint import write_atomically
 from yolo9000.runtime.mistakes import Mistake
+
+if sys.platform != "win32":
+    import fcntl
 
 
 class RunFolderError(Mistake):
@@ -87,7 +93,10 @@ class RunFolder:
 
 
 def create_run_folder(path: str | Path, *, resume: bool = False) -> RunFolder:
-    """Make a new run's folder, or check an old one's, before anything slow is started.
+    """Make a new run's folder, or find an old one's.
+
+    What a start that failed before its first checkpoint has left there is removed: its table of losses would be
+    continued otherwise.
 
     Parameters
     ----------
@@ -99,7 +108,7 @@ def create_run_folder(path: str | Path, *, resume: bool = False) -> RunFolder:
     Raises
     ------
     RunFolderError
-        Another run is in it (and `resume` is False); no run is in it (and `resume` is True); it cannot be written to.
+        As `check_run_folder`; or there is no checkpoint to resume from.
 
     Examples
     --------
@@ -110,26 +119,160 @@ def create_run_folder(path: str | Path, *, resume: bool = False) -> RunFolder:
     """
     run = RunFolder(Path(path))
     if resume:
-        if not run.last.exists():
-            found = sorted(item.name for item in run.path.iterdir()) if run.path.is_dir() else None
-            raise RunFolderError(
-                f"{run.path}: nothing to resume: looked for {run.last.name}, found "
-                + ("no such folder" if found is None else ", ".join(found) if found else "an empty folder")
-            )
-    elif run.last.exists() or run.config.exists() or run.results.exists():
+        _check_there_is_a_checkpoint(run)
+        _check_writable(run.path)
+        return run
+    check_run_folder(run.path)
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+        for name in _leftovers(run.path):
+            (run.path / name).unlink()
+    except OSError as error:
+        raise _not_writable(run.path, error) from error
+    return run
+
+
+def check_run_folder(path: str | Path) -> None:
+    """Check that a new run can be kept in a folder, before anything slow is started; nothing is made or removed.
+
+    A folder without a checkpoint that holds the files of a failed start, and nothing else, is as good as an empty one.
+
+    Raises
+    ------
+    RunFolderError
+        Another run is in the folder, or begins there at this moment; the files of a failed start lie among others; it
+        cannot be written to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check_run_folder(f"{folder}/runs/first")
+    ...     Path(folder, "runs").exists()
+    False
+    """
+    run = RunFolder(Path(path))
+    if run.last.exists():
         raise RunFolderError(
             f"{run.path} holds a run already; continue it with `resume` {run.path}, or name another `out`"
         )
+    if run.best.exists():
+        raise RunFolderError(
+            f"{run.path} holds the {run.best.name} of a run that ended before its first {run.last.name}; "
+            "name another `out`"
+        )
+    if leftovers := _leftovers(run.path):
+        with hold_run_folder(run):
+            pass
+        others = [name for name in _names(run.path) if name not in leftovers]
+        if others:
+            raise RunFolderError(
+                f"{run.path} holds {', '.join(leftovers)}, which a run would overwrite, among other files "
+                f"({', '.join(others[:5])}); name another `out`"
+            )
+    _check_writable(run.path)
+
+
+@contextlib.contextmanager
+def hold_run_folder(run: RunFolder) -> Iterator[None]:
+    """Hold a run's folder for as long as this process trains in it.
+
+    Before the first checkpoint its files are those of a failed start, but for this: the operating system knows who
+    holds the folder, and forgets it when the process ends, however it ends. Where folders cannot be held (Windows, some
+    network drives) nothing is.
+
+    Raises
+    ------
+    RunFolderError
+        Another process trains in it.
+    """
+    handle = _try_to_hold(run.path)
     try:
-        run.path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=run.path):
+        yield
+    finally:
+        if handle in _HELD:  # not so in a process that was forked meanwhile
+            _HELD.remove(handle)
+            os.close(handle)
+
+
+def _try_to_hold(folder: Path) -> int | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise RunFolderError(
+            f"{folder}: another process is training there; wait for it or name another `out`"
+        ) from None
+    except OSError:
+        os.close(handle)
+        return None
+    _HELD.add(handle)
+    return handle
+
+
+_HELD: set[int] = set()
+"""Open folders. A loader's worker, which is forked and may outlive a killed run, must not hold them too."""
+
+
+def _let_go() -> None:
+    for handle in _HELD:
+        os.close(handle)
+    _HELD.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
+def _check_there_is_a_checkpoint(run: RunFolder) -> None:
+    if run.last.exists():
+        return
+    found = _names(run.path)
+    said = "no such folder" if not run.path.is_dir() else ", ".join(found) if found else "an empty folder"
+    message = f"{run.path}: nothing to resume: looked for {run.last.name}, found {said}"
+    if run.best.exists():
+        message += f"; start a new run from the weights with `init` {run.best}"
+    elif _leftovers(run.path):
+        message += ". The run ended before its first checkpoint: run the same command again to start it over"
+    raise RunFolderError(message)
+
+
+_FIRST_FILES = ("config.json", "tree.json", "results.csv", "curves.png")
+"""What a run writes before its first checkpoint."""
+
+_UNFINISHED = re.compile(rf"\.({'|'.join(map(re.escape, (*_FIRST_FILES, 'last.pt', 'best.pt')))})\.[^.]+\.tmp")
+"""A file that a killed run was writing (`write_atomically`, `save_tree`)."""
+
+
+def _leftovers(folder: Path) -> list[str]:
+    return [name for name in _names(folder) if name in _FIRST_FILES or _UNFINISHED.fullmatch(name)]
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(item.name for item in folder.iterdir()) if folder.is_dir() else []
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise where a file could not be written in a folder; one that is still to be made is judged by the one above."""
+    above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=above):
             pass
     except OSError as error:
-        raise RunFolderError(
-            f"{run.path}: cannot write there ({error.strerror or error}); nothing was trained. "
-            "Name a folder you may write to with `out`"
-        ) from error
-    return run
+        raise _not_writable(folder, error) from error
+
+
+def _not_writable(folder: Path, error: OSError) -> RunFolderError:
+    return RunFolderError(
+        f"{folder}: cannot write there ({error.strerror or error}); nothing was trained. "
+        "Name a folder you may write to with `out`"
+    )
 
 
 def environment() -> dict[str, Any]:

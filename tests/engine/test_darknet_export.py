@@ -1,0 +1,80 @@
+"""Our detector as darknet's files: the cfg says what each block is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from yolo9000.engine.darknet_export import cfg_of_detector
+from yolo9000.engine.inference import prepare
+from yolo9000.models import (
+    Detector,
+    DetectorConfig,
+    RegionSpec,
+    from_cfg,
+    load_darknet_weights,
+    save_darknet_weights,
+)
+from yolo9000.models.darknet19 import ConvBlock
+
+REGION = RegionSpec(priors=((1.0, 1.5), (2.0, 2.5)), num_classes=3)
+FORM = DetectorConfig(width=0.05, extra_convs=1, passthrough=True)
+
+
+def detector() -> Detector:
+    """A net whose batch norms do something."""
+    torch.manual_seed(0)
+    net = Detector(FORM, REGION).eval()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = torch.randn(module.num_features)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias)
+    return net
+
+
+def through_darknet(net: Detector, folder: Path) -> torch.Tensor:
+    """The raw output for one image of the net that darknet's files of `net` make."""
+    (folder / "net.cfg").write_text(cfg_of_detector(net, 64))
+    save_darknet_weights(net, folder / "net.weights", images_seen=0)
+    back = from_cfg(folder / "net.cfg")
+    load_darknet_weights(back, folder / "net.weights")
+    raw: torch.Tensor = back.eval()(image()).raw
+    return raw
+
+
+def image() -> torch.Tensor:
+    return torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+
+
+@torch.no_grad()
+def test_a_net_with_batch_norm_comes_back(tmp_path: Path) -> None:
+    net = detector()
+    assert torch.equal(through_darknet(net, tmp_path), net(image()).raw)
+    assert (tmp_path / "net.cfg").read_text().count("batch_normalize=1") == 21  # 18, 1 extra, passthrough, merge
+
+
+@torch.no_grad()
+def test_a_net_whose_batch_norms_are_folded_comes_back(tmp_path: Path) -> None:
+    folded = prepare(detector(), device=torch.device("cpu")).net.to(memory_format=torch.contiguous_format)
+    assert isinstance(folded, Detector)
+    assert torch.equal(through_darknet(folded, tmp_path), folded(image()).raw)
+    assert "batch_normalize" not in (tmp_path / "net.cfg").read_text()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("folded", [0, 2])
+def test_each_block_is_written_as_it_is(tmp_path: Path, folded: int) -> None:
+    net = detector()
+    blocks = [module for module in net.backbone.fine if isinstance(module, ConvBlock)]
+    channels = blocks[folded][0].in_channels
+    for position, module in enumerate(net.backbone.fine):
+        if module is blocks[folded]:
+            net.backbone.fine[position] = ConvBlock(channels, module[0].out_channels, 3, batch_norm=False)
+    assert torch.equal(through_darknet(net, tmp_path), net(image()).raw)
+    sections = (tmp_path / "net.cfg").read_text().split("[convolutional]\n")[1:]
+    lacking = [number for number, section in enumerate(sections) if not section.startswith("batch_normalize=1\n")]
+    assert lacking == [folded, 21]  # and the head, which never has one
