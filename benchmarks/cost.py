@@ -20,7 +20,7 @@ from benchmarks import nets
 from benchmarks.harness import machine
 from yolo9000.models import Detector, DetectorConfig
 from yolo9000.models.darknet19 import DARKNET19
-from yolo9000.runtime.device import Precision
+from yolo9000.runtime.config import Precision
 
 SIZES, BATCHES = (320, 384, 448, 544, 608), (1, 2, 4, 8, 16)
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")

@@ -19,7 +19,8 @@ from yolo9000.detection.loss import joint_loss
 from yolo9000.detection.postprocess import detect
 from yolo9000.detection.results import Detections
 from yolo9000.models import BoxCoding, DenseRegionOutput, RegionOutput, RegionSpec, TreeHead
-from yolo9000.runtime.device import Precision, autocast
+from yolo9000.runtime.config import Precision
+from yolo9000.runtime.device import autocast
 
 
 class _Job(NamedTuple):

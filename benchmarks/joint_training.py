@@ -20,7 +20,9 @@ from yolo9000.runtime.logs import ResultsFile
 from yolo9000.runtime.mistakes import run
 
 Report = Mapping[str, Any]
-REFERENCES = ("paper", "paper_mosaic", "constant", "cluttered_paper", "cluttered_constant", "all_boxes", "flat")
+RIVALS = ("paper", "paper_mosaic", "paper_boxes_first", "paper_boxes_first_mosaic")
+"""The fair reading of the paper with every mix: a ratio is quoted to the best of them."""
+REFERENCES = (*RIVALS, "paper_literal", "constant", "cluttered_paper", "cluttered_constant", "all_boxes", "flat")
 """Variants that `ratios` compares the others of the same data with."""
 COLUMNS: dict[str, Callable[[Report], float | None]] = {
     "boxed": lambda report: report["boxed"]["ap50"],

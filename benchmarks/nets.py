@@ -24,7 +24,8 @@ from wordtree.formats import save_tree
 from yolo9000.datasets.decode import decode
 from yolo9000.datasets.sample import Record, Target, pixels
 from yolo9000.datasets.transforms import letterbox
-from yolo9000.detection.postprocess import DecodeConfig, detect
+from yolo9000.detection.config import DecodeConfig
+from yolo9000.detection.postprocess import detect
 from yolo9000.detection.results import Detections
 from yolo9000.engine.darknet_export import cfg_of_detector
 from yolo9000.engine.inference import prepare
@@ -44,7 +45,7 @@ from yolo9000.models import (
     load_darknet_weights,
     save_darknet_weights,
 )
-from yolo9000.runtime.device import Precision
+from yolo9000.runtime.config import Precision
 
 Forward = Callable[[Tensor], RegionOutput]
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.small_trainings import NET, SIZE, config_of, data_of, plan_of, region_of
+from benchmarks.small_trainings import NET, SIZE, config_of, data_of, region_of
 from wordtree import WordTree
 from yolo9000.datasets.joined import JoinedSource
 from yolo9000.datasets.loader import make_evaluation_loader
@@ -34,7 +34,8 @@ from yolo9000.engine.label_maps import tree_of_wnids
 from yolo9000.engine.plan import plan_phases
 from yolo9000.engine.training import train
 from yolo9000.models import Detector
-from yolo9000.runtime.device import Precision, autocast, pick_precision, use_huge_pages
+from yolo9000.runtime.config import Precision
+from yolo9000.runtime.device import autocast, pick_precision, use_huge_pages
 from yolo9000.runtime.run_folder import create_run_folder
 
 TEST_SCENES = 600
@@ -174,22 +175,21 @@ def run_seed(
         )
 
     region = region_of(scenes(0), tree, seed)
-    config = config_of(precision)
+    config = config_of(steps, seed, precision)
     data = data_of(tree, pair("ceiling"), scenes(0, kind="classification"), labels)
-    plan = plan_of(steps, seed)
     results = {}
     test = make_evaluation_loader(scenes(0, "test", length=TEST_SCENES), SIZE, batch_size=32)
     torch.manual_seed(seed)
     first = Detector(NET, region)
-    start, then = plan_phases(first, data, plan_of(steps, seed, start_steps=start_steps), config)
-    train([start], config, create_run_folder(out / "start"), device=device)
+    start, then = plan_phases(first, data, config_of(steps, seed, precision, start_steps=start_steps))
+    train([start], config.train, create_run_folder(out / "start"), device=device)
     if then.begin is not None:
         then.begin()  # the detector takes over the classifier's weights
     for variant in variants:
         detector = Detector(first.config, region)
         detector.load_state_dict(first.state_dict())
-        phases = plan_phases(detector, replace(data, detection=pair(variant)), plan, config)
-        train(phases, config, create_run_folder(out / variant), device=device)
+        phases = plan_phases(detector, replace(data, detection=pair(variant)), config)
+        train(phases, config.train, create_run_folder(out / variant), device=device)
         results[variant] = score(detector.eval(), test, halves(tree, labels), precision)
         print(f"seed {seed}: {VARIANTS[variant]}: {results[variant]}", flush=True)
     return results

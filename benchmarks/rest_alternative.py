@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.small_trainings import NET, SIZE, config_of, data_of, plan_of, region_of
+from benchmarks.small_trainings import NET, SIZE, config_of, data_of, region_of
 from wordtree.tree import Rest
 from yolo9000.datasets.loader import make_evaluation_loader
 from yolo9000.datasets.pictograms import pictogram_concepts
@@ -85,8 +85,8 @@ def run_seed(seed: int, steps: int, start_steps: int, out: Path) -> dict[str, di
         training = scenes("train", seen)
         detector = Detector(NET, region_of(training, tree, seed))
         data = data_of(tree, training, scenes("train", seen, "classification"), labels)
-        phases = plan_phases(detector, data, plan_of(steps, seed, start_steps=start_steps), config_of(precision))
-        train(phases, config_of(precision), create_run_folder(out / rest), device=device)
+        config = config_of(steps, seed, precision, start_steps=start_steps)
+        train(plan_phases(detector, data, config), config.train, create_run_folder(out / rest), device=device)
         results[rest] = {
             name: evaluate_detector(
                 detector.eval(),

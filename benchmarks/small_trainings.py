@@ -7,14 +7,13 @@ from yolo9000.datasets.sample import Source
 from yolo9000.datasets.scenes import SCENE_AUGMENT, SCENE_IMAGE_AUGMENT
 from yolo9000.detection.anchors import cluster_priors
 from yolo9000.engine.data import Data, box_shapes
-from yolo9000.engine.optimisation import OptimiserConfig
-from yolo9000.engine.phases import TrainConfig
-from yolo9000.engine.plan import PlanConfig
+from yolo9000.experiment.config import Joint, NetConfig, PlanConfig, RunConfig
 from yolo9000.models import BoxCoding, DetectorConfig, RegionSpec, TreeClasses
-from yolo9000.runtime.device import Precision
+from yolo9000.runtime.config import Precision
+from yolo9000.training.config import OptimiserConfig, TrainConfig
 
-SIZE, STRIDE = 96, 16
-NET = DetectorConfig(width=0.25, stride=STRIDE, batch_norm_momentum=0.1)
+SIZE = 96
+NET = DetectorConfig(width=0.25, stride=16, batch_norm_momentum=0.1)
 OPTIMISER = OptimiserConfig(
     optimizer="adamw", learning_rate=2e-3, weight_decay=0.02, schedule="cosine", burn_in=50, burn_in_power=1.0
 )
@@ -23,7 +22,7 @@ OPTIMISER = OptimiserConfig(
 def region_of(scenes: Source, tree: WordTree, seed: int) -> RegionSpec:
     """Three priors clustered from the scenes' boxes, over a tree."""
     relative, _ = cluster_priors(box_shapes(scenes), 3, seed=seed)
-    priors = tuple((float(w), float(h)) for w, h in relative * (SIZE / STRIDE))
+    priors = tuple((float(w), float(h)) for w, h in relative * (SIZE / NET.stride))
     return RegionSpec(coding=BoxCoding(priors), classes=TreeClasses(tree))
 
 
@@ -44,20 +43,19 @@ def data_of(tree: WordTree, detection: Source, classification: Source, labels: l
     )
 
 
-def plan_of(steps: int, seed: int, *, start_steps: int = 0) -> PlanConfig:
-    """Steps as a classifier at 64 pixels, then on boxes alone."""
-    return PlanConfig(
-        classification_steps=start_steps,
-        steps=steps,
-        joint=False,
-        sizes=(SIZE,),
-        classification_size=64,
-        seed=seed,
+def config_of(steps: int, seed: int, precision: Precision, *, start_steps: int = 0) -> RunConfig:
+    """Steps as a classifier at 64 pixels, then on boxes alone; averaged weights, and no checkpoint on the way."""
+    return RunConfig(
+        plan=PlanConfig(
+            classification_steps=start_steps,
+            steps=steps,
+            joint=Joint(enabled=False),
+            size=SIZE,
+            classification_size=64,
+            classification_learning_rate=OPTIMISER.learning_rate,
+        ),
+        net=NetConfig(detector=NET),
         optimiser=OPTIMISER,
-        classification_optimiser=OPTIMISER,
+        train=TrainConfig(batch_size=32, ema_decay=0.99, save_every=0, precision=precision),
+        seed=seed,
     )
-
-
-def config_of(precision: Precision) -> TrainConfig:
-    """Batches of 32 and averaged weights; no checkpoint on the way."""
-    return TrainConfig(batch_size=32, ema_decay=0.99, save_every=0, precision=precision)

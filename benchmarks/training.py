@@ -12,11 +12,13 @@ from torch import nn
 from benchmarks import nets
 from benchmarks.harness import Goal, Row, Scale, Side
 from benchmarks.memory import peak_megabytes
-from yolo9000.detection.recipes import DEFAULT_RECIPE
+from yolo9000.detection.config import DEFAULT_RECIPE, find_recipe
 from yolo9000.engine.objectives import detection_objective
-from yolo9000.engine.optimisation import ModelAverage, OptimiserConfig, build_optimizer
+from yolo9000.engine.optimisation import ModelAverage, build_optimizer
 from yolo9000.models import Detector, DetectorConfig
-from yolo9000.runtime.device import Precision, autocast, pick_precision
+from yolo9000.runtime.config import Precision
+from yolo9000.runtime.device import autocast, pick_precision
+from yolo9000.training.config import OptimiserConfig
 
 EMA_DECAY = 0.9998
 MEMORY_STEPS = 3
@@ -43,7 +45,7 @@ def training_step(
     size
         Side of the images in pixels.
     precision, ema, channels_last
-        As in `yolo9000.engine.phases.TrainConfig`.
+        As in `yolo9000.training.config.TrainConfig`.
     width
         Of the net.
     recipe
@@ -62,7 +64,7 @@ def training_step(
     targets = nets.targets_of(region, 4, 4)
     images = torch.rand(len(targets), 3, size, size, generator=torch.Generator().manual_seed(0))
     images = images.contiguous(memory_format=layout)
-    loss = detection_objective(region, recipe)
+    loss = detection_objective(region, find_recipe(recipe))
     mark()
     model = Detector(DetectorConfig(width=width), region).to(memory_format=layout).train()
     optimizer = build_optimizer(model, OptimiserConfig())

@@ -12,8 +12,8 @@
 # `python -m benchmarks.joint_training RUNS_DIR` prints the tables and draws the curves.
 #
 # PYTHON names another interpreter; JOBS (2) runs go side by side, on one thread each. START and STEPS lengthen or shorten
-# the phases. DATA (tiles_a tiles_b pictograms) and PARTS (leading picks cluttered flat ablations; all but the first are of
-# tiles_a) leave the rest out.
+# the phases. DATA (tiles_a tiles_b pictograms) and PARTS (leading rival picks cluttered flat ablations; all but the first
+# two are of tiles_a) leave the rest out.
 set -eu
 
 python=${PYTHON:-python}
@@ -31,7 +31,7 @@ if [ "${1:-}" = --one ]; then # RUN BOXED OPTION ...: one run, scored with these
     rm -rf "$run"
     mkdir -p "$(dirname "$run")"
     {
-        "$python" -m yolo9000.train --width 0.25 --classification-size 64 --detection-steps 0 --threads 1 --out "$run" "$@" &&
+        "$python" -m yolo9000.train --width 0.25 --classification-size 64 --threads 1 --out "$run" "$@" &&
             { [ "$boxed" = none ] || "$python" -m yolo9000.evaluate "$run" --images 1000 --boxed "$boxed"; }
     } > "$run.log" 2>&1 || {
         tail -n 5 "$run.log" >&2
@@ -51,7 +51,7 @@ shift
 [ "$#" -eq 0 ] || shift
 [ "$#" -gt 0 ] || set -- 0 1 2
 data=${DATA:-tiles_a tiles_b pictograms}
-parts=${PARTS:-leading picks cluttered flat ablations}
+parts=${PARTS:-leading rival picks cluttered flat ablations}
 export PYTHON="$python" PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS=1
 
 # Lines "RUN BOXED OPTION ..." -> runs, JOBS at a time.
@@ -78,7 +78,10 @@ for set in $data; do
         echo "\"$(start_of "$set" "$seed")\" none $(source_of "$set") --seed $seed --classification-steps ${START:-$steps} --steps 0"
     done
 done | sort -u | run_all
-case " $data " in *" tiles_a "*) ;; *) parts=leading ;; esac # the other parts are of tiles_a alone
+case " $data " in
+*" tiles_a "*) ;;
+*) case " $parts " in *" rival "*) parts="leading rival" ;; *) parts=leading ;; esac ;;
+esac
 if wanted flat; then # the same without hypernyms: one softmax over all classes
     flat=$runs/flat.json
     [ -e "$flat" ] || "$python" "$here/tools/build_wordtree.py" --imagenet "$tiles/train" --flat --out "$flat" > /dev/null
@@ -89,7 +92,7 @@ if wanted flat; then # the same without hypernyms: one softmax over all classes
 fi
 
 # A step sees 32 images with boxes in each variant, and 32 labelled ones besides where image labels are used.
-labels="--joint --batch 64 --ratio 1:1"
+even="--joint --batch 64 --ratio 1:1"
 for set in $data; do
     steps=1000
     [ "$set" != pictograms ] || steps=1200
@@ -99,25 +102,38 @@ for set in $data; do
         start=$(start_of "$set" "$seed")
         to=$runs/$set/seed$seed
         from="$(source_of "$set") --seed $seed --init \"$start\" --tree \"$start/tree.json\" --classification-steps 0 \
---steps ${STEPS:-$steps} --evaluate-every 200"
+--evaluate-every 200"
+        all=${STEPS:-$steps}
+        labels="$even --steps $all"
         if wanted leading; then
             cat << LINES
-"$to/detection_only" $boxed $from --boxed $boxed --batch 32
-"$to/all_boxes" $boxed $from --boxed all --batch 32
-"$to/paper" $boxed $from --boxed $boxed $labels --recipe paper --mosaic 0
+"$to/detection_only" $boxed $from --boxed $boxed --batch 32 --steps $all
+"$to/all_boxes" $boxed $from --boxed all --batch 32 --steps $all
 "$to/best" $boxed $from --boxed $boxed $labels
+LINES
+        fi
+        if wanted rival; then # the fair reading of the paper, with every mix: the best of them is what ratios are to
+            first=$((all * 3 / 10))
+            then="--detection-steps $first --steps $((all - first))"
+            cat << LINES
+"$to/paper" $boxed $from --boxed $boxed $labels --recipe paper --mosaic 0
+"$to/paper_mosaic" $boxed $from --boxed $boxed $labels --recipe paper --mosaic 0.7
+"$to/paper_boxes_first" $boxed $from --boxed $boxed $even --recipe paper --mosaic 0 $then
+"$to/paper_boxes_first_mosaic" $boxed $from --boxed $boxed $even --recipe paper --mosaic 0.7 $then
 LINES
         fi
         [ "$set" = tiles_a ] || continue
         if wanted picks; then
             cat << LINES
-"$to/paper_mosaic" own $from $labels --recipe paper --mosaic 0.7
+"$to/paper_literal" own $from $labels --recipe paper-literal --mosaic 0
+"$to/paper_literal_mosaic" own $from $labels --recipe paper-literal --mosaic 0.7
 "$to/constant" own $from $labels --recipe constant --mosaic 0.7
 LINES
         fi
         if wanted cluttered; then
             cat << LINES
 "$to/cluttered_paper" own $from $labels --cluttered --recipe paper --mosaic 0
+"$to/cluttered_paper_literal" own $from $labels --cluttered --recipe paper-literal --mosaic 0
 "$to/cluttered_constant" own $from $labels --cluttered --recipe constant --mosaic 0
 "$to/cluttered_best" own $from $labels --cluttered --mosaic 0
 LINES
@@ -125,14 +141,14 @@ LINES
         if wanted flat; then
             flat_start=$runs/tiles/seed$seed/flat_start
             echo "\"$to/flat\" own --tiles \"$tiles\" --seed $seed --init \"$flat_start\" --tree \"$flat_start/tree.json\"" \
-                "--classification-steps 0 --steps ${STEPS:-$steps} --evaluate-every 200 $labels"
+                "--classification-steps 0 --evaluate-every 200 $labels"
         fi
         if wanted ablations; then
             cat << LINES
 "$to/overlap" own $from $labels --recipe overlap --mosaic 0.7
 "$to/max_size" own $from $labels --recipe max-size --mosaic 0.7
 "$to/single_images" own $from $labels --mosaic 0
-"$to/one_to_two" own $from --joint --batch 48 --ratio 1:2
+"$to/one_to_two" own $from --joint --batch 48 --ratio 1:2 --steps $all
 "$to/floor" own $from $labels --label-objectness floor
 "$to/shared_rows" own $from $labels --share-class-rows
 LINES

@@ -1,9 +1,14 @@
-"""Imports go one way: edges -> engine -> detection -> runtime -> ground -> torch; never sideways, never in a circle."""
+"""Imports go one way, never sideways and never in a circle.
+
+edges -> experiment -> {evaluation, inference} -> {training, darknet} -> detection -> models -> runtime -> {wordtree,
+datasets} -> torch. The module `config` of a package obeys as the others do.
+"""
 
 from __future__ import annotations
 
 import ast
 import graphlib
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,14 +17,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LAYER = {"wordtree": 0, "yolo9000.datasets": 0, "yolo9000.models": 0}
-LAYER |= {"yolo9000.runtime": 1, "yolo9000.detection": 2, "yolo9000.engine": 3}
-EDGE = 4  # every other module: yolo9000/train.py and its like, and tools/
+LAYER = {"wordtree": 0, "yolo9000.datasets": 0, "yolo9000.runtime": 1, "yolo9000.models": 2, "yolo9000.detection": 3}
+LAYER |= {"yolo9000.training": 4, "yolo9000.darknet": 4, "yolo9000.evaluation": 5, "yolo9000.inference": 5}
+LAYER |= {"yolo9000.experiment": 6, "yolo9000.engine": 6}
+LAYER |= {"yolo9000.options": 7}  # what the commands read their words with
+EDGE = 8  # every other module: yolo9000/train.py and its like, and tools/
 LAYER |= {"benchmarks": EDGE}  # an edge of several modules
-SIDEWAYS = {("yolo9000.models", "wordtree")}  # a tree head is sized by a tree
-# A net says what is wrong with its configuration or its file; the module imports no more than errors of the ground.
-SIDEWAYS |= {("yolo9000.models", "yolo9000.runtime.mistakes")}
-SIDEWAYS |= {("tools.benchmark", "benchmarks")}  # its command line; nobody else imports it
+SIDEWAYS = {("tools.benchmark", "benchmarks")}  # its command line; nobody else imports it
+SIDEWAYS |= {("yolo9000.engine", "yolo9000.experiment"), ("yolo9000.experiment", "yolo9000.engine")}  # until it is gone
 
 
 def module_name(file: Path) -> str:
@@ -28,7 +33,7 @@ def module_name(file: Path) -> str:
 
 # One glob a folder: in Python 3.13 and later `**` does not enter yolo9000/datasets, which is a link.
 FOLDERS = ["benchmarks", "tools", "wordtree", "yolo9000"]
-FOLDERS += [f"yolo9000/{part}" for part in ("datasets", "models", "detection", "runtime", "engine")]
+FOLDERS += [f"yolo9000/{part.partition('.')[2]}" for part in LAYER if part.startswith("yolo9000.")]
 FILES = {module_name(file): file for folder in FOLDERS for file in (ROOT / folder).glob("*.py")}
 
 
@@ -95,15 +100,43 @@ def test_our_datasets_are_imported_by_their_full_name_only() -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize("package", ["wordtree", "yolo9000.models", "yolo9000.detection"])
+def test_no_name_that_is_imported_when_asked_for_is_that_of_a_module(package: str) -> None:
+    """Once such a module is imported, the package's attribute is the module, and the function is not found any more."""
+    found = importlib.import_module(package)
+    modules = {name.rpartition(".")[2] for name in FILES if name.rpartition(".")[0] == package}
+    assert not modules & set(found.__all__)
+    assert [name for name in found.__all__ if not hasattr(found, name)] == []
+
+
+HEAVY = {"torch", "torchvision", "matplotlib", "cv2", "PIL", "nltk", "networkx", "scipy", "h5py", "pycocotools"}
+HEAVY |= {"pydantic"}
+"""What takes a tenth of a second or more to import, alone or with what it brings."""
+
+
 @pytest.mark.parametrize(
     ("package", "unwanted"),
     [
-        ("wordtree", {"torch", "nltk", "networkx"}),
-        ("yolo9000", {"torch", "numpy"}),
-        ("yolo9000.runtime.mistakes", {"torch", "cv2", "PIL"}),
+        ("wordtree", HEAVY),
+        ("yolo9000", {*HEAVY, "numpy"}),
+        ("yolo9000.models", HEAVY),
+        ("yolo9000.detection", HEAVY),
+        ("yolo9000.experiment.presets", {*HEAVY, "tqdm"}),
+        ("yolo9000.runtime.mistakes", HEAVY),
     ],
 )
 def test_importing_a_package_is_light(package: str, unwanted: set[str]) -> None:
     code = f"import {package}, sys; print(*sorted({unwanted!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_help_of_a_training_is_there_at_once() -> None:
+    code = (
+        "import sys; from yolo9000.train import main\n"
+        "try:\n    main(['--help'])\n"
+        f"except SystemExit as end:\n    print(end.code, *sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "--classification-steps" in done.stdout
+    assert done.stderr.split() == ["0"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wordtree import WordTree, load_tree
 from yolo9000.detection import RECIPES, RegionSpec, Target, joint_loss
-from yolo9000.detection.recipes import Recipe, find_recipe
+from yolo9000.detection.config import ImageLabels, find_recipe
 from yolo9000.models import BoxCoding, FlatClasses, TreeClasses
 from yolo9000.models.tree_classes import outside_of
 
@@ -31,7 +31,7 @@ def raw_of(entries: dict[tuple[int, int, int], dict[int, float]], objectness: fl
     return raw.reshape(1, 20, H, W).requires_grad_()
 
 
-def losses(raw: Tensor, target: Target, recipe: str | Recipe) -> tuple[dict[str, float], Tensor]:
+def losses(raw: Tensor, target: Target, recipe: str | ImageLabels) -> tuple[dict[str, float], Tensor]:
     terms = joint_loss(raw, [target], REGION, images_seen=10**6, recipe=recipe)
     torch.stack(list(terms.values())).sum().backward()
     assert raw.grad is not None
@@ -53,17 +53,27 @@ def test_a_classification_image_never_teaches_a_box(recipe: str) -> None:
     assert terms["image_class"] > 0
 
 
-def test_paper_picks_the_highest_label_probability_and_lifts_objectness_to_a_floor() -> None:
+def test_the_papers_sentence_read_alone_picks_the_highest_label_probability_and_lifts_objectness_to_a_floor() -> None:
     poodle = {5 + 0: 2.0, 5 + 1: 2.0, 5 + 3: 2.0}
     raw = raw_of({(0, 1, 2): poodle | {4: math.log(0.1 / 0.9)}, (1, 3, 3): {4: 5.0}})
-    terms, grad = losses(raw, Target.of_image(3), "paper")
+    terms, grad = losses(raw, Target.of_image(3), "paper-literal")
     assert touched(grad, slice(5, 10)) == {(0, 1, 2)}
     assert touched(grad, 4) == {(0, 1, 2)}  # nothing at the other boxes, however sure they are
     assert terms["image_objectness"] == pytest.approx(0.5 * 5 * (0.3 - 0.1) ** 2)
     assert grad[0, 4, 1, 2] == pytest.approx(-5 * (0.3 - 0.1) * 0.1 * 0.9)
-    above, grad = losses(raw_of({(0, 1, 2): poodle | {4: 0.0}}), Target.of_image(3), "paper")
+    above, grad = losses(raw_of({(0, 1, 2): poodle | {4: 0.0}}), Target.of_image(3), "paper-literal")
     assert above["image_objectness"] == 0  # one half is above the floor already
     assert (grad[:, 4] == 0).all()
+
+
+def test_paper_picks_the_box_that_is_surest_to_show_the_label_and_lifts_objectness_to_a_floor() -> None:
+    poodle = {5 + 0: 2.0, 5 + 1: 2.0, 5 + 3: 2.0}
+    raw = raw_of({(0, 1, 2): poodle, (1, 3, 3): {4: math.log(0.1 / 0.9)}})  # P(poodle) .68 x .0025, 1/4 x .1
+    terms, grad = losses(raw, Target.of_image(3), "paper")
+    assert touched(grad, slice(5, 10)) == {(1, 3, 3)}
+    assert touched(grad, 4) == {(1, 3, 3)}
+    assert terms["image_objectness"] == pytest.approx(0.5 * 5 * (0.3 - 0.1) ** 2)
+    assert grad[1, 4, 3, 3] == pytest.approx(-5 * (0.3 - 0.1) * 0.1 * 0.9)
 
 
 def test_darknet_picks_objectness_times_label_and_calls_the_others_background() -> None:
@@ -227,7 +237,7 @@ def test_an_image_label_needs_a_tree() -> None:
 def test_recipes_are_found_by_name() -> None:
     assert find_recipe("darknet").objectness == "background"
     assert find_recipe(RECIPES["paper"]) is RECIPES["paper"]
-    with pytest.raises(ValueError, match="paper, darknet, overlap"):
+    with pytest.raises(ValueError, match="`recipe` 'yolo': mil, paper, paper-literal, darknet, overlap"):
         find_recipe("yolo")
 
 

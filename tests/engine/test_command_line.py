@@ -23,10 +23,12 @@ from wordtree import WordTree, save_tree
 from wordtree.labels import voc_classes
 from yolo9000 import evaluate, predict, train
 from yolo9000.datasets.errors import DatasetError
-from yolo9000.detection.recipes import RECIPES, Recipe
 from yolo9000.engine.data import load_data
-from yolo9000.engine.data_config import DataConfig
+from yolo9000.experiment import evaluate as experiment_evaluate
+from yolo9000.experiment import run as experiment_run
+from yolo9000.experiment.config import DataConfig
 from yolo9000.models import TreeClasses
+from yolo9000.runtime import device
 from yolo9000.runtime.checkpoint import load_checkpoint
 from yolo9000.runtime.logs import ResultsFile
 
@@ -96,9 +98,9 @@ def test_a_run_leaves_everything(run: Path) -> None:
     names = {path.name for path in run.iterdir()}
     assert names >= {"config.json", "tree.json", "results.csv", "curves.png", "last.pt", "best.pt"}
     config = json.loads((run / "config.json").read_text())
-    assert config["options"]["lr"] == 1e-3
-    assert config["detector"]["width"] == 0.05
-    assert config["plan"]["ratio"] == [1, 1]
+    assert config["config"]["optimiser"]["learning_rate"] == 1e-3
+    assert config["config"]["net"]["detector"]["width"] == 0.05
+    assert config["config"]["plan"]["joint"]["ratio"] == [1, 1]
     assert config["versions"]["torch"] == torch.__version__
     assert len(config["region"]["coding"]["priors"]) == 2
     results = ResultsFile(run / "results.csv")
@@ -230,19 +232,23 @@ def test_a_resumed_run_remembers_how_long_it_is(data: dict[str, str], tmp_path: 
     assert train.main(["--resume", str(out), "--steps", "2"]) == 0
     assert train.main(["--resume", str(out)]) == 0  # and not "2 steps are done, more than the 1 asked for"
     now = json.loads((out / "config.json").read_text())
-    assert (now["options"]["steps"], now["options"]["tree"]) == (2, data["tree.json"])
+    assert (now["config"]["plan"]["steps"], now["config"]["data"]["tree"]) == (2, data["tree.json"])
     assert now["command"] == begun["command"]
 
 
 def test_a_run_is_resumed_as_it_was(run: Path, data: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     said = errors(capsys, "--resume", str(run), "--lr", "0.5")
-    assert "a run is resumed with its own options; leave out --lr 0.5 (the run has 0.001)" in said
+    assert "a run is resumed as it was begun; leave out --lr 0.5 (the run has 0.001)" in said
     assert "holds a run already" in errors(capsys, *joint(data, "--steps", "2", "--out", str(run)))
+    assert "nothing to resume" in errors(capsys, "--resume", "nowhere")
+    said = errors(capsys, "--resume", str(run), "--out", str(run))
+    assert said == "--out and --resume: a run goes on in its own folder\n"
 
 
 def test_resume_with_another_tree(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_tree(WordTree(("x",), ("x",), (-1,)), tmp_path / "x.json")
-    assert "5 nodes, this one has 1" in errors(capsys, "--resume", str(run), "--tree", str(tmp_path / "x.json"))
+    said = errors(capsys, "--resume", str(run), "--tree", str(tmp_path / "x.json"))
+    assert f"leave out --tree {tmp_path / 'x.json'} (the run has " in said
     said = errors(capsys, str(run), "--tree", str(tmp_path / "x.json"), "--device", "cpu", command=evaluate)
     assert "5 nodes, this one has 1" in said
 
@@ -266,38 +272,17 @@ def test_starting_a_detector_from_a_classifier(data: dict[str, str], tmp_path: P
     torch.testing.assert_close(after["head.class_weight"].flatten(1), before["last.weight"].flatten(1))
 
 
-def test_recipes_fill_what_is_not_given(data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mixed = Recipe(name="paper", pick="label", mosaic=0.25, ratio=(3, 2))
-    monkeypatch.setitem(RECIPES, "paper", mixed)
+def test_a_recipe_says_how_images_are_mixed_and_what_a_label_teaches(data: dict[str, str], tmp_path: Path) -> None:
     command = [part for part in joint(data, "--recipe", "paper", "--steps", "1") if part not in ("--ratio", "1:1")]
     assert train.main([*command, "--label-weight", "2", "--out", str(tmp_path / "a")]) == 0
-    plan = json.loads((tmp_path / "a" / "config.json").read_text())["plan"]
-    assert (plan["mosaic"], plan["ratio"]) == (0.25, [3, 2])
-    assert plan["recipe"]["class_weight"] == 2
-    assert train.main([*command, "--mosaic", "0", "--ratio", "1:1", "--out", str(tmp_path / "b")]) == 0
-    plan = json.loads((tmp_path / "b" / "config.json").read_text())["plan"]
-    assert (plan["mosaic"], plan["ratio"], plan["recipe"]["class_weight"]) == (0, [1, 1], 1)
-
-
-@pytest.mark.parametrize(
-    ("given", "filled"),  # mosaic, ratio, steps of the classifier, on boxes, of the last phase
-    [
-        (["--joint"], (0.7, "1:1", 300, 0, 800)),
-        (["--joint", "--steps", "50"], (0.7, "1:1", 300, 0, 50)),
-        (["--joint", "--detection-steps", "9", "--mosaic", "0"], (0, "1:1", 300, 9, 500)),
-        (["--joint", "--init", "RUN"], (0.7, "1:1", 0, 0, 800)),
-        (["--joint", "--coco", "C", "--imagenet", "I"], (0.7, "1:1", 0, 0, 100_000)),
-        (["--joint", "--recipe", "paper"], (0.5, "4:1", 300, 300, 500)),
-        (["--joint", "--recipe", "overlap"], (0.5, "4:1", 300, 300, 500)),
-        (["--joint", "--recipe", "darknet", "--coco", "C", "--imagenet", "I"], (0.0, "4:1", 0, 0, 100_000)),
-        ([], (0.7, "1:1", 300, 300, 500)),
-    ],
-)
-def test_what_is_not_given_follows_from_recipe_and_data(given: list[str], filled: tuple[object, ...]) -> None:
-    options = train.build_parser().parse_args(given)
-    train._fill_defaults(options)
-    steps = (options.classification_steps, options.detection_steps, options.steps)
-    assert (options.mosaic, options.ratio, *steps) == filled
+    told = json.loads((tmp_path / "a" / "config.json").read_text())["config"]["plan"]["joint"]
+    assert (told["mosaic"], told["ratio"], told["image_labels"]["weight"]) == (0, [4, 1], 2)
+    assert told["image_labels"]["objectness"] == "floor"
+    content = load_checkpoint(tmp_path / "a" / "last.pt")
+    assert content["image_labels"] == told["image_labels"]
+    assert train.main([*command, "--mosaic", "0.5", "--ratio", "1:1", "--out", str(tmp_path / "b")]) == 0
+    told = json.loads((tmp_path / "b" / "config.json").read_text())["config"]["plan"]["joint"]
+    assert (told["mosaic"], told["ratio"], told["image_labels"]["weight"]) == (0.5, [1, 1], 1)
 
 
 def test_choosing_the_boxed_classes_of_scenes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -341,10 +326,7 @@ def test_fine_tuning_on_a_pruned_tree(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--ratio", "4"], "--ratio 4: two parts with a colon between"),
-        (["--ratio", "a:b"], "two whole numbers are needed"),
         (["--size", "100"], "--size 100: a multiple of 32"),
-        (["--priors", "many"], "--priors many: a number, yolo9000 or yolov2"),
         (["--priors", "99"], "--priors 99: they need at least 99 boxes"),
         (["--tiles", "somewhere"], "one source of boxes is needed, not 2"),
         (["--device", "abacus"], "--device abacus: not a device"),
@@ -352,7 +334,6 @@ def test_fine_tuning_on_a_pruned_tree(
         (["--accumulate", "3"], "cannot be cut into 3 equal parts"),
         (["--mosaic", "2"], "--mosaic 2.0: a probability"),
         (["--tree", "nowhere.json"], "nowhere.json"),
-        (["--resume", "nowhere"], "nothing to resume"),
         (["--steps", "-5"], "--steps -5: 0 or more"),
         (["--steps", "0", "--classification-steps", "0", "--detection-steps", "0"], "nothing to train"),
         (["--val-images", "-2"], "--val-images -2: at least 0"),
@@ -360,17 +341,17 @@ def test_fine_tuning_on_a_pruned_tree(
         (["--threads", "-1"], "--threads -1: at least 1"),
         (["--workers", "-1"], "--workers -1: 0 or more"),
         (["--seed", "-1"], "--seed -1: 0 or more"),
-        (["--ema", "1.5"], "--ema 1.5: a decay"),
+        (["--ema", "1.5"], "--ema 1.5: at least 0 and below 1"),
         (["--save-every", "-1"], "--save-every -1: 0 or more"),
         (["--burn-in", "-1"], "--burn-in -1: 0 or more"),
         (["--weight-decay", "-1"], "--weight-decay -1.0: 0 or more"),
         (["--lr", "0"], "--lr 0.0: a positive number"),
         (["--classification-lr", "0"], "--classification-lr 0.0: a positive number"),
-        (["--clip", "-1"], "--clip -1.0: a positive number"),
+        (["--clip", "-1"], "--clip -1.0: 0 or more"),
         (["--batch", "0"], "--batch 0: at least 1"),
         (["--label-weight", "-1"], "--label-weight -1.0: the weight of image labels"),
         (["--width", "0"], "--width 0.0: a positive number"),
-        (["--ratio", "0:1"], "--ratio (0, 1): two whole numbers above 0"),
+        (["--ratio", "0:1"], "--ratio 0:1: both numbers are at least 1"),
     ],
 )
 def test_mistakes(
@@ -423,7 +404,7 @@ def test_a_run_that_failed_before_its_first_checkpoint_is_started_over(
     assert "nothing to resume: looked for last.pt, found config.json, results.csv, tree.json" in said
     assert "run the same command again to start it over" in said
     assert train.main([*command, "--seed", "3"]) == 0
-    assert json.loads((out / "config.json").read_text())["seed"] == 3
+    assert json.loads((out / "config.json").read_text())["config"]["seed"] == 3
     assert ResultsFile(out / "results.csv").column("loss")[0] == [1, 2]  # and not the losses of both
 
 
@@ -476,7 +457,7 @@ def test_evaluate_refuses_sizes_and_numbers_that_cannot_be(run: Path, capsys: py
         ("--images", "0", "at least 1 is needed"),
         ("--batch", "-1", "at least 1 is needed"),
         ("--size", "100", "a multiple of 32 is needed"),
-        ("--workers", "-1", "0 or more is needed"),
+        ("--workers", "-1", "at least 0 is needed"),
     ):
         said = errors(capsys, str(run), option, value, "--device", "cpu", command=evaluate)
         assert said == f"{option} {value}: {message}\n"
@@ -576,7 +557,8 @@ def test_a_damaged_tree_beside_the_checkpoint(run: Path, tmp_path: Path, capsys:
 def test_own_categories_are_found_and_known_to_be_labelled(data: dict[str, str], tmp_path: Path) -> None:
     # the tree holds the map of a file of categories under the file's name, beside that of other images
     tree = replace(TREE, label_maps={"coco": {"cat": 4}, "train2017": {"cat": 3, "car": 4}, "imagenet": {"dog": 2}})
-    found = load_data(DataConfig(coco=data["coco"], imagenet=data["imagenet"]), TreeClasses(tree))
+    sets = (("coco", data["coco"]), ("imagenet", data["imagenet"]))
+    found = load_data(DataConfig(sets=sets), TreeClasses(tree))
     assert found.boxed == (3, 4)  # cats are the file's own cats
     assert found.detection is not None
     assert found.detection.labelled_nodes is not None
@@ -600,17 +582,20 @@ def test_ctrl_c_before_the_first_step(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "pick_device", interrupted)
+    module = {train: experiment_run, evaluate: experiment_evaluate, predict: device}[command]
+    monkeypatch.setattr(module, "pick_device", interrupted)
     arguments = {train: ["--joint"], evaluate: [str(run)], predict: [str(run), str(run)]}[command]
     assert command.main(arguments) == 130
     assert "interrupted" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [train, evaluate, predict])
-def test_help(command: Any) -> None:
-    text = command.build_parser().format_help()
+@pytest.mark.parametrize("command", [evaluate, predict])
+def test_help(command: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        command.main(["--help"])
+    text = capsys.readouterr().out
     assert "default: " in text
-    assert "None)" not in text
+    assert "RUN" in text.splitlines()[0]
 
 
 @pytest.mark.slow

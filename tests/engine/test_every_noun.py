@@ -9,10 +9,12 @@ from torch import nn
 from wordtree import build_wordtree
 from wordtree.wordnet import open_wordnet
 from yolo9000.datasets.sample import Target
-from yolo9000.detection.postprocess import DecodeConfig, detect
+from yolo9000.detection.config import DecodeConfig
+from yolo9000.detection.postprocess import detect
 from yolo9000.engine.objectives import detection_objective
-from yolo9000.engine.optimisation import OptimiserConfig, build_optimizer
+from yolo9000.engine.optimisation import build_optimizer
 from yolo9000.models import YOLO9000_PRIORS, BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
+from yolo9000.training.config import OptimiserConfig
 
 
 @pytest.mark.slow

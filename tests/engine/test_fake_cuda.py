@@ -23,9 +23,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from wordtree import WordTree
 from yolo9000.datasets.sample import Target
 from yolo9000.engine.objectives import classification_objective, detection_objective
-from yolo9000.engine.optimisation import OptimiserConfig, build_optimizer
+from yolo9000.engine.optimisation import build_optimizer
 from yolo9000.engine.tally import LossTally
 from yolo9000.models import BoxCoding, Classifier, Detector, DetectorConfig, RegionSpec, TreeClasses
+from yolo9000.training.config import OptimiserConfig
 
 TREE = WordTree(
     ("a", "v", "d", "c", "k", "p"),

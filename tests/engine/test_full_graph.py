@@ -14,8 +14,8 @@ from torch import nn
 
 from wordtree import load_tree
 from yolo9000.datasets.sample import Target
+from yolo9000.detection.config import RECIPES
 from yolo9000.detection.loss import packed_loss
-from yolo9000.detection.recipes import RECIPES
 from yolo9000.detection.targets import PackedTargets, pack_targets
 from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
 

@@ -8,7 +8,8 @@ from torch import nn
 
 from wordtree import WordTree
 from yolo9000.datasets.sample import Target
-from yolo9000.detection.postprocess import DecodeConfig, detect
+from yolo9000.detection.config import DecodeConfig
+from yolo9000.detection.postprocess import detect
 from yolo9000.engine.inference import prepare
 from yolo9000.engine.objectives import detection_objective
 from yolo9000.models import (

@@ -12,12 +12,11 @@ from PIL import Image
 
 from wordtree import WordTree, save_tree
 from yolo9000 import evaluate, train
-from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.joined import JoinedSource
 from yolo9000.engine.data import box_shapes, load_data
-from yolo9000.engine.data_config import DataConfig
+from yolo9000.experiment.config import DataConfig
 from yolo9000.models import TreeClasses
-from yolo9000.runtime.checkpoint import load_checkpoint, save_checkpoint
+from yolo9000.runtime.mistakes import Mistake
 
 NAMES = ("animal", "device", "dog", "cat", "mouse", "computer mouse", "lamp")
 MAPS = {
@@ -28,7 +27,7 @@ MAPS = {
 TREE = WordTree(tuple(f"n{i}" for i in range(7)), NAMES, (-1, -1, 0, 0, 0, 1, 1), label_maps=MAPS)
 SMALL = ["--size", "64", "--width", "0.05", "--stride", "32", "--batch", "4", "--optimizer", "adamw", "--burn-in", "1"]
 SMALL += ["--device", "cpu", "--threads", "1", "--precision", "float32", "--val-images", "2", "--priors", "2"]
-SMALL += ["--classification-steps", "0", "--detection-steps", "0", "--log-every", "1"]
+SMALL += ["--classification-steps", "0", "--log-every", "1"]
 
 
 def write_image(path: Path) -> None:
@@ -82,7 +81,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_each_set_is_mapped_and_declared_by_itself(farm: str, office: str, tmp_path: Path) -> None:
     voc = write_voc(tmp_path / "VOC", "train", "val")
-    found = load_data(DataConfig(coco=(farm, office), voc=voc), TreeClasses(TREE))
+    found = load_data(DataConfig(sets=(("coco", farm), ("coco", office), ("voc", voc))), TreeClasses(TREE))
     source = found.detection
     assert isinstance(source, JoinedSource)
     assert [part.name for part in source.sources] == [f"coco {farm} (train)", f"coco {office} (train)", "voc (train)"]
@@ -101,13 +100,15 @@ def test_what_is_held_out_is_of_the_first_set_or_named(
     farm: str, office: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     voc = write_voc(tmp_path / "VOC", "train", "val")
-    found = load_data(DataConfig(voc=(voc, write_voc(tmp_path / "VOC2", "train"))), TreeClasses(TREE))
+    found = load_data(
+        DataConfig(sets=(("voc", voc), ("voc", write_voc(tmp_path / "VOC2", "train")))), TreeClasses(TREE)
+    )
     assert found.val_detection is not None
     assert (found.val_detection.name, found.evaluated) == (f"voc {voc} (val)", (2, 3))
-    assert load_data(DataConfig(coco=(farm, office)), TreeClasses(TREE)).val_detection is None
+    assert load_data(DataConfig(sets=(("coco", farm), ("coco", office))), TreeClasses(TREE)).val_detection is None
     assert f"{farm} is one annotation file; name another with `val`" in caplog.text
-    for sets in ({"coco": (farm, office)}, {"voc": voc}):
-        found = load_data(DataConfig(val=office, **sets), TreeClasses(TREE))
+    for sets in ((("coco", farm), ("coco", office)), (("voc", voc),)):
+        found = load_data(DataConfig(val=office, sets=sets), TreeClasses(TREE))
         assert found.val_detection is not None
         assert (len(found.val_detection), found.evaluated) == (2, (5, 6))
 
@@ -115,7 +116,8 @@ def test_what_is_held_out_is_of_the_first_set_or_named(
 def test_no_set_declares_what_another_ones_map_names(farm: str, tmp_path: Path) -> None:
     tree = replace(TREE, label_maps={"instances_farm": MAPS["instances_farm"]})  # the names of VOC are found there too
     voc = write_voc(tmp_path / "VOC", "train")
-    alone, joined = (load_data(DataConfig(voc=voc, coco=coco), TreeClasses(tree)).detection for coco in (None, farm))
+    sets = (("voc", voc),), (("coco", farm), ("voc", voc))
+    alone, joined = (load_data(DataConfig(sets=each), TreeClasses(tree)).detection for each in sets)
     assert alone is not None
     assert alone.labelled_nodes is not None
     assert alone.labelled_nodes.tolist() == [2, 3, 4]
@@ -126,7 +128,9 @@ def test_no_set_declares_what_another_ones_map_names(farm: str, tmp_path: Path) 
 
 
 def test_exhaustive_sets_declare_everything(farm: str, office: str) -> None:
-    source = load_data(DataConfig(coco=(farm, office)), TreeClasses(TREE), exhaustive=True).detection
+    source = load_data(
+        DataConfig(sets=(("coco", farm), ("coco", office)), exhaustive=True), TreeClasses(TREE)
+    ).detection
     assert source is not None
     assert [source.read(i).labelled_nodes for i in range(len(source))] == [None] * 5
 
@@ -134,7 +138,7 @@ def test_exhaustive_sets_declare_everything(farm: str, office: str) -> None:
 def test_a_tree_of_both_sets_own_labels(farm: str, tmp_path: Path) -> None:
     pytest.importorskip("nltk")
     file = write_coco(tmp_path / "instances_pets.json", ["poodle", "whippet"], [(0, "poodle")])
-    found = load_data(DataConfig(coco=file, voc=write_voc(tmp_path / "VOC", "train")), None)
+    found = load_data(DataConfig(sets=(("coco", file), ("voc", write_voc(tmp_path / "VOC", "train")))), None)
     dog, poodle = sorted(found.boxed, key=lambda node: found.classes.tree.names[node])
     assert (found.classes.tree.names[dog], found.classes.tree.names[poodle]) == ("dog", "poodle")
     assert found.classes.tree.parents[poodle] == dog  # a set of breeds under a set of kinds
@@ -148,10 +152,10 @@ def test_mistakes_name_the_set(farm: str, office: str, tmp_path: Path, capsys: p
     said = capsys.readouterr().err
     assert f"coco {other} (train) ({other}): 1 of 2 categories have no node in the label map: okapi" in said
     assert f"python tools/build_wordtree.py --categories {farm} --categories {other} --out wordtree.json" in said
-    with pytest.raises(DatasetError, match=f"{office}: named twice"):
-        DataConfig(coco=(office, farm, office))
-    with pytest.raises(DatasetError, match="`coco` and `tiles`: one source of boxes is needed, not 2"):
-        DataConfig(coco=(farm, office), tiles="tiles")
+    with pytest.raises(Mistake, match=f"{office}: named twice"):
+        DataConfig(sets=(("coco", office), ("coco", farm), ("coco", office)))
+    with pytest.raises(Mistake, match="`coco` and `tiles`: one source of boxes is needed, not 2"):
+        DataConfig(sets=(("coco", farm), ("tiles", "tiles")))
 
 
 def test_the_command_joins_sets_and_goes_on(farm: str, office: str, tmp_path: Path) -> None:
@@ -162,19 +166,3 @@ def test_the_command_joins_sets_and_goes_on(farm: str, office: str, tmp_path: Pa
     assert train.main(["--resume", str(out), "--steps", "2", "--coco", farm, "--coco", office]) == 0
     assert evaluate.main([str(out), "--device", "cpu"]) == 0
     assert json.loads((out / "evaluation.json").read_text())["boxed"]["classes"] == 2  # dogs and mice, the farm's
-
-
-def test_a_run_from_before_sets_could_be_joined(farm: str, tmp_path: Path) -> None:
-    save_tree(TREE, tmp_path / "tree.json")
-    options = ["--coco", farm, "--val", farm, "--tree", str(tmp_path / "tree.json"), *SMALL]
-    out = tmp_path / "run"
-    assert train.main([*options, "--steps", "1", "--out", str(out)]) == 0
-    content = load_checkpoint(out / "last.pt")
-    content["data"] |= {"coco": farm, "voc": None}  # as they were written then
-    save_checkpoint(out / "last.pt", content)
-    config = json.loads((out / "config.json").read_text())
-    config["options"] |= {"coco": farm, "voc": None}
-    (out / "config.json").write_text(json.dumps(config))
-    assert evaluate.main([str(out), "--device", "cpu"]) == 0
-    assert train.main(["--resume", str(out), "--steps", "2"]) == 0
-    assert load_checkpoint(out / "last.pt")["position"]["step"] == 2

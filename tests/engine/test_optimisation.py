@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,21 +12,14 @@ from torch import nn
 
 from yolo9000.engine.optimisation import (
     ModelAverage,
-    OptimiserConfig,
     build_optimizer,
     learning_rate,
     optimiser_of_cfg,
 )
-from yolo9000.models import (
-    BoxCoding,
-    Detector,
-    DetectorConfig,
-    FlatClasses,
-    NetOptions,
-    RegionSpec,
-    net_options,
-    parse_cfg,
-)
+from yolo9000.models import BoxCoding, Detector, DetectorConfig, FlatClasses, NetOptions, RegionSpec, parse_cfg
+from yolo9000.models.net_options import net_options
+from yolo9000.runtime.mistakes import Mistake
+from yolo9000.training.config import OptimiserConfig
 
 LR = json.loads((Path(__file__).parents[1] / "golden" / "lr.json").read_text())
 
@@ -55,8 +49,8 @@ def test_rates_of_tiny_voc_are_what_its_cfg_means() -> None:
 
 
 def test_rates_by_hand() -> None:
-    config = OptimiserConfig(steps=(400_000, 450_000), scales=(0.1, 0.1))
-    rates = [learning_rate(config, n, 500_200) for n in (500, 1000, 399_999, 400_000, 450_000)]
+    config = OptimiserConfig(milestones=(0.8, 0.9), scales=(0.1, 0.1))
+    rates = [learning_rate(config, n, 500_000) for n in (500, 1000, 399_999, 400_000, 450_000)]
     assert rates == pytest.approx([1e-3 / 16, 1e-3, 1e-3, 1e-4, 1e-5])
 
 
@@ -65,14 +59,22 @@ def test_policies_that_no_cfg_of_yolov2_has() -> None:
         optimiser_of_cfg(NetOptions(width=32, height=32, channels=3, policy="exp"))
 
 
+def test_steps_of_a_cfg_are_shares_of_its_batches() -> None:
+    options = NetOptions(width=32, height=32, channels=3, policy="steps", steps=(5, 8, 20), scales=(0.5, 0.1, 0.1))
+    config = optimiser_of_cfg(dataclasses.replace(options, max_batches=10))
+    assert (config.milestones, config.scales) == ((0.5, 0.8), (0.5, 0.1))  # the last one is after the end
+    with pytest.raises(Mistake, match="policy=steps needs max_batches"):
+        optimiser_of_cfg(options)
+
+
 def test_cosine_starts_at_the_peak_and_ends_at_the_final_part() -> None:
     config = OptimiserConfig(schedule="cosine", learning_rate=2.0, burn_in=10, burn_in_power=1, final=0.1)
     assert [round(learning_rate(config, n, 110), 6) for n in (1, 5, 10, 60, 110)] == [0.2, 1.0, 2.0, 1.1, 0.2]
 
 
 def test_impossible_schedules() -> None:
-    with pytest.raises(ValueError, match="2 steps but 1 scales"):
-        OptimiserConfig(steps=(1, 2), scales=(0.1,))
+    with pytest.raises(ValueError, match="2 `milestones` but 1 `scales`"):
+        OptimiserConfig(milestones=(0.5, 0.6), scales=(0.1,))
     with pytest.raises(ValueError, match="learning_rate"):
         OptimiserConfig(learning_rate=0)
 

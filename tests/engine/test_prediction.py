@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from yolo9000.datasets.sample import Record, Unreadable
-from yolo9000.detection.postprocess import DecodeConfig
+from yolo9000.detection.config import DecodeConfig
 from yolo9000.engine.prediction import (
     NoImages,
     Prediction,

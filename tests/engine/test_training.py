@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from wordtree import WordTree
 from yolo9000.datasets.sample import Target
 from yolo9000.engine.objectives import detection_objective
-from yolo9000.engine.optimisation import OptimiserConfig
-from yolo9000.engine.phases import ImageBatch, Phase, TrainConfig
+from yolo9000.engine.phases import ImageBatch, Phase
 from yolo9000.engine.tally import NonFiniteLoss
 from yolo9000.engine.training import TrainResult, train
 from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
@@ -30,6 +29,7 @@ from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
 from yolo9000.runtime.logs import ResultsFile
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.run_folder import RunFolder, RunFolderError, hold_run_folder
+from yolo9000.training.config import OptimiserConfig, TrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -118,7 +118,7 @@ def test_resuming_is_exact_to_the_bit(tmp_path: Path, stop_after: int) -> None:
 
 
 def test_sgd_resumes_exactly_too(tmp_path: Path) -> None:
-    sgd = OptimiserConfig(learning_rate=0.05, burn_in=3, steps=(5,), scales=(0.1,), gradient_clip=0.1)
+    sgd = OptimiserConfig(learning_rate=0.05, burn_in=3, milestones=(5 / 6,), scales=(0.1,), gradient_clip=0.1)
     whole, parts, rest = network(), network(), network()
     go([phase(whole, optimiser=sgd)], tmp_path / "whole")
     go([phase(parts, optimiser=sgd)], tmp_path / "parts", stop_after=4)
@@ -256,7 +256,7 @@ def test_other_runs_are_not_resumed(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_cannot_be_cut() -> None:
-    with pytest.raises(Mistake, match="`accumulate` 3: a batch of 4 images cannot be cut into 3 equal parts"):
+    with pytest.raises(Mistake, match="`batch_size` 4 cannot be cut into 3 equal parts"):
         TrainConfig(batch_size=4, accumulate=3)
     with pytest.raises(Mistake, match="`batch_size` 0: at least 1 is needed"):
         TrainConfig(batch_size=0)

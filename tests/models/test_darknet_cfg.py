@@ -18,13 +18,13 @@ from yolo9000.models import (
     Detector,
     DetectorConfig,
     NetOptions,
-    builtin_cfg,
     from_cfg,
-    net_options,
     parse_cfg,
 )
+from yolo9000.models.builtin_cfg import builtin_cfg
 from yolo9000.models.darknet_layers import DarknetMaxPool
 from yolo9000.models.darknet_weights import count_floats
+from yolo9000.models.net_options import net_options
 
 NET = "[net]\nwidth=32\nheight=32\nchannels=3\n"
 CONV = "[convolutional]\nfilters=8\nsize=3\nstride=1\npad=1\nactivation=leaky\n"

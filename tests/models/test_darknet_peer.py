@@ -18,13 +18,13 @@ import torch
 
 from yolo9000.models import (
     DarknetNet,
-    builtin_cfg,
     from_cfg,
     load_darknet_weights,
     read_darknet_header,
     region_activations,
     save_darknet_weights,
 )
+from yolo9000.models.builtin_cfg import builtin_cfg
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 BINARY = shutil.which("darknet")

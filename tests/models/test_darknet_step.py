@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from yolo9000.detection import Target, joint_loss
-from yolo9000.engine.optimisation import OptimiserConfig, build_optimizer
+from yolo9000.engine.optimisation import build_optimizer
 from yolo9000.models import from_cfg
 from yolo9000.models.darknet_net import DarknetNet
+from yolo9000.training.config import OptimiserConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 spec = importlib.util.spec_from_file_location("darknet_twin", Path(__file__).parents[1] / "detection/darknet_twin.py")

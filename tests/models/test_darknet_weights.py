@@ -18,12 +18,12 @@ from yolo9000.models import (
     FlatClasses,
     RegionSpec,
     WeightsError,
-    builtin_cfg,
     from_cfg,
     load_darknet_weights,
     read_darknet_header,
     save_darknet_weights,
 )
+from yolo9000.models.builtin_cfg import builtin_cfg
 from yolo9000.models.darknet_net import DarknetNet
 
 GOLDEN = Path(__file__).parents[1] / "golden"

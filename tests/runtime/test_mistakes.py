@@ -17,13 +17,11 @@ from yolo9000 import demo
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.pictograms import PictogramError
 from yolo9000.datasets.sample import Unreadable
-from yolo9000.detection.postprocess import DecodeConfig
-from yolo9000.detection.recipes import Recipe
-from yolo9000.engine.optimisation import OptimiserConfig
-from yolo9000.engine.phases import TrainConfig
-from yolo9000.engine.plan import PlanConfig, PlanError
+from yolo9000.detection.config import DecodeConfig, ImageLabels
+from yolo9000.engine.plan import PlanError
 from yolo9000.engine.prediction import NoImages
 from yolo9000.engine.tally import NonFiniteLoss
+from yolo9000.experiment.config import DataConfig, Joint, PlanConfig, RunConfig
 from yolo9000.models.darknet_cfg import CfgError
 from yolo9000.models.darknet_weights import WeightsError
 from yolo9000.models.region import RegionSpec
@@ -31,13 +29,15 @@ from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
 from yolo9000.runtime.device import DeviceError
 from yolo9000.runtime.mistakes import Mistake, flags_of, in_flags, run
 from yolo9000.runtime.run_folder import RunFolderError
+from yolo9000.training.config import OptimiserConfig, TrainConfig
 
 FLAGS = {"batch_size": "--batch", "burn_in": "--burn-in"}
 ROOT = Path(__file__).resolve().parents[2]
-LIBRARY = ("wordtree", "datasets", *(f"yolo9000/{part}" for part in ("models", "detection", "runtime", "engine")))
+PARTS = ("models", "detection", "runtime", "training", "experiment", "engine")
+LIBRARY = ("wordtree", "datasets", *(f"yolo9000/{part}" for part in PARTS))
 COMMANDS = {  # flags of whole commands that the library runs or tells its user to run
     "datasets/pictograms.py": {"--upgrade"},
-    "yolo9000/engine/label_maps.py": {"--categories", "--voc", "--imagenet", "--imagenet1k", "--out"},
+    "yolo9000/experiment/layouts.py": {"--categories", "--voc", "--imagenet", "--imagenet1k", "--out"},
     "yolo9000/runtime/mistakes.py": {"--"},  # it makes flags of fields
     "yolo9000/runtime/run_folder.py": {"--porcelain", "--untracked-files"},
 }
@@ -135,16 +135,26 @@ def test_warnings_name_flags_as_well() -> None:
         (OptimiserConfig, {"learning_rate": float("nan")}, "learning_rate"),
         (OptimiserConfig, {"burn_in": -1}, "burn_in"),
         (OptimiserConfig, {"weight_decay": -0.1}, "weight_decay"),
-        (OptimiserConfig, {"gradient_clip": 0.0}, "gradient_clip"),
-        (OptimiserConfig, {"steps": (1, 2)}, "schedule"),
+        (OptimiserConfig, {"gradient_clip": -0.1}, "gradient_clip"),
+        (OptimiserConfig, {"milestones": (0.1, 0.2, 0.3)}, "milestones"),
+        (OptimiserConfig, {"milestones": (400_000, 450_000)}, "milestones"),
         (TrainConfig, {"accumulate": 0}, "accumulate"),
         (TrainConfig, {"ema_decay": 1.0}, "ema_decay"),
         (TrainConfig, {"save_every": -1}, "save_every"),
-        (PlanConfig, {"detection_steps": -1}, "detection_steps"),
+        (Joint, {"boxes_first": -1}, "boxes_first"),
+        (Joint, {"boxes_first": 5, "enabled": False}, "boxes_first"),
+        (Joint, {"ratio": (0, 1)}, "ratio"),
+        (Joint, {"mosaic": 1.5}, "mosaic"),
         (PlanConfig, {"steps": 0}, "steps"),
+        (PlanConfig, {"size": 100}, "size"),
+        (PlanConfig, {"classification_size": 0}, "classification_size"),
+        (PlanConfig, {"classification_learning_rate": 0.0}, "classification_learning_rate"),
+        (DataConfig, {"sets": (("mnist", "x"),)}, "sets"),
+        (DataConfig, {"scenes": 0}, "scenes"),
+        (RunConfig, {"seed": -1}, "seed"),
         (DecodeConfig, {"tree_threshold": 1.5}, "tree_threshold"),
         (DecodeConfig, {"max_detections": 0}, "max_detections"),
-        (Recipe, {"name": "mine", "pick": "label", "class_weight": -1.0}, "class_weight"),
+        (ImageLabels, {"weight": -1.0}, "weight"),
         (RegionSpec, {"priors": (), "num_classes": 3}, "priors"),
         (RegionSpec, {"priors": ((1.0, 1.0),), "num_classes": 0}, "num_classes"),
     ],

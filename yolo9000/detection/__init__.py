@@ -1,20 +1,48 @@
-"""From raw output to a loss or to detections."""
+"""From raw output to a loss or to detections.
 
-from yolo9000.datasets.sample import Target
-from yolo9000.detection.loss import joint_loss
-from yolo9000.detection.postprocess import DecodeConfig, detect, score_nodes
-from yolo9000.detection.recipes import RECIPES, Recipe
-from yolo9000.detection.results import Detections
-from yolo9000.models.region import RegionSpec
+The names below are imported when they are first asked for: the configuration in `yolo9000.detection.config` needs no
+torch.
+"""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from yolo9000.datasets.sample import Target
+    from yolo9000.detection.config import RECIPES, DecodeConfig, ImageLabels
+    from yolo9000.detection.loss import joint_loss
+    from yolo9000.detection.postprocess import detect, score_nodes
+    from yolo9000.detection.results import Detections
+    from yolo9000.models.region import RegionSpec
+
+_HOMES = {
+    "RECIPES": "yolo9000.detection.config",
+    "DecodeConfig": "yolo9000.detection.config",
+    "Detections": "yolo9000.detection.results",
+    "ImageLabels": "yolo9000.detection.config",
+    "RegionSpec": "yolo9000.models.region",
+    "Target": "yolo9000.datasets.sample",
+    "detect": "yolo9000.detection.postprocess",
+    "joint_loss": "yolo9000.detection.loss",
+    "score_nodes": "yolo9000.detection.postprocess",
+}
 __all__ = [
     "RECIPES",
     "DecodeConfig",
     "Detections",
-    "Recipe",
+    "ImageLabels",
     "RegionSpec",
     "Target",
     "detect",
     "joint_loss",
     "score_nodes",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    return value

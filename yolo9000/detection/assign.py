@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from yolo9000.detection.boxes import cxcywh_to_xyxy, intersection, iou, shape_iou
-from yolo9000.detection.recipes import Recipe
+from yolo9000.detection.config import ImageLabels
 from yolo9000.models.host import to_device
 from yolo9000.models.region import RegionSpec
 
@@ -116,7 +116,7 @@ def pick_boxes(
     label_log_prob: Tensor | None,
     images: Tensor,
     areas_cxcywh: Tensor,
-    recipe: Recipe,
+    recipe: ImageLabels,
 ) -> AreaPick:
     """Pick the boxes that an area's label is taught at.
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from wordtree.softmax import PathColumns, level_log_conditionals
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.assign import AreaPick, Assignment, assign_boxes, pick_boxes
-from yolo9000.detection.recipes import DEFAULT_RECIPE, Recipe, find_recipe
+from yolo9000.detection.config import DEFAULT_RECIPE, ImageLabels, find_recipe
 from yolo9000.detection.targets import PackedTargets, Unlabelled, pack_targets
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import DenseRegionOutput, RegionOutput
@@ -35,7 +35,7 @@ def joint_loss(
     region: RegionSpec,
     *,
     images_seen: int,
-    recipe: str | Recipe = DEFAULT_RECIPE,
+    recipe: str | ImageLabels = DEFAULT_RECIPE,
 ) -> dict[str, Tensor]:
     """Named loss terms of a batch of detection and classification images, summed over the batch.
 
@@ -52,7 +52,7 @@ def joint_loss(
         Images seen so far, this batch included. Below ``region.loss.prior_pull_images`` every box of a detection image
         is pulled to its prior.
     recipe
-        What a classification image teaches: a name of :data:`RECIPES`, or a :class:`Recipe`.
+        What a classification image teaches: a name of :data:`RECIPES`, or an :class:`ImageLabels`.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def joint_loss(
 
 
 def packed_loss(
-    output: RegionOutput, packed: PackedTargets, region: RegionSpec, *, pull: bool, recipe: Recipe
+    output: RegionOutput, packed: PackedTargets, region: RegionSpec, *, pull: bool, recipe: ImageLabels
 ) -> dict[str, Tensor]:
     """`joint_loss` of targets that are packed already: tensors in, tensors out, no value read by the host.
 
@@ -200,7 +200,7 @@ def _class_term(logits: Tensor, packed: PackedTargets, assignment: Assignment, r
 
 @torch.no_grad()
 def _pick(
-    output: RegionOutput, predicted_cxcywh: Tensor, objectness: Tensor, packed: PackedTargets, recipe: Recipe
+    output: RegionOutput, predicted_cxcywh: Tensor, objectness: Tensor, packed: PackedTargets, recipe: ImageLabels
 ) -> AreaPick | None:
     """The boxes that the labelled areas are taught at; None without an area."""
     path, images = packed.area_paths, packed.area_images
@@ -220,7 +220,7 @@ def _classification_terms(
     objectness: Tensor,
     packed: PackedTargets,
     region: RegionSpec,
-    recipe: Recipe,
+    recipe: ImageLabels,
 ) -> dict[str, Tensor]:
     """What the labelled areas of classification images teach: class, and by recipe objectness; never a box.
 
@@ -233,7 +233,7 @@ def _classification_terms(
     shared = _stretch(packed.area_paths, pick.box.shape[1])
     read = logits.unflatten(0, pick.box.shape).gather(2, shared.columns)  # (T, S, C)
     nll = -level_log_conditionals(read, shared).sum(dim=-1)  # (T, S)
-    terms = {"image_class": recipe.class_weight * region.loss.class_scale * (pick.part * nll).sum()}
+    terms = {"image_class": recipe.weight * region.loss.class_scale * (pick.part * nll).sum()}
 
     probability = objectness.sigmoid()
     match recipe.objectness:

@@ -6,8 +6,7 @@ B images, P boxes of an image, N boxes that pass the threshold, K nodes, S score
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,58 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yolo9000.detection.boxes import iou
+from yolo9000.detection.config import DecodeConfig, Nms
 from yolo9000.detection.darknet_decoding import detect_as_darknet
 from yolo9000.detection.results import Detections
 from yolo9000.models.classes import Classes
 from yolo9000.models.region_output import DetectorOutput
-from yolo9000.runtime.mistakes import Mistake
-
-Nms = Literal["tree", "class", "all"]
-Decoding = Literal["probability", "darknet"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecodeConfig:
-    """How raw output becomes detections.
-
-    Parameters
-    ----------
-    threshold
-        Least objectness: how sure the net must be that there is a thing at all.
-    tree_threshold
-        How sure it must be of what the thing is before the label goes one step deeper in the tree. At 0.5 a label is
-        the deepest node that is more probable than not; higher answers more often "some kind of dog".
-    nms
-        Which pairs of boxes with an IoU above ``nms_iou`` are one object, so that the lower score is dropped:
-        "tree": those whose labels are the same, one the other's ancestor, or siblings; "class": those of the same
-        label (darknet); "all": every pair.
-    nms_iou
-        Darknet's 0.45.
-    max_detections
-        Of one image.
-    decoding
-        "probability": the tree is descended by P(node), which also enters the score. "darknet": darknet's own
-        arithmetic, for comparing numbers (`yolo9000.detection.darknet_decoding`); `nms` is then not looked at.
-
-    Raises
-    ------
-    Mistake
-        A threshold is no probability, or no detection is asked for.
-    """
-
-    threshold: float = 0.24
-    tree_threshold: float = 0.5
-    nms: Nms = "tree"
-    nms_iou: float = 0.45
-    max_detections: int = 100
-    decoding: Decoding = "probability"
-
-    def __post_init__(self) -> None:
-        for name in ("threshold", "tree_threshold", "nms_iou"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise Mistake(f"`{name}` {getattr(self, name)}: a number from 0 to 1 is needed")
-        if self.max_detections < 1:
-            raise Mistake(f"`max_detections` {self.max_detections}: at least 1 is needed")
 
 
 def _related(nodes: Tensor, classes: Classes, nms: Nms) -> Tensor:

@@ -13,7 +13,7 @@ from wordtree import WordTree, save_tree
 from yolo9000.datasets.darknet_images import letterbox_as_darknet
 from yolo9000.datasets.sample import Record, Sample
 from yolo9000.datasets.transforms import letterbox
-from yolo9000.detection.recipes import RECIPES
+from yolo9000.detection.config import RECIPES
 from yolo9000.engine.darknet_export import cfg_of_detector
 from yolo9000.engine.same_classes import check_same_classes
 from yolo9000.engine.snapshot import TrainedModel, describe_model, load_model
@@ -75,7 +75,7 @@ def load_darknet(
     content = {
         **describe_model(detector, size=detector.size, boxed=detector.boxed),
         "darknet": {"version": list(header.version), "images_seen": header.images_seen},
-        "recipe": dataclasses.asdict(RECIPES["darknet"]),
+        "image_labels": dataclasses.asdict(RECIPES["darknet"]),
         "net": detector.description,
         "position": {"step": step},
         "average": None,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from yolo9000.datasets.box_index import BoxIndex, listed
 from yolo9000.datasets.coco import CocoSource
@@ -28,16 +27,16 @@ from yolo9000.datasets.tiles import TILE_AUGMENT, TILE_SCENE_AUGMENT, TileConfig
 from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION
 from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
 from yolo9000.datasets.voc import VocSource
-from yolo9000.engine.data_config import DataConfig, Layout
 from yolo9000.engine.label_maps import (
     class_advice,
     classes_of_labels,
     labelled_nodes,
     name_map,
-    own_maps,
     tree_of_wnids,
     wnid_map,
 )
+from yolo9000.experiment.config import DataConfig
+from yolo9000.experiment.layouts import LAYOUTS
 from yolo9000.models.classes import Classes
 from yolo9000.models.tree_classes import TreeClasses
 
@@ -124,7 +123,7 @@ class Excerpt:
 
 
 def load_data(
-    config: DataConfig, classes: Classes | None = None, *, exhaustive: bool = False, held_out_only: bool = False
+    config: DataConfig, classes: Classes | None = None, *, size: int = 96, held_out_only: bool = False
 ) -> Data:
     """Open the sources that a run trains on and those it is evaluated on.
 
@@ -133,10 +132,8 @@ def load_data(
     config : DataConfig
     classes : Classes, optional
         Those of the net, which the labels are matched to; without any, a tree is built from the labels themselves.
-    exhaustive : bool
-        Detection images label everything that the tree knows, so that all the rest is background. Otherwise only the
-        classes of an image's own set count as labelled, and a box that more probably shows something else is left
-        alone.
+    size : int
+        Side in pixels of drawn scenes.
     held_out_only : bool
         For an evaluation: real data need no part to train on, and their boxes for training are not read.
 
@@ -154,10 +151,10 @@ def load_data(
             f"them is which of the data's; give the {classes.number} names in the order of the net's classes"
         )
     if config.is_embedded:
-        return _scenes(config, classes)
-    if config.tiles:
-        return _tiles(config, config.tiles, classes)
-    return _real(config, classes_of_labels(config) if classes is None else classes, exhaustive, held_out_only)
+        return _scenes(config, classes, size)
+    if config.drawn_from is not None:
+        return _tiles(config, config.drawn_from, classes, size)
+    return _real(config, classes_of_labels(config) if classes is None else classes, held_out_only)
 
 
 def box_shapes(source: Source) -> NDArray[np.float64]:
@@ -178,7 +175,7 @@ def box_shapes(source: Source) -> NDArray[np.float64]:
     return np.concatenate(shapes).astype(np.float64)
 
 
-def _scenes(config: DataConfig, classes: Classes | None) -> Data:
+def _scenes(config: DataConfig, classes: Classes | None, size: int) -> Data:
     if classes is None:
         concepts = pictogram_concepts()
         tree = tree_of_wnids(concepts.values())
@@ -191,7 +188,7 @@ def _scenes(config: DataConfig, classes: Classes | None) -> Data:
     with_boxes = chosen_classes(config.boxed, names, [c.name for c in read_classes() if c.boxed])
 
     def scenes(split: Split, kind: Kind, length: int) -> SceneSource:
-        scene = SceneConfig(size=config.size, split=split, seed=config.seed)
+        scene = SceneConfig(size=size, split=split)
         # held-out detection scenes show every class: the never-boxed ones are what the evaluation is about
         shown = with_boxes if kind == "detection" and split == "train" else None
         source = SceneSource(scene, kind=kind, length=length, classes="all", label_map=label_map, names=shown)
@@ -263,7 +260,7 @@ def _scene_split(name: str) -> Split:
             raise DatasetError(f"scenes have the splits train, val and test, not {name!r}")
 
 
-def _tiles(config: DataConfig, root: str, classes: Classes | None) -> Data:
+def _tiles(config: DataConfig, root: str, classes: Classes | None, size: int) -> Data:
     split = read_split(root)
     if classes is None:
         classes = TreeClasses(tree_of_wnids(split.wnids))
@@ -272,8 +269,7 @@ def _tiles(config: DataConfig, root: str, classes: Classes | None) -> Data:
     train, held_out = config.splits
     if train not in ("train", "val") or held_out not in ("train", "val"):
         raise DatasetError(f"tiles have the splits train and val, not {' and '.join(config.splits)}")
-    # TileScenes draws its scenes apart by split, so one seed serves both
-    tile = TileConfig(size=config.size, seed=config.seed)
+    tile = TileConfig(size=size)  # TileScenes draws its scenes apart by split, so one seed serves both
     with class_advice(config, classes):
         classification: Source = ImageNetSource(root, label_map, split="train", name="tiles (train)")
         if config.cluttered:
@@ -298,7 +294,7 @@ def _tiles(config: DataConfig, root: str, classes: Classes | None) -> Data:
         )
 
 
-def _real(config: DataConfig, classes: Classes, exhaustive: bool, held_out_only: bool) -> Data:
+def _real(config: DataConfig, classes: Classes, held_out_only: bool) -> Data:
     train, held_out = config.splits
     with class_advice(config, classes):
         detection = [] if held_out_only else [_box_set(config, classes, train, each) for each in config.box_sets]
@@ -323,7 +319,7 @@ def _real(config: DataConfig, classes: Classes, exhaustive: bool, held_out_only:
     if val_detection is not None:
         others |= set(np.unique(val_detection.index.labels).tolist())
         evaluated = set() if val_detection.labelled_nodes is None else set(val_detection.labelled_nodes.tolist())
-    if exhaustive:
+    if config.exhaustive:
         for source in (*detection, *([] if val_detection is None else [val_detection])):
             source.labelled_nodes = None
     return Data(
@@ -339,23 +335,26 @@ def _real(config: DataConfig, classes: Classes, exhaustive: bool, held_out_only:
     )
 
 
-def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[Layout, str]) -> BoxSource:
-    """One set of photographs with boxes, each of its images labelled with all classes of the set."""
+def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[str, str]) -> BoxSource:
+    """One set of photographs with boxes, which knows the classes that it labels."""
     layout, root = each
-    maps = own_maps(layout, root, config.splits[0])
-    label_map = name_map(classes, *maps)
+    maps = LAYOUTS[layout].maps(root, config.splits[0])
     # one set of a layout goes by that; of several each goes by its path besides
     is_only_one = [other for other, _ in config.box_sets].count(layout) == 1
     name = f"{layout} ({split})" if is_only_one else f"{layout} {root} ({split})"
-    if layout == "coco":
-        coco = CocoSource(root, label_map, split=split, name=name)
-        coco.labelled_nodes = np.array(coco.nodes, np.int64)
-        return coco
-    voc = VocSource(root, label_map, split=split, name=name)
-    found = np.unique(voc.index.labels).tolist()
-    nodes = labelled_nodes(classes, found, *maps, is_alone=len(config.box_sets) == 1)
-    voc.labelled_nodes = np.array(nodes, np.int64)
-    return voc
+    source: BoxSource = _opened(layout, root, name_map(classes, *maps), split, name)
+    declared = getattr(source, "nodes", None)  # an annotation file may list its categories
+    if declared is None:
+        found = np.unique(source.index.labels).tolist()
+        declared = labelled_nodes(classes, found, *maps, is_alone=len(config.box_sets) == 1)
+    source.labelled_nodes = np.array(declared, np.int64)
+    return source
+
+
+def _opened(layout: str, root: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
+    opened = LAYOUTS[layout].open
+    assert opened is not None  # scenes are drawn elsewhere
+    return opened(root, label_map, split, name)
 
 
 def _held_out_boxes(config: DataConfig, classes: Classes, split: str) -> BoxSource | None:
@@ -364,8 +363,8 @@ def _held_out_boxes(config: DataConfig, classes: Classes, split: str) -> BoxSour
         return None
     layout, root = config.box_sets[0]
     if config.val is not None:
-        label_map = name_map(classes, *own_maps("coco", config.val, split), *own_maps(layout, root, config.splits[0]))
-        held_out = CocoSource(config.val, label_map, split=split, name=f"coco ({split})")
+        maps = [*LAYOUTS["coco"].maps(config.val, split), *LAYOUTS[layout].maps(root, config.splits[0])]
+        held_out: CocoSource = _opened("coco", config.val, name_map(classes, *maps), split, f"coco ({split})")
         held_out.labelled_nodes = np.array(held_out.nodes, np.int64)
         return held_out
     if Path(root).is_file():
@@ -374,16 +373,13 @@ def _held_out_boxes(config: DataConfig, classes: Classes, split: str) -> BoxSour
 
 
 def _classification(config: DataConfig, classes: Classes, split: str) -> LabelSource | None:
-    label_map = wnid_map(classes)
-    if config.imagenet:
-        return ImageNetSource(config.imagenet, label_map, split=split, name=f"imagenet ({split})", progress=_shown)
-    if config.imagenet_pack and split == config.splits[0]:
-        return PackedImageNet(config.imagenet_pack, label_map, name=f"imagenet ({split})")
-    return None
-
-
-def _shown(tars: Sequence[Path]) -> Iterator[Path]:
-    return iter(tqdm(tars, desc="indexing tars", disable=None))
+    if config.label_set is None:
+        return None
+    layout, root = config.label_set
+    if split != config.splits[0] and not LAYOUTS[layout].has_splits:
+        return None
+    source: LabelSource = _opened(layout, root, wnid_map(classes), split, f"imagenet ({split})")
+    return source
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from wordtree import WordTree
 from wordtree.softmax import tree_tables
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.boxes import iou
-from yolo9000.detection.postprocess import DecodeConfig
+from yolo9000.detection.config import DecodeConfig
 from yolo9000.models.classes import Classes
 from yolo9000.models.region_output import DetectorOutput
 

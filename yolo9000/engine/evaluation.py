@@ -27,7 +27,8 @@ from yolo9000.engine.phases import Loss
 from yolo9000.engine.tally import LossTally
 from yolo9000.models.classes import Classes
 from yolo9000.models.region_output import DetectorOutput
-from yolo9000.runtime.device import Precision, autocast
+from yolo9000.runtime.config import Precision
+from yolo9000.runtime.device import autocast
 
 SEEN_LONG_AGO = 1 << 40
 """Images seen, for a loss that is only measured: past every rule for the beginning of training."""

@@ -14,7 +14,8 @@ from yolo9000.models.region import copy_of_net
 from yolo9000.models.region_output import DetectorOutput, joined
 from yolo9000.models.tree_head import TreeHead
 from yolo9000.runtime.compiling import compile_net
-from yolo9000.runtime.device import DeviceError, Precision
+from yolo9000.runtime.config import Precision
+from yolo9000.runtime.device import DeviceError
 
 Answer = Callable[[Tensor], DetectorOutput]
 

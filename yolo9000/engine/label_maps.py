@@ -4,53 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from wordtree import WordTree
 from yolo9000.datasets.box_index import listed
 from yolo9000.datasets.errors import DatasetError, UnknownClasses
-from yolo9000.engine.data_config import DataConfig, Layout
+from yolo9000.experiment.config import DataConfig
+from yolo9000.experiment.layouts import LAYOUTS, tree_command
 from yolo9000.models.classes import Classes
 from yolo9000.models.tree_classes import TreeClasses
 
 
-def tree_command(config: DataConfig, out: str = "wordtree.json") -> str:
-    """The command that builds a tree for these data."""
-    words = ["python tools/build_wordtree.py"]
-    for layout, path in config.box_sets:
-        root = Path(path)
-        annotations = sorted(root.glob(f"annotations/instances_{config.splits[0]}*.json"))
-        if layout == "coco":
-            words.append(f"--categories {root if root.is_file() else annotations[0] if annotations else 'CATEGORIES'}")
-        elif "--voc" not in words:
-            words.append("--voc")
-    if config.imagenet:
-        words.append(f"--imagenet {_class_folder(config)}")
-    if config.imagenet_pack:
-        words.append("--imagenet1k")
-    return " ".join([*words, f"--out {out}"])
-
-
-def _class_folder(config: DataConfig) -> Path:
-    """The folder that holds a folder or tar for each class."""
-    root = Path(config.imagenet or "")
-    return root / config.splits[0] if (root / config.splits[0]).is_dir() else root
-
-
 def classes_of_labels(config: DataConfig) -> TreeClasses:
-    """The tree of the data's own labels: COCO's, VOC's or a file's categories, and the wnids of the folders."""
+    """The tree of the data's own labels: those that each data set's layout has or finds in its files."""
     from wordtree import sources  # opens WordNet: for those who bring no tree
 
-    found: list[sources.LabelSource] = []
-    for layout, root in config.box_sets:
-        if layout == "voc":
-            found.append(sources.voc())
-        else:
-            found.append(sources.categories(Path(root)) if Path(root).is_file() else sources.coco())
-    if config.imagenet:
-        found.append(sources.imagenet(_class_folder(config)))
-    if config.imagenet_pack:
-        found.append(sources.imagenet1k())
+    found = [LAYOUTS[layout].labels(path, config.splits[0]) for layout, path in config.sets]
     return TreeClasses(sources.build_from_labels(sources.resolve_labels(found)))
 
 
@@ -58,28 +26,6 @@ def tree_of_wnids(wnids: Iterable[str]) -> WordTree:
     from wordtree import build_wordtree  # opens WordNet: for those who bring no tree
 
     return build_wordtree(list(wnids))
-
-
-def own_maps(layout: Layout, path: str, split: str) -> list[str]:
-    """Names that the label map of a set with boxes may have in a tree, the likeliest first.
-
-    Parameters
-    ----------
-    layout, path
-        As in `DataConfig.box_sets`.
-    split
-        That is trained on: ``build_wordtree --categories`` records its classes under its file's name.
-
-    Examples
-    --------
-    >>> own_maps("coco", "farm/instances_fields.json", "train"), own_maps("voc", "VOC2007", "train")
-    (['instances_fields', 'fields', 'coco'], ['voc'])
-    """
-    if layout == "voc":
-        return ["voc"]
-    root = Path(path)
-    files = [root] if root.suffix == ".json" else sorted(root.glob(f"annotations/instances_{split}*.json"))
-    return [*(stem for file in files for stem in (file.stem, file.stem.removeprefix("instances_"))), "coco"]
 
 
 def name_map(classes: Classes, *preferred: str) -> dict[str, int]:
@@ -145,7 +91,6 @@ def class_advice(config: DataConfig, classes: Classes) -> Iterator[None]:
                 f"{len(names)} classes by name, and these are {listed(names)}"
             ) from error
         if "have no node" in str(error) or "has no node" in str(error):
-            raise DatasetError(
-                f"{error}\nA tree of these labels, for `tree`, is made by\n  {tree_command(config)}"
-            ) from error
+            command = tree_command(config.sets, config.splits[0])
+            raise DatasetError(f"{error}\nA tree of these labels, for `tree`, is made by\n  {command}") from error
         raise

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from yolo9000.datasets.sample import Target
+from yolo9000.detection.config import ImageLabels
 from yolo9000.detection.loss import joint_loss
-from yolo9000.detection.recipes import DEFAULT_RECIPE, Recipe
 from yolo9000.engine.phases import Loss
 from yolo9000.models.classes import Classes
 from yolo9000.models.host import to_device
@@ -17,18 +17,18 @@ from yolo9000.models.region import RegionSpec
 from yolo9000.models.region_output import RegionOutput
 
 
-def detection_objective(region: RegionSpec, recipe: str | Recipe = DEFAULT_RECIPE) -> Loss:
+def detection_objective(region: RegionSpec, image_labels: ImageLabels = ImageLabels()) -> Loss:
     """The joint loss; on batches of detection images alone it is YOLOv2's.
 
     Parameters
     ----------
     region : RegionSpec
-    recipe : str or Recipe
-        What a classification image teaches.
+    image_labels : ImageLabels
+        What an image label teaches.
     """
 
     def loss(output: RegionOutput, targets: Sequence[Target], images_seen: int) -> dict[str, Tensor]:
-        return joint_loss(output, targets, region, images_seen=images_seen, recipe=recipe)
+        return joint_loss(output, targets, region, images_seen=images_seen, recipe=image_labels)
 
     return loss
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,59 +11,7 @@ from torch import nn
 from yolo9000.models.net_options import NetOptions
 from yolo9000.models.region import copy_of_net
 from yolo9000.runtime.mistakes import Mistake
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimiserConfig:
-    """Optimiser and schedule of one phase; the defaults are yolo9000.cfg's.
-
-    Parameters
-    ----------
-    optimizer
-        SGD with momentum (darknet) or AdamW (for runs of a few hundred steps).
-    learning_rate
-        Peak rate, for the whole batch's mean loss (darknet: .001).
-    momentum
-        Of SGD; first beta of AdamW (darknet: .9).
-    weight_decay
-        On convolution weights only, never on biases or batch norm (darknet: .0005).
-    schedule
-        After the burn-in: "constant"; "steps" multiplies the rate by each of `scales` from the batch in `steps` on;
-        "poly" is ``(1 - batch / total) ** power``; "cosine" falls to `final` of the peak (DARKNET.md, section 8).
-    burn_in
-        Batches of rising rate: ``(batch / burn_in) ** burn_in_power`` (darknet: 1000, power 4).
-    gradient_clip
-        Largest norm of the whole gradient; None never clips (darknet).
-
-    Raises
-    ------
-    Mistake
-        A value that makes no schedule.
-    """
-
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = 1e-3
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: Literal["constant", "steps", "poly", "cosine"] = "steps"
-    steps: tuple[int, ...] = ()
-    scales: tuple[float, ...] = ()
-    power: float = 4.0
-    final: float = 0.01
-    burn_in: int = 1000
-    burn_in_power: float = 4.0
-    gradient_clip: float | None = None
-
-    def __post_init__(self) -> None:
-        if len(self.steps) != len(self.scales):
-            raise Mistake(f"`schedule`: {len(self.steps)} steps but {len(self.scales)} scales; each step has one")
-        if not self.learning_rate > 0:
-            raise Mistake(f"`learning_rate` {self.learning_rate}: a positive number is needed")
-        for name in ("weight_decay", "burn_in"):
-            if not getattr(self, name) >= 0:
-                raise Mistake(f"`{name}` {getattr(self, name)}: 0 or more is needed")
-        if self.gradient_clip is not None and not self.gradient_clip > 0:
-            raise Mistake(f"`gradient_clip` {self.gradient_clip}: a positive number or None is needed")
+from yolo9000.training.config import OptimiserConfig
 
 
 def learning_rate(config: OptimiserConfig, batch: int, total: int) -> float:
@@ -84,18 +31,20 @@ def learning_rate(config: OptimiserConfig, batch: int, total: int) -> float:
 
     Examples
     --------
-    >>> config = OptimiserConfig(steps=(400_000, 450_000), scales=(0.1, 0.1))
-    >>> [f"{learning_rate(config, n, 500_200):.3g}" for n in (100, 500, 1000, 400_000, 450_000)]
+    >>> config = OptimiserConfig(milestones=(0.8, 0.9), scales=(0.1, 0.1))
+    >>> [f"{learning_rate(config, n, 500_000):.3g}" for n in (100, 500, 1000, 400_000, 450_000)]
     ['1e-07', '6.25e-05', '0.001', '0.0001', '1e-05']
     """
     if batch < config.burn_in:
-        return config.learning_rate * math.pow(batch / config.burn_in, config.burn_in_power)
+        usual = 4.0 if config.optimizer == "sgd" else 1.0
+        power = usual if config.burn_in_power is None else config.burn_in_power
+        return config.learning_rate * math.pow(batch / config.burn_in, power)
     match config.schedule:
         case "constant":
             factor = 1.0
         case "steps":
-            reached = [scale for step, scale in zip(config.steps, config.scales, strict=True) if step <= batch]
-            factor = math.prod(reached, start=1.0)
+            falls = zip(config.milestones, config.scales, strict=True)
+            factor = math.prod((scale for share, scale in falls if round(share * total) <= batch), start=1.0)
         case "poly":
             # no run goes beyond its end, but darknet's formula (and its table of rates) does
             factor = math.pow(abs(1 - batch / total), config.power)
@@ -111,7 +60,8 @@ def optimiser_of_cfg(options: NetOptions) -> OptimiserConfig:
     Raises
     ------
     Mistake
-        The policy is one that none of YOLOv2's cfgs has: step, exp, sigmoid, random.
+        The policy is one that none of YOLOv2's cfgs has (step, exp, sigmoid, random), or no `max_batches` is given of
+        which the steps are shares.
 
     Examples
     --------
@@ -119,18 +69,24 @@ def optimiser_of_cfg(options: NetOptions) -> OptimiserConfig:
     >>> with torch.device("meta"):
     ...     options = from_cfg("yolo9000").options
     >>> config = optimiser_of_cfg(options)
-    >>> config.schedule, config.steps, learning_rate(config, 500, options.max_batches)
-    ('steps', (400000, 450000), 6.25e-05)
+    >>> config.schedule, [round(share, 3) for share in config.milestones], config.burn_in
+    ('steps', [0.8, 0.9], 1000)
     """
     if options.policy not in ("constant", "steps", "poly"):
         raise Mistake(f"policy={options.policy} is not supported; constant, steps and poly are")
+    falls: list[tuple[float, float]] = []
+    if options.policy == "steps":
+        if not options.max_batches:
+            raise Mistake("policy=steps needs max_batches, of which the steps are shares")
+        steps = zip(options.steps, options.scales, strict=True)
+        falls = [(step / options.max_batches, scale) for step, scale in steps if step <= options.max_batches]
     return OptimiserConfig(
         learning_rate=options.learning_rate,
         momentum=options.momentum,
         weight_decay=options.decay,
         schedule=options.policy,
-        steps=options.steps if options.policy == "steps" else (),
-        scales=options.scales if options.policy == "steps" else (),
+        milestones=tuple(share for share, _ in falls),
+        scales=tuple(scale for _, scale in falls),
         power=options.power,
         burn_in=options.burn_in,
         burn_in_power=options.power,

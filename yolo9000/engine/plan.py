@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from torch import nn
 
 from yolo9000.datasets.loader import make_evaluation_loader, make_loader
 from yolo9000.datasets.mixed import MixedDataset
 from yolo9000.datasets.sample import Batch, Source
-from yolo9000.detection.recipes import DEFAULT_RECIPE, Recipe
 from yolo9000.engine.data import Data
 from yolo9000.engine.evaluation import classification_top1, evaluate_detector, held_out_loss
 from yolo9000.engine.objectives import classification_objective, detection_objective
-from yolo9000.engine.optimisation import OptimiserConfig
-from yolo9000.engine.phases import Loss, Phase, TrainConfig
+from yolo9000.engine.optimisation import learning_rate
+from yolo9000.engine.phases import Loss, Phase
+from yolo9000.experiment.config import PlanConfig, RunConfig
 from yolo9000.models.model import Model, RegionDetector
+from yolo9000.runtime.device import pick_precision
 from yolo9000.runtime.distributed import Processes
 from yolo9000.runtime.mistakes import Mistake
+from yolo9000.training.config import TrainConfig
 
 Batches = Callable[[int], Iterable[Batch]]
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
@@ -30,70 +30,6 @@ EVALUATION_BATCH = 32
 
 class PlanError(Mistake):
     """Phases that the data do not allow."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanConfig:
-    """Phases and what each sees.
-
-    Parameters
-    ----------
-    classification_steps
-        Steps of the backbone as a classifier of the labelled images, with the tree softmax (paper, section 3).
-    detection_steps
-        Steps on boxes alone before joint training.
-    steps
-        Steps of the last phase: joint, or on boxes alone.
-    joint
-        Whether the last phase sees classification images too.
-    recipe
-        What a classification image teaches.
-    ratio
-        Classification : detection images of the joint phase (paper, section 4: ImageNet larger by 4 to 1).
-    interleave
-        Both kinds inside each batch, or one kind in a batch.
-    mosaic
-        Probability that a classification image of the joint phase is a mosaic of four. This and `ratio` hold; those of
-        the recipe are what the command line fills them with.
-    sizes
-        Sides of the network's input in pixels; several are multi-scale training.
-    classification_size
-        Side during the classification start (paper: 224, then 448).
-    seed
-        Of the images' order and augmentation.
-    workers
-        Processes that read and augment images; 0 does it in the training process.
-    optimiser, classification_optimiser
-        Of the detection phases, and of the classification start.
-
-    Raises
-    ------
-    PlanError
-        A number is negative, or there is nothing to train.
-    """
-
-    classification_steps: int = 0
-    detection_steps: int = 0
-    steps: int = 1000
-    joint: bool = True
-    recipe: str | Recipe = DEFAULT_RECIPE
-    ratio: tuple[int, int] = (4, 1)
-    interleave: Literal["in_batch", "batch_by_batch"] = "in_batch"
-    mosaic: float = 0.0
-    sizes: tuple[int, ...] = (416,)
-    classification_size: int = 224
-    seed: int = 0
-    workers: int = 0
-    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    classification_optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-
-    def __post_init__(self) -> None:
-        steps = ("classification_steps", "detection_steps", "steps")
-        for name in (*steps, "seed", "workers"):
-            if getattr(self, name) < 0:
-                raise PlanError(f"`{name}` {getattr(self, name)}: 0 or more is needed")
-        if not any(getattr(self, name) for name in steps):
-            raise PlanError("nothing to train: `steps` is 0, and so are the steps of the other phases")
 
 
 def check_sources(plan: PlanConfig, *, boxes: bool, image_labels: bool) -> None:
@@ -108,25 +44,58 @@ def check_sources(plan: PlanConfig, *, boxes: bool, image_labels: bool) -> None:
     Raises
     ------
     PlanError
-        A phase needs what is not there; the message names the options.
+        A phase needs what is not there; the message names the fields.
     """
-    if plan.joint and not (boxes and image_labels):
+    if plan.joint.enabled and not (boxes and image_labels):
         absent = "image labels (`imagenet`)" if boxes else "boxes (`coco`, `voc` or `tiles`)"
         raise PlanError(f"`joint` trains on boxes and image labels together, and no data with {absent} were named")
-    if not boxes and plan.detection_steps + plan.steps:
+    if not boxes and plan.joint.boxes_first + plan.steps:
         raise PlanError("a detector needs images with boxes: name `coco`, `voc` or `tiles`")
     if not image_labels and plan.classification_steps:
-        raise PlanError("the classification start needs labelled images: name `imagenet`, or `classification_steps` 0")
+        raise PlanError("the classification start needs image labels: name `imagenet`, or `classification_steps` 0")
+
+
+def what_does_not_fit(config: RunConfig, phases: Sequence[Phase], *, started: bool) -> list[str]:
+    """What a person should know before hours go into a run whose numbers do not fit each other.
+
+    Parameters
+    ----------
+    config : RunConfig
+    phases : sequence of Phase
+        Of this configuration.
+    started : bool
+        Whether the net starts from weights that are there.
+
+    Returns
+    -------
+    list of str
+        A sentence for each; none if all is well.
+    """
+    notes = []
+    for phase in phases:
+        if phase.steps and phase.steps <= phase.optimiser.burn_in:
+            reached = learning_rate(phase.optimiser, phase.steps, phase.steps)
+            notes.append(
+                f"warning: `burn_in` {phase.optimiser.burn_in:,}: the learning rate rises for longer than the "
+                f"{phase.steps:,} steps of the phase {phase.name}, and ends at {reached:.2g} of "
+                f"{phase.optimiser.learning_rate:.2g}; take fewer steps of burn-in, or more steps"
+            )
+    joint = config.plan.joint
+    untaught = not started and not config.plan.classification_steps
+    if joint.enabled and config.plan.steps and joint.image_labels.needs_label_probability and untaught:
+        notes.append(
+            "warning: image labels are given to boxes by P(label), which a net from random weights does not know: "
+            "begin with `classification_steps`, or from trained weights with `init`"
+        )
+    return notes
 
 
 def plan_phases(
     detector: RegionDetector,
     data: Data,
-    plan: PlanConfig,
-    config: TrainConfig,
+    config: RunConfig,
     *,
     processes: Processes = Processes(),
-    evaluation_size: int | None = None,
 ) -> list[Phase]:
     """The phases of a run.
 
@@ -135,20 +104,18 @@ def plan_phases(
     detector : RegionDetector
         Trained in place.
     data : Data
-    plan : PlanConfig
-    config : TrainConfig
+    config : RunConfig
     processes : Processes
         This process reads its share of each batch.
-    evaluation_size : int, optional
-        Side of the network's input in evaluations; the largest of ``plan.sizes`` by default.
 
     Raises
     ------
     PlanError
         A phase needs images that the data do not have.
     """
+    plan, joint_plan = config.plan, config.plan.joint
     check_sources(plan, boxes=data.detection is not None, image_labels=data.classification is not None)
-    part = config.batch_size // config.accumulate
+    part = config.train.batch_size // config.train.accumulate
     phases: list[Phase] = []
     takes_over: Callable[[], None] | None = None
 
@@ -160,10 +127,10 @@ def plan_phases(
             batch_size=part,
             sizes=sizes,
             # another seed for each phase, or a later one would begin with the images that an earlier one began with
-            seed=3 * plan.seed + len(phases),
-            ratio=plan.ratio if joint else None,
-            interleave=plan.interleave,
-            mosaic=plan.mosaic if joint else 0.0,
+            seed=3 * config.seed + len(phases),
+            ratio=joint_plan.ratio if joint else None,
+            interleave="batch_by_batch" if joint_plan.batch_by_batch else "in_batch",
+            mosaic=joint_plan.mosaic if joint else 0.0,
             detection_augment=data.detection_augment,
             classification_augment=data.classification_augment,
         )
@@ -174,7 +141,7 @@ def plan_phases(
                 rank=processes.rank,
                 world_size=processes.world_size,
                 start=first * part,
-                workers=plan.workers,
+                workers=config.machine.workers,
             )
 
         return from_batch
@@ -191,19 +158,19 @@ def plan_phases(
                 model=starting_net,
                 loss=classification_objective(detector.classes),
                 batches=batches(None, data.classification, (plan.classification_size,)),
-                optimiser=plan.classification_optimiser,
-                evaluate=_classifier_scores(data, detector, config, plan.classification_size),
+                optimiser=config.classification_optimiser,
+                evaluate=_classifier_scores(data, detector, config.train, plan.classification_size),
             )
         )
 
         def takes_over() -> None:
             detector.initialise_from(starting_net)
 
-    loss = detection_objective(detector.region, plan.recipe)
-    evaluate = _detector_scores(data, detector, config, evaluation_size or max(plan.sizes), loss)
+    loss = detection_objective(detector.region, joint_plan.image_labels)
+    evaluate = _detector_scores(data, detector, config.train, plan.size, loss)
     for name, steps, classification in (
-        ("detection", plan.detection_steps, None),
-        ("joint" if plan.joint else "boxes", plan.steps, data.classification if plan.joint else None),
+        ("detection", joint_plan.boxes_first, None),
+        ("joint" if joint_plan.enabled else "boxes", plan.steps, data.classification if joint_plan.enabled else None),
     ):
         if steps:
             phases.append(
@@ -213,7 +180,7 @@ def plan_phases(
                     model=detector,
                     loss=loss,
                     batches=batches(data.detection, classification, plan.sizes),
-                    optimiser=plan.optimiser,
+                    optimiser=config.optimiser,
                     begin=takes_over,
                     evaluate=evaluate,
                 )
@@ -231,7 +198,12 @@ def _classifier_scores(data: Data, detector: Model, config: TrainConfig, size: i
         device = next(model.parameters()).device
         images = make_evaluation_loader(source, size, batch_size=EVALUATION_BATCH)
         top1 = classification_top1(
-            model, images, detector.classes, data.image_labels, device=device, precision=config.precision
+            model,
+            images,
+            detector.classes,
+            data.image_labels,
+            device=device,
+            precision=pick_precision(device, config.precision),
         )
         return {"top1": top1}
 
@@ -250,7 +222,8 @@ def _detector_scores(
 
     def evaluate(model: nn.Module) -> Mapping[str, float]:
         scores: dict[str, float] = {}
-        device, precision = next(model.parameters()).device, config.precision
+        device = next(model.parameters()).device
+        precision = pick_precision(device, config.precision)
         if boxes is not None:
             report = evaluate_detector(
                 model,

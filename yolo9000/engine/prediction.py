@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from yolo9000.datasets.decode import decode
 from yolo9000.datasets.sample import Record, Sample, Unreadable, collate, pixels
 from yolo9000.datasets.transforms import letterbox
-from yolo9000.detection.postprocess import DecodeConfig, detect
+from yolo9000.detection.config import DecodeConfig
+from yolo9000.detection.postprocess import detect
 from yolo9000.detection.results import Detections
 from yolo9000.engine.drawing import draw_detections
 from yolo9000.engine.inference import prepare
 from yolo9000.engine.snapshot import TrainedModel
 from yolo9000.runtime.checkpoint import write_atomically
-from yolo9000.runtime.device import Precision
+from yolo9000.runtime.config import Precision
 from yolo9000.runtime.mistakes import Mistake
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")

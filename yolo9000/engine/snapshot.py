@@ -20,12 +20,13 @@ from yolo9000.engine.same_classes import check_same_classes
 from yolo9000.engine.transfer import transfer_detector
 from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.classes import Classes
+from yolo9000.models.config import DetectorConfig
 from yolo9000.models.darknet_detector import DarknetDetector
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.model import Model, RegionDetector
 from yolo9000.models.region import LossConfig, RegionSpec
 from yolo9000.models.tree_classes import TreeClasses
-from yolo9000.models.yolov2 import Classifier, Detector, DetectorConfig
+from yolo9000.models.yolov2 import Classifier, Detector
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
 from yolo9000.runtime.run_folder import RunFolder
 

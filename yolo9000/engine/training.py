@@ -20,16 +20,17 @@ from torch import Tensor, nn
 from yolo9000.datasets.sample import pixels
 from yolo9000.engine.curves import draw_curves
 from yolo9000.engine.optimisation import ModelAverage, build_optimizer, learning_rate
-from yolo9000.engine.phases import ImageBatch, Phase, TrainConfig
+from yolo9000.engine.phases import ImageBatch, Phase
 from yolo9000.engine.snapshot import load_weights
 from yolo9000.engine.tally import LossTally
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from yolo9000.runtime.compiling import compile_net
-from yolo9000.runtime.device import autocast
+from yolo9000.runtime.device import autocast, pick_precision
 from yolo9000.runtime.distributed import Processes, any_process, average_buffers, broadcast_model, sum_gradients
 from yolo9000.runtime.interrupt import StopRequest
 from yolo9000.runtime.logs import Progress, ResultsFile
 from yolo9000.runtime.run_folder import RunFolder, hold_run_folder
+from yolo9000.training.config import TrainConfig
 
 DRAW_EVERY_SECONDS = 20.0
 """A picture of the curves takes most of a second; evaluations of a short run come faster than anyone looks."""
@@ -109,6 +110,7 @@ class _Training:
     ) -> None:
         self.phases, self.config, self.run, self.device = phases, config, run, device
         self.description, self.processes = description, processes
+        self.precision = pick_precision(device, config.precision)
         self.index = 0  # phase
         self.phase_step = 0  # steps done in it
         self.best: float | None = None
@@ -164,9 +166,9 @@ class _Training:
         if saved is not None:
             load_weights(model, saved["model"], self.run.last)
         broadcast_model([*model.parameters(), *model.buffers()], self.processes)
-        self.optimizer = build_optimizer(model, phase.optimiser, scaled=self.config.precision == "float16")
-        self.average = ModelAverage(model, self.config.ema_decay) if self.config.ema_decay is not None else None
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "float16")
+        self.optimizer = build_optimizer(model, phase.optimiser, scaled=self.precision == "float16")
+        self.average = ModelAverage(model, self.config.ema_decay) if self.config.ema_decay else None
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "float16")
         if saved is not None:
             fused = [group["fused"] for group in self.optimizer.param_groups]
             try:
@@ -228,7 +230,7 @@ class _Training:
                 non_blocking=True,
                 memory_format=torch.channels_last if config.channels_last else torch.contiguous_format,
             )
-            with autocast(self.device, config.precision):
+            with autocast(self.device, self.precision):
                 output = self.forward(images)
             terms = phase.loss(output, batch.targets, self.images_seen)
             total = torch.stack(list(terms.values())).sum() / config.batch_size
@@ -237,16 +239,16 @@ class _Training:
         self._update()
 
     def _update(self) -> None:
-        config, phase, model = self.config, self.phase, self.phase.model
+        phase, model = self.phase, self.phase.model
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         sum_gradients(gradients, self.processes)
         average_buffers(model.buffers(), self.processes)
         self.scaler.unscale_(self.optimizer)
-        if phase.optimiser.gradient_clip is not None:
+        if phase.optimiser.gradient_clip:
             norm = nn.utils.clip_grad_norm_(model.parameters(), phase.optimiser.gradient_clip)
         else:
             norm = nn.utils.get_total_norm(gradients)
-        if config.precision != "float16":  # there an infinite gradient is how the scaler finds its scale
+        if self.precision != "float16":  # there an infinite gradient is how the scaler finds its scale
             self.gradient.add(self.step, {"gradient": norm}, 1)
         self.scaler.step(self.optimizer)
         self.scaler.update()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from yolo9000.models.config import YOLO9000_PRIORS, YOLOV2_PRIORS
 from yolo9000.models.darknet19 import DARKNET19
-from yolo9000.models.region import YOLO9000_PRIORS, YOLOV2_PRIORS
 from yolo9000.runtime.mistakes import Mistake
 
 Priors = tuple[tuple[float, float], ...]

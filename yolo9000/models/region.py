@@ -15,18 +15,6 @@ from yolo9000.models.tree_classes import TreeClasses
 
 Net = TypeVar("Net", bound=nn.Module)
 
-YOLO9000_PRIORS = ((0.77871, 1.14074), (3.00525, 4.31277), (9.22725, 9.61974))
-"""The three priors of ``yolo9000.cfg``, in grid cells of stride 32 (darknet)."""
-
-YOLOV2_PRIORS = (
-    (0.57273, 0.677385),
-    (1.87446, 2.06253),
-    (3.33843, 5.47434),
-    (7.88282, 3.52778),
-    (9.77052, 9.16828),
-)
-"""The five priors of ``yolov2.cfg`` (COCO), in grid cells of stride 32 (darknet)."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:

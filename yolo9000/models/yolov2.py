@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from yolo9000.models.classes import Classes
+from yolo9000.models.config import DetectorConfig
 from yolo9000.models.darknet19 import ConvBlock, Darknet19, scaled
 from yolo9000.models.model import Model, RegionDetector
 from yolo9000.models.region import RegionSpec
@@ -37,35 +38,6 @@ def reorg(x: Tensor, stride: int = 2) -> Tensor:
         raise ValueError(f"reorg of stride {stride}: {(c, h, w)} has to divide by {(stride**2, stride, stride)}")
     cells = x.reshape(b, c // stride**2, h, stride, w, stride)
     return cells.permute(0, 3, 5, 1, 2, 4).reshape(b, c * stride**2, h // stride, w // stride)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectorConfig:
-    """The net's form; the defaults are YOLO9000's (paper section 4, yolo9000.cfg).
-
-    Parameters
-    ----------
-    width
-        Relative channels of every layer; 1.0 is the paper's net, 0.25 trains on two processor cores.
-    stride
-        Pixels of a grid cell: 32, or 16 for small images.
-    extra_convs
-        3x3 convolutions after the backbone: 2 in YOLOv2, none in YOLO9000.
-    passthrough
-        Bring the stride-16 features to the head (YOLOv2; paper section 2, "Fine-Grained Features"). Adds a 1x1
-        convolution, a reorganisation when the stride is 32, and a 3x3 convolution that merges both.
-    batch_norm_momentum
-        Of the running statistics: darknet's 0.01, or more for runs of a few hundred steps.
-    share_class_rows
-        All priors share their class rows; see `TreeHead`.
-    """
-
-    width: float = 1.0
-    stride: int = 32
-    extra_convs: int = 0
-    passthrough: bool = False
-    batch_norm_momentum: float = 0.01
-    share_class_rows: bool = False
 
 
 class Detector(RegionDetector):

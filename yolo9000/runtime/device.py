@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Literal
 
 import torch
 
+from yolo9000.runtime.config import Precision
 from yolo9000.runtime.mistakes import Mistake
-
-Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class DeviceError(Mistake):
@@ -59,14 +57,16 @@ def pick_device(name: str | None = None) -> torch.device:
     return device
 
 
-def pick_precision(device: torch.device) -> Precision:
-    """The precision that pays on this device: bfloat16 where the hardware multiplies it, else float32.
+def pick_precision(device: torch.device, wanted: Precision | None = None) -> Precision:
+    """The precision that is wanted, or else pays on this device: bfloat16 where the hardware multiplies it, or float32.
 
     Examples
     --------
     >>> pick_precision(torch.device("cpu")) in ("float32", "bfloat16")
     True
     """
+    if wanted is not None:
+        return wanted
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     # oneDNN emulates bfloat16 elsewhere, more slowly than float32; torch tells only by private functions

@@ -1,0 +1,589 @@
+"""`RunConfig`: everything that defines a run, each field documented once.
+
+The command line is generated from these classes, ``config.json`` holds one, ``--resume`` and ``--config`` read it
+back, and Python builds one by hand. It imports no torch, so that a command's help is there at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, cast
+
+from tyro.conf import Fixed, arg
+from tyro.constructors import PrimitiveConstructorSpec
+
+from yolo9000.detection.config import ImageLabels
+from yolo9000.experiment.layouts import LAYOUTS
+from yolo9000.inference.config import OpenConfig
+from yolo9000.models.config import YOLO9000_PRIORS, YOLOV2_PRIORS, DetectorConfig, Priors
+from yolo9000.runtime.config import MachineConfig
+from yolo9000.runtime.mistakes import Mistake
+from yolo9000.training.config import OptimiserConfig, TrainConfig
+
+Config = TypeVar("Config")
+_NAMED_PRIORS = {"yolo9000": YOLO9000_PRIORS, "yolov2": YOLOV2_PRIORS}
+
+
+def _read_ratio(words: list[str]) -> tuple[int, int]:
+    first, _, second = words[0].partition(":")
+    if not (first.isdigit() and second.isdigit()):
+        raise ValueError(f"{words[0]}: two whole numbers with a colon between are needed, such as 4:1")
+    return int(first), int(second)
+
+
+def _read_splits(words: list[str]) -> tuple[str, str]:
+    first, _, second = words[0].partition(":")
+    if not (first and second):
+        raise ValueError(f"{words[0]}: two names with a colon between are needed, such as train:val")
+    return first, second
+
+
+def _read_priors(words: list[str]) -> int | Priors:
+    if words[0] in _NAMED_PRIORS:
+        return _NAMED_PRIORS[words[0]]
+    if words[0].isdigit():
+        return int(words[0])
+    try:
+        pairs = [tuple(map(float, pair.split("x"))) for pair in words[0].split(",")]
+    except ValueError:
+        pairs = [()]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"{words[0]}: a number, yolo9000, yolov2, or sizes such as 1.5x2,3x3 are needed")
+    return cast(Priors, tuple(pairs))
+
+
+def _write_priors(priors: int | Priors) -> list[str]:
+    named = {value: name for name, value in _NAMED_PRIORS.items()}
+    if isinstance(priors, int):
+        return [str(priors)]
+    return [named.get(priors) or ",".join(f"{w}x{h}" for w, h in priors)]
+
+
+_RATIO = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="M:N",
+    instance_from_str=_read_ratio,
+    is_instance=lambda value: isinstance(value, tuple),
+    str_from_instance=lambda value: [f"{value[0]}:{value[1]}"],
+)
+_SPLITS = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="A:B",
+    instance_from_str=_read_splits,
+    is_instance=lambda value: isinstance(value, tuple),
+    str_from_instance=lambda value: [f"{value[0]}:{value[1]}"],
+)
+_PRIORS = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="K",
+    instance_from_str=_read_priors,
+    is_instance=lambda value: isinstance(value, int | tuple),
+    str_from_instance=_write_priors,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which images. With no set named they are embedded scenes of pictograms.
+
+    Parameters
+    ----------
+    sets : tuple of (str, str)
+        Layout (a name of `LAYOUTS`) and path of each data set. Sets with boxes are joined; the held-out split of the
+        first one is evaluated.
+    tree : str or None
+        The tree of all labels: a bundled name or a file (tools/build_wordtree.py). Without one a tree is built from
+        the labels themselves.
+    splits : tuple of (str, str)
+        The parts that are trained on and held out, as the data sets name them.
+    val : str or None
+        Held-out images with boxes in COCO's format. Without it they are the held-out split of the first set with
+        boxes.
+    val_images : int
+        Images held out for evaluations during training, at most.
+    boxed : str or None
+        Which classes of scenes or tiles have boxes in training, in place of the data's own choice: a JSON file with
+        their names (scenes) or wnids (tiles) in the list ``boxed``; or ``all``; or ``own``.
+    cluttered : bool
+        Each image with a label holds several tiles off centre, of which the label names one.
+    scenes : int
+        Drawn scenes of each kind before they come again.
+    exhaustive : bool
+        Each set with boxes labels everything that the tree knows: boxes on anything else are punished as background.
+
+    Raises
+    ------
+    Mistake
+        A set is named twice, sets that are not joined are named together, or a number is out of its range.
+
+    Examples
+    --------
+    >>> config = DataConfig(sets=(("coco", "coco"), ("voc", "VOCdevkit/VOC2007"), ("imagenet", "ILSVRC")))
+    >>> config.box_sets, config.has_image_labels
+    ((('coco', 'coco'), ('voc', 'VOCdevkit/VOC2007')), True)
+    """
+
+    sets: Fixed[tuple[tuple[str, str], ...]] = ()
+    tree: Annotated[str | None, arg(metavar="FILE")] = None
+    splits: Annotated[tuple[str, str], _SPLITS] = ("train", "val")
+    val: Annotated[str | None, arg(metavar="PATH")] = None
+    val_images: Annotated[int, arg(metavar="N")] = 500
+    boxed: Annotated[str | None, arg(metavar="FILE")] = None
+    cluttered: bool = False
+    scenes: Annotated[int, arg(metavar="N")] = 20_000
+    exhaustive: bool = False
+
+    def __post_init__(self) -> None:
+        for layout, _ in self.sets:
+            if layout not in LAYOUTS:
+                raise Mistake(f"`sets`: {layout!r} is no layout; {', '.join(LAYOUTS)} are known")
+        if twice := sorted({path for layout, path in self.sets if self.sets.count((layout, path)) > 1}):
+            raise Mistake(f"{', '.join(twice)}: named twice; each data set is named once")
+        drawn = [layout for layout, _ in self.sets if LAYOUTS[layout].teaches == "both"]
+        for what in ("boxes", "image labels"):
+            named = [layout for layout, _ in self.sets if LAYOUTS[layout].teaches in (what, "both")]
+            joined = not drawn and all(LAYOUTS[layout].several for layout in named)
+            if len(named) > 1 and not joined:
+                names = " and ".join(f"`{name}`" for name in dict.fromkeys(named))
+                raise Mistake(f"{names}: one source of {what} is needed, not {len(named)}")
+        if self.boxed and not (drawn or self.is_embedded):
+            raise Mistake("`boxed` chooses among the classes of scenes and tiles; other data have the boxes they have")
+        if self.cluttered and not drawn:
+            raise Mistake("`cluttered` puts tiles together: name them with `tiles`")
+        for name, least in (("scenes", 1), ("val_images", 0)):
+            if getattr(self, name) < least:
+                raise Mistake(f"`{name}` {getattr(self, name)}: at least {least} is needed")
+
+    def of(self, teaches: str) -> tuple[tuple[str, str], ...]:
+        """Layout and path of the sets whose images have "boxes", "image labels" or "both"."""
+        return tuple((layout, path) for layout, path in self.sets if LAYOUTS[layout].teaches == teaches)
+
+    @property
+    def box_sets(self) -> tuple[tuple[str, str], ...]:
+        """Layout and path of each set of photographs with boxes."""
+        return self.of("boxes")
+
+    @property
+    def label_set(self) -> tuple[str, str] | None:
+        """Layout and path of the set of photographs with a label."""
+        return next(iter(self.of("image labels")), None)
+
+    @property
+    def drawn_from(self) -> str | None:
+        """The folder of tiles that scenes are drawn from."""
+        return next((path for _, path in self.of("both")), None)
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether no data of the user's are named."""
+        return not self.sets
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether there are images with boxes to train on."""
+        return self.is_embedded or bool(self.of("boxes") or self.of("both"))
+
+    @property
+    def has_image_labels(self) -> bool:
+        """Whether there are images with a label to train on."""
+        return self.is_embedded or bool(self.of("image labels") or self.of("both"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joint:
+    """How image labels are mixed with boxes; the defaults are the recipe ``mil``'s.
+
+    Parameters
+    ----------
+    enabled : bool
+        Train on boxes and on image labels together. Without it the last phase sees boxes alone.
+    image_labels : ImageLabels
+        What an image label teaches.
+    ratio : tuple of (int, int)
+        Images with a label : images with boxes (paper, section 4: ImageNet larger by 4 to 1).
+    mosaic : float
+        Probability that an image with a label is a mosaic of four.
+    batch_by_batch : bool
+        One kind of image in a batch, in place of both in each.
+    boxes_first : int
+        Steps on boxes alone before joint training. They cost what the classifier had learnt of the classes that have
+        no boxes: softmaxes that only see boxes push them down.
+
+    Raises
+    ------
+    Mistake
+        A number is out of its range, or `boxes_first` is set without joint training.
+    """
+
+    enabled: Annotated[bool, arg(name="joint")] = True
+    image_labels: ImageLabels = ImageLabels()
+    ratio: Annotated[tuple[int, int], _RATIO] = (1, 1)
+    mosaic: Annotated[float, arg(metavar="P")] = 0.7
+    batch_by_batch: bool = False
+    boxes_first: Annotated[int, arg(name="detection-steps", metavar="N")] = 0
+
+    def __post_init__(self) -> None:
+        if min(self.ratio) < 1:
+            raise Mistake(f"`ratio` {self.ratio[0]}:{self.ratio[1]}: both numbers are at least 1")
+        if not 0 <= self.mosaic <= 1:
+            raise Mistake(f"`mosaic` {self.mosaic}: a probability from 0 to 1 is needed")
+        if self.boxes_first < 0:
+            raise Mistake(f"`boxes_first` {self.boxes_first}: 0 or more is needed")
+        if self.boxes_first and not self.enabled:
+            raise Mistake("`boxes_first`: these steps go before joint training; without `joint` add them to `steps`")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanConfig:
+    """The phases: a classifier of the image labels, boxes alone, then boxes with or without image labels.
+
+    Parameters
+    ----------
+    classification_steps : int
+        Steps of the backbone as a classifier of the image labels, with the tree softmax (paper, section 3).
+    steps : int
+        Steps of the last phase: joint, or on boxes alone.
+    joint : Joint
+        What the last phase sees, and what an image label teaches in it.
+    size : int
+        Side of the network's input in pixels, a multiple of 32. Evaluations use it, priors are clustered for it, and
+        scenes are drawn at it.
+    multi_scale : bool
+        Take another size every 10 batches, from 3/4 to 3/2 of `size` (paper, section 2).
+    classification_size : int
+        Side of the input during the classification start (paper: 224, then 448).
+    classification_learning_rate : float
+        Peak rate of the classification start (darknet: .1).
+
+    Raises
+    ------
+    Mistake
+        A number is out of its range, or there is nothing to train.
+    """
+
+    classification_steps: Annotated[int, arg(metavar="N")] = 0
+    steps: Annotated[int, arg(metavar="N")] = 1000
+    joint: Joint = Joint()
+    size: Annotated[int, arg(metavar="PIXELS")] = 416
+    multi_scale: bool = False
+    classification_size: Annotated[int, arg(metavar="PIXELS")] = 224
+    classification_learning_rate: Annotated[float, arg(name="classification-lr", metavar="RATE")] = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("classification_steps", "steps"):
+            if getattr(self, name) < 0:
+                raise Mistake(f"`{name}` {getattr(self, name)}: 0 or more is needed")
+        if not (self.classification_steps or self.joint.boxes_first or self.steps):
+            raise Mistake("nothing to train: `steps` is 0, and so are the steps of the other phases")
+        for name in ("size", "classification_size"):
+            if getattr(self, name) < 32 or getattr(self, name) % 32:
+                raise Mistake(f"`{name}` {getattr(self, name)}: a multiple of 32 is needed")
+        if not self.classification_learning_rate > 0:  # the optimiser's own check would name the other rate
+            raise Mistake(
+                f"`classification_learning_rate` {self.classification_learning_rate}: a positive number is needed"
+            )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sides of the network's input; several are multi-scale training.
+
+        Examples
+        --------
+        >>> PlanConfig(size=416).sizes, PlanConfig(size=96, multi_scale=True).sizes
+        ((416,), (96, 128))
+        """
+        if not self.multi_scale:
+            return (self.size,)
+        return tuple(side for side in range(32, 2 * self.size, 32) if 0.75 <= side / self.size <= 1.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetConfig:
+    """Which net, and what it starts from.
+
+    Parameters
+    ----------
+    detector : DetectorConfig
+        The form of our own net.
+    cfg : str or None
+        A net of darknet's with its priors, in place of `detector` and `priors`: a file, or a built-in one such as
+        ``yolov2-tiny``.
+    names : str or None
+        Names of the classes of a `cfg` without a tree: a file with one a line, in the order of the cfg. The labels of
+        the data are matched to them. Without names the net is given a tree of the data's labels.
+    priors : int or tuple of (float, float)
+        How many priors are clustered from the boxes; or ``yolo9000``, ``yolov2``, or sizes in grid cells.
+    init : str or None
+        Start from the weights of another run of the same net, with its priors. Over another tree the nodes of both
+        are carried over, and new ones start as their ancestors. A run that is a classifier will do, over the same
+        tree. So will files of darknet's: yolo9000.weights, darknet19_448.conv.23.
+
+    Raises
+    ------
+    Mistake
+        There is no prior.
+    """
+
+    detector: DetectorConfig = DetectorConfig()
+    cfg: Annotated[str | None, arg(metavar="FILE")] = None
+    names: Annotated[str | None, arg(metavar="FILE")] = None
+    priors: Annotated[int | Priors, _PRIORS] = 3
+    init: Annotated[str | None, arg(metavar="RUN")] = None
+
+    def __post_init__(self) -> None:
+        if self.priors in (0, ()) or (isinstance(self.priors, int) and self.priors < 0):
+            raise Mistake(f"`priors` {self.priors}: at least 1 is needed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that defines a run.
+
+    Parameters
+    ----------
+    data : DataConfig
+        Which images.
+    plan : PlanConfig
+        The phases, and what each sees.
+    net : NetConfig
+        Which net, and what it starts from.
+    optimiser : OptimiserConfig
+        How weights move in the detection phases.
+    train : TrainConfig
+        What all phases have in common.
+    machine : MachineConfig
+        Where it is computed.
+    seed : int
+        Seed of the first weights, of the images' order and of their augmentation.
+
+    Examples
+    --------
+    >>> RunConfig().plan.joint.image_labels.pick
+    'objectness_label'
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    net: NetConfig = field(default_factory=NetConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    machine: MachineConfig = field(default_factory=MachineConfig)
+    seed: Annotated[int, arg(metavar="N")] = 0
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise Mistake(f"`seed` {self.seed}: 0 or more is needed")
+
+    @property
+    def classification_optimiser(self) -> OptimiserConfig:
+        """The optimiser of the classification start: its own rate, and poly in place of steps (darknet)."""
+        return dataclasses.replace(
+            self.optimiser,
+            learning_rate=self.plan.classification_learning_rate,
+            schedule="poly" if self.optimiser.schedule == "steps" else self.optimiser.schedule,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """On what a detector is evaluated, and how.
+
+    Parameters
+    ----------
+    sets : tuple of (str, str)
+        Layout and path of the data sets; the held-out part of the run's own data if there are none.
+    open : OpenConfig
+        Which net is used, and how images are fitted into it.
+    split : str or None
+        The part that is evaluated. None is ``test`` of the embedded scenes, and the held-out part of other data.
+    images : int
+        Images of each kind, at most.
+    map : str or None
+        Evaluate the classes of this map: a file of darknet's (the node of each class in a line), a label map of the
+        tree, or coco9k.map or inet9k.map, which are known (COCO and ImageNet-DET for a model of 9,418 nodes).
+    boxed : str or None
+        Which classes of scenes or tiles count as boxed, as for training. None is those that had boxes there.
+    raw_weights : bool
+        The last weights in place of the averaged ones.
+    batch_size : int
+        Images that go through the net at once.
+    workers : int
+        Processes that read images. With 0 the evaluating process does it.
+
+    Raises
+    ------
+    Mistake
+        A number is too small.
+    """
+
+    sets: Fixed[tuple[tuple[str, str], ...]] = ()
+    open: OpenConfig = field(default_factory=OpenConfig)
+    split: Annotated[str | None, arg(metavar="NAME")] = None
+    images: Annotated[int, arg(metavar="N")] = 1000
+    map: Annotated[str | None, arg(metavar="NAME")] = None
+    boxed: Annotated[str | None, arg(metavar="FILE")] = None
+    raw_weights: bool = False
+    batch_size: Annotated[int, arg(name="batch", metavar="N")] = 32
+    workers: Annotated[int, arg(metavar="N")] = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("images", 1), ("batch_size", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise Mistake(f"`{name}` {getattr(self, name)}: at least {least} is needed")
+
+
+def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """The same configuration with some fields changed, each named by its way from the top.
+
+    Parameters
+    ----------
+    config : RunConfig
+    changes : mapping of str to any
+        ``{"plan.joint.mosaic": 0.0}``.
+
+    Returns
+    -------
+    RunConfig
+
+    Raises
+    ------
+    Mistake
+        There is no such field, or a value is out of its range.
+
+    Examples
+    --------
+    >>> override(RunConfig(), {"optimiser.learning_rate": 0.1, "seed": 3}).optimiser.learning_rate
+    0.1
+    """
+    for way, value in changes.items():
+        config = _changed(config, way.split("."), value, way)
+    return config
+
+
+def _changed(config: Any, way: list[str], value: Any, whole: str) -> Any:
+    name, *rest = way
+    known = [each.name for each in dataclasses.fields(config)] if dataclasses.is_dataclass(config) else []
+    if name not in known:
+        raise Mistake(f"{whole}: there is no field {name}; there are {', '.join(known) or 'none'}")
+    if rest:
+        value = _changed(getattr(config, name), rest, value, whole)
+    return dataclasses.replace(config, **{name: value})
+
+
+def differences(before: RunConfig, after: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Where two configurations differ: way of each field -> the two values.
+
+    Examples
+    --------
+    >>> differences(RunConfig(), RunConfig(seed=2))
+    {'seed': (0, 2)}
+    """
+    now = dict(_leaves(after))
+    return {way: (value, now[way]) for way, value in _leaves(before) if value != now[way]}
+
+
+def _leaves(config: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    for each in dataclasses.fields(config):
+        value, way = getattr(config, each.name), f"{above}{each.name}"
+        if dataclasses.is_dataclass(value):
+            yield from _leaves(value, f"{way}.")
+        else:
+            yield way, value
+
+
+def from_plain(kind: type[Config], plain: Any, where: str) -> Config:
+    """A configuration from plain values, as JSON and checkpoints hold them.
+
+    Parameters
+    ----------
+    kind : type
+        A configuration class.
+    plain : mapping
+        ``dataclasses.asdict`` of one; lists may stand for tuples. What is absent takes its default.
+    where : str
+        The file, for messages.
+
+    Returns
+    -------
+    kind
+
+    Raises
+    ------
+    Mistake
+        A key is unknown or a value does not fit; the message names file and key.
+
+    Examples
+    --------
+    >>> from_plain(RunConfig, {"plan": {"steps": 5}}, "config.json").plan.steps
+    5
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    _refuse_unknown(kind, plain, where)
+    try:
+        return TypeAdapter(kind).validate_python(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        cause = first.get("ctx", {}).get("error")
+        # a file has keys, and none of the flags that fields in backquotes become
+        said = str(cause).replace("`", "") if isinstance(cause, Mistake) else first["msg"]
+        raise Mistake(": ".join([where, *_way_of(kind, first["loc"]), said])) from error
+
+
+def _way_of(kind: Any, parts: tuple[Any, ...]) -> list[str]:
+    """The way of a field, without what follows it: a place in a tuple, or which of several types was tried."""
+    way: list[str] = []
+    for part in parts:
+        known = {each.name: each for each in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}
+        if part not in known:
+            break
+        way.append(part)
+        kind = _default_of(known[part])
+    return [".".join(way)] if way else []
+
+
+def _refuse_unknown(kind: Any, plain: Any, where: str, above: str = "") -> None:
+    if not isinstance(plain, Mapping):
+        raise Mistake(f"{where}: {above.rstrip('.') or 'the content'} must be an object, not {plain!r}")
+    known = {each.name: each for each in dataclasses.fields(kind)}
+    for key, value in plain.items():
+        if key not in known:
+            raise Mistake(f"{where}: unknown key {above}{key}; there are {', '.join(known)}")
+        default = _default_of(known[key])
+        if dataclasses.is_dataclass(default):
+            _refuse_unknown(default, value, where, f"{above}{key}.")
+
+
+def _default_of(each: dataclasses.Field[Any]) -> Any:
+    return each.default_factory() if each.default_factory is not dataclasses.MISSING else each.default
+
+
+def read_config(path: Path) -> RunConfig:
+    """The configuration in a run's ``config.json``.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or the folder of the run.
+
+    Returns
+    -------
+    RunConfig
+
+    Raises
+    ------
+    Mistake
+        The file is absent, is no JSON, or holds no configuration.
+    """
+    file = path / "config.json" if path.is_dir() else path
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Mistake(f"{file}: cannot be read ({error}); is it the config.json of a run?") from error
+    if not isinstance(content, dict) or "config" not in content:
+        raise Mistake(f"{file}: holds no configuration of a run under the key config")
+    return from_plain(RunConfig, content["config"], str(file))

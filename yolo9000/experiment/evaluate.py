@@ -1,0 +1,170 @@
+"""The evaluation of a run, or of darknet's weights, on its own data or others."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wordtree import load_tree
+from yolo9000.datasets.coco import CocoSource, category_names
+from yolo9000.datasets.loader import make_evaluation_loader
+from yolo9000.detection.config import ImageLabels
+from yolo9000.engine.class_maps import find_class_map, with_class_map
+from yolo9000.engine.curves import draw_reliability
+from yolo9000.engine.darknet_files import letterbox_of, open_detector
+from yolo9000.engine.data import Data, Excerpt, load_data
+from yolo9000.engine.evaluation import classification_top1, evaluate_detector, held_out_loss
+from yolo9000.engine.inference import prepare
+from yolo9000.engine.objectives import detection_objective
+from yolo9000.engine.snapshot import TrainedModel, checkpoint_of
+from yolo9000.evaluation.report import without_nan
+from yolo9000.experiment.config import DataConfig, EvaluateConfig, from_plain
+from yolo9000.models.cfg_files import read_names
+from yolo9000.models.tree_classes import TreeClasses
+from yolo9000.runtime.checkpoint import write_atomically
+from yolo9000.runtime.config import Precision
+from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
+from yolo9000.runtime.mistakes import Mistake
+
+
+def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> dict[str, Any]:
+    """Evaluate a trained detector on images that it has not seen.
+
+    Parameters
+    ----------
+    run : str or Path
+        The folder of a run, a checkpoint, or weights of darknet's.
+    config : EvaluateConfig
+        With no data sets named they are the held-out part of the run's own.
+
+    Returns
+    -------
+    dict
+        See `yolo9000.engine.evaluation.evaluate_detector`; with ``checkpoint``, ``step``, ``precision``, the losses of
+        each source under ``held_out_loss``, and ``top1``.
+
+    Raises
+    ------
+    Mistake, DatasetError, wordtree.TreeError
+        Weights, tree and data do not fit together.
+    """
+    use_huge_pages()
+    device = pick_device(config.open.device)
+    precision = pick_precision(device, config.open.precision)
+    checkpoint = checkpoint_of(run, best=config.open.best)
+    given = load_tree(config.open.tree) if config.open.tree else None
+    names = read_names(config.open.names) if config.open.names else None
+    trained = open_detector(
+        checkpoint, config.open.cfg, tree=given, names=names, averaged=not config.raw_weights, device=device
+    )
+    data_config, classes, nodes = _data_config(config, trained), trained.classes, None
+    if config.map:
+        tree = classes.tree
+        if tree is None:
+            raise Mistake(f"`map` {config.map}: {checkpoint} has no tree, so no nodes for a map to name")
+        layout, root = data_config.box_sets[0] if data_config.box_sets else ("", "")  # held out is a part of the first
+        categories = category_names(root, data_config.splits[1]) if layout == "coco" else []
+        nodes = find_class_map(config.map, tree, categories)
+        classes = TreeClasses(with_class_map(tree, nodes))
+    data = load_data(data_config, classes, size=trained.size, held_out_only=True)
+    report = _evaluate(trained, data, config, device, precision, nodes)
+    return report | {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
+
+
+def write_evaluation(report: Mapping[str, Any], out: Path, *, picture: str = "reliability.png") -> None:
+    """Write an evaluation as JSON, and beside it the picture of its reliability.
+
+    Parameters
+    ----------
+    report : mapping
+        As `evaluate_run` gives it.
+    out : Path
+        The JSON file.
+    picture : str
+        Name of the picture.
+    """
+    write_atomically(out, (json.dumps(without_nan(report), indent=1) + "\n").encode())
+    if "calibration" in report:
+        draw_reliability(report["calibration"], out.with_name(picture))
+
+
+def _data_config(config: EvaluateConfig, trained: TrainedModel) -> DataConfig:
+    """The run's own data, or those that are named; the held-out split is the one evaluated."""
+    data = from_plain(DataConfig, trained.content.get("data", {}), str(trained.path))
+    # which classes had boxes the checkpoint knows; the file that said so may be gone
+    data = dataclasses.replace(data, boxed=None)
+    if config.sets:
+        # an annotation file has no splits: all of it is evaluated
+        files = [path for layout, path in config.sets if layout == "coco" and Path(path).is_file()]
+        val = files[0] if files else None
+        data = dataclasses.replace(data, sets=config.sets, val=val, cluttered=False)
+    split = config.split or ("test" if data.is_embedded else data.splits[1])
+    data = dataclasses.replace(data, boxed=config.boxed)
+    return dataclasses.replace(data, splits=(data.splits[0], split), val_images=config.images)
+
+
+def _evaluate(
+    trained: TrainedModel,
+    data: Data,
+    config: EvaluateConfig,
+    device: torch.device,
+    precision: Precision,
+    nodes: Mapping[str, int] | None,
+) -> dict[str, Any]:
+    # what had boxes is a fact of the training, not of the data looked at now
+    boxed = set(data.evaluated) & set(data.boxed if config.boxed else trained.boxed)
+    never_boxed = set(data.evaluated) - boxed
+    if nodes is not None:
+        boxed = set(nodes.values()) & set(trained.boxed)
+        never_boxed = set(nodes.values()) - boxed
+    size = config.open.size or trained.size
+    loss = detection_objective(trained.region, ImageLabels(**trained.content["image_labels"]))
+    report: dict[str, Any] = {"held_out_loss": {}}
+    loaders = {
+        name: make_evaluation_loader(
+            source,
+            size,
+            batch_size=config.batch_size,
+            workers=config.workers,
+            letterbox=letterbox_of(trained, config.open.letterbox),
+        )
+        for name, source in (("detection", data.val_detection), ("classification", data.val_classification))
+        if source is not None
+    }
+    if not loaders:
+        raise Mistake("there are no images to evaluate on; name some with `coco`, `voc`, `tiles` or `imagenet`")
+    model = prepare(trained.detector, device=device, precision=precision)  # which takes care of the precision
+    if "detection" in loaders:
+        boxes = data.val_detection.source if isinstance(data.val_detection, Excerpt) else data.val_detection
+        report |= evaluate_detector(
+            model,
+            loaders["detection"],
+            trained.classes,
+            boxed=boxed,
+            never_boxed=never_boxed,
+            device=device,
+            baseline=True,
+            coco=boxes.truth() if isinstance(boxes, CocoSource) else None,
+            diagnosis=True,
+        )
+        if nodes is not None:
+            found = [report[name] for name in ("boxed", "never_boxed") if report[name]["classes"]]
+            classes = sum(each["classes"] for each in found)
+            means = {
+                key: sum(each[key] * each["classes"] for each in found) / classes if classes else math.nan
+                for key in ("ap50", "ap")
+            }
+            report["map"] = {"name": config.map, **means, "classes": classes}
+    if "classification" in loaders:
+        report["top1"] = classification_top1(
+            model, loaders["classification"], trained.classes, data.image_labels, device=device
+        )
+    for name, loader in loaders.items():
+        report["held_out_loss"][name] = held_out_loss(model, loader, loss, device=device)
+    return report

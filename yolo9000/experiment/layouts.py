@@ -1,0 +1,206 @@
+"""The ways in which a data set lies on disk: one line of `LAYOUTS` for each.
+
+A new one is a file in ``datasets/`` whose class satisfies `yolo9000.datasets.sample.Source`, and a line here. Commands
+take their flags from this table, so its help says what the folder must look like.
+
+Nothing heavy is imported before it is used, because ``--help`` reads this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from wordtree.sources import LabelSource
+
+Teaches = Literal["boxes", "image labels", "both"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How data sets of one kind are opened, and where the names of their classes come from.
+
+    Parameters
+    ----------
+    teaches : str
+        What its images have: "boxes" or "image labels"; "both" for scenes that are drawn from a set of images.
+    help : str
+        The text of the flag.
+    open : callable
+        ``(path, label_map, split, name)`` -> a `Source`. None where `yolo9000.experiment.data` draws scenes instead.
+    labels : callable
+        ``(path, split)`` -> its classes, to build a tree of.
+    options : callable
+        ``(path, split)`` -> the options of ``tools/build_wordtree.py`` that name the same classes.
+    maps : callable
+        ``(path, split)`` -> the names that its label map may have in a tree, the likeliest first.
+    several : bool
+        Whether several sets of this kind may be joined.
+    metavar : str
+        What the flag takes.
+    has_splits : bool
+        Whether it holds a part to train on and another to hold out.
+    """
+
+    teaches: Teaches
+    help: str
+    open: Callable[[str, Mapping[str, int], str, str], Any] | None
+    labels: Callable[[str, str], LabelSource]
+    options: Callable[[str, str], str]
+    maps: Callable[[str, str], list[str]]
+    several: bool = False
+    metavar: str = "DIR"
+    has_splits: bool = True
+
+
+def _open_coco(path: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
+    from yolo9000.datasets.coco import CocoSource
+
+    return CocoSource(path, label_map, split=split, name=name)
+
+
+def _open_voc(path: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
+    from yolo9000.datasets.voc import VocSource
+
+    return VocSource(path, label_map, split=split, name=name)
+
+
+def _open_imagenet(path: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
+    from tqdm import tqdm
+
+    from yolo9000.datasets.imagenet import ImageNetSource
+
+    def shown(tars: Any) -> Any:
+        return iter(tqdm(tars, desc="indexing tars", disable=None))
+
+    return ImageNetSource(path, label_map, split=split, name=name, progress=shown)
+
+
+def _open_pack(path: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
+    from yolo9000.datasets.packed_imagenet import PackedImageNet
+
+    return PackedImageNet(path, label_map, name=name)
+
+
+def _coco_labels(path: str, split: str) -> LabelSource:
+    from wordtree import sources
+
+    return sources.categories(Path(path)) if Path(path).is_file() else sources.coco()
+
+
+def _voc_labels(path: str, split: str) -> LabelSource:
+    from wordtree import sources
+
+    return sources.voc()
+
+
+def _folder_labels(path: str, split: str) -> LabelSource:
+    from wordtree import sources
+
+    return sources.imagenet(_class_folder(path, split))
+
+
+def _imagenet1k_labels(path: str, split: str) -> LabelSource:
+    from wordtree import sources
+
+    return sources.imagenet1k()
+
+
+def _annotations(path: str, split: str) -> list[Path]:
+    root = Path(path)
+    return [root] if root.suffix == ".json" else sorted(root.glob(f"annotations/instances_{split}*.json"))
+
+
+def _coco_options(path: str, split: str) -> str:
+    files = [Path(path)] if Path(path).is_file() else _annotations(path, split)
+    return f"--categories {files[0] if files else 'CATEGORIES'}"
+
+
+def _coco_maps(path: str, split: str) -> list[str]:
+    stems = [file.stem for file in _annotations(path, split)]  # build_wordtree names a map after its file
+    return [*(name for stem in stems for name in (stem, stem.removeprefix("instances_"))), "coco"]
+
+
+def _class_folder(path: str, split: str) -> Path:
+    """The folder that holds a folder or tar for each class."""
+    root = Path(path)
+    return root / split if (root / split).is_dir() else root
+
+
+LAYOUTS: dict[str, Layout] = {
+    "coco": Layout(
+        teaches="boxes",
+        help="images with boxes: a folder in COCO's layout (annotations/instances_train*.json and the images), or an "
+        "annotation file. It and --voc may be given several times: the sets are joined, what a set does not label is "
+        "no background in it, and a pass shows each image once",
+        open=_open_coco,
+        labels=_coco_labels,
+        options=_coco_options,
+        maps=_coco_maps,
+        several=True,
+    ),
+    "voc": Layout(
+        teaches="boxes",
+        help="images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007",
+        open=_open_voc,
+        labels=_voc_labels,
+        options=lambda path, split: "--voc",
+        maps=lambda path, split: ["voc"],
+        several=True,
+    ),
+    "imagenet": Layout(
+        teaches="image labels",
+        help="images with a label: folders or tars named by wnid",
+        open=_open_imagenet,
+        labels=_folder_labels,
+        options=lambda path, split: f"--imagenet {_class_folder(path, split)}",
+        maps=lambda path, split: ["imagenet"],
+    ),
+    "imagenet_pack": Layout(
+        teaches="image labels",
+        help="the same, from a pack made by tools/pack_imagenet.py",
+        open=_open_pack,
+        labels=_imagenet1k_labels,
+        options=lambda path, split: "--imagenet1k",
+        maps=lambda path, split: ["imagenet"],
+        metavar="H5",
+        has_splits=False,
+    ),
+    "tiles": Layout(
+        teaches="both",
+        help="scenes that are drawn from real tiles, and the tiles as images with a label",
+        open=None,
+        labels=_folder_labels,
+        options=lambda path, split: f"--imagenet {_class_folder(path, split)}",
+        maps=lambda path, split: ["imagenet"],
+    ),
+}
+"""Every layout by its name, which is also its flag. Sets with boxes are joined in this order."""
+
+
+def tree_command(sets: tuple[tuple[str, str], ...], split: str, out: str = "wordtree.json") -> str:
+    """The command that builds a tree for the classes of some data sets.
+
+    Parameters
+    ----------
+    sets : tuple of (str, str)
+        Layout and path of each.
+    split : str
+        The part that is trained on.
+    out : str
+        Where the tree goes.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> tree_command((("voc", "VOC2007"), ("imagenet_pack", "ilsvrc.h5")), "train")
+    'python tools/build_wordtree.py --voc --imagenet1k --out wordtree.json'
+    """
+    words = dict.fromkeys(LAYOUTS[layout].options(path, split) for layout, path in sets)
+    return " ".join(["python tools/build_wordtree.py", *words, f"--out {out}"])

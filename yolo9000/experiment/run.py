@@ -1,0 +1,71 @@
+"""From a configuration to a trained run: pick the device, assemble, train, and write all of it into a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import torch
+
+from yolo9000.engine.assembly import assemble, write_run
+from yolo9000.engine.training import TrainResult, train
+from yolo9000.experiment.config import RunConfig
+from yolo9000.runtime.checkpoint import load_checkpoint
+from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
+from yolo9000.runtime.distributed import local_device_name, start_processes, stop_processes
+from yolo9000.runtime.run_folder import RunFolder, check_run_folder, create_run_folder
+
+
+def train_run(config: RunConfig, folder: str | Path, *, resume: bool = False) -> TrainResult:
+    """Train what a configuration says, in one process or as one of several that torchrun started.
+
+    Parameters
+    ----------
+    config : RunConfig
+    folder : str or Path
+        Where the run's files go. It is made when everything else is known to be right.
+    resume : bool
+        Go on from the folder's last checkpoint.
+
+    Returns
+    -------
+    TrainResult
+
+    Raises
+    ------
+    Mistake, DatasetError, wordtree.TreeError
+        The parts do not fit together; the message says which field or file.
+    NonFiniteLoss
+        The loss became infinite or NaN.
+    """
+    use_huge_pages()
+    run = create_run_folder(folder, resume=True) if resume else RunFolder(Path(folder))
+    saved = load_checkpoint(run.last) if resume else None
+    if config.machine.threads is not None:
+        torch.set_num_threads(config.machine.threads)
+    device = pick_device(config.machine.device or local_device_name())
+    precision = pick_precision(device, config.train.precision)
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, precision=precision))
+    processes = start_processes(device)
+    try:
+        if processes.is_first and not resume:
+            check_run_folder(run.path)
+        assembly = assemble(config, resumed=saved, processes=processes)
+        if processes.is_first:
+            write_run(run, config, assembly, resumed=resume)
+            print("\n  ".join([f"{run.path}, on {device}", *assembly.notes]), file=sys.stderr)
+        result = train(
+            assembly.phases,
+            config.train,
+            run,
+            device=device,
+            description=assembly.description,
+            processes=processes,
+            resume=resume,
+        )
+        if processes.is_first and not result.interrupted:
+            print(f"{run.path}: done. Next: python -m yolo9000.evaluate {run.path}", file=sys.stderr)
+        return result
+    finally:
+        stop_processes(processes)

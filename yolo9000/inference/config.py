@@ -1,0 +1,101 @@
+"""How a trained net is opened and asked: configuration, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from yolo9000.detection.config import DecodeConfig
+from yolo9000.runtime.config import Precision
+from yolo9000.runtime.mistakes import Mistake
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenConfig:
+    """Which net is used, and how images are fitted into it.
+
+    Parameters
+    ----------
+    cfg : str or None
+        The net of darknet's weights: its cfg, or a built-in one. Without it the name of the file says which.
+    tree : str or None
+        A bundled tree or a file. It gives darknet's weights without a tree their classes; of a run it is checked that
+        it was trained with this tree.
+    names : str or None
+        Names of the classes of darknet's weights without a tree: a file with one a line, in the order of the cfg
+        (darknet's .names). The classes of data are matched to them by name. None is COCO's for 80 classes and VOC's
+        for 20.
+    best : bool
+        ``best.pt`` in place of ``last.pt``.
+    size : int or None
+        Side of the network's input, a multiple of 32. None is the side of the training.
+    letterbox : str or None
+        How images are fitted into the input: shrunk by area ("area"), or with darknet's arithmetic ("darknet"). None
+        is darknet's for a net that darknet trained, and otherwise area.
+    precision : str or None
+        Number format of the convolutions. None is bfloat16 where it pays.
+    device : str or None
+        ``cpu``, ``cuda`` or ``cuda:1``. None takes the GPU if there is one.
+
+    Raises
+    ------
+    Mistake
+        The size is no multiple of 32.
+    """
+
+    cfg: Annotated[str | None, arg(metavar="FILE")] = None
+    tree: Annotated[str | None, arg(metavar="FILE")] = None
+    names: Annotated[str | None, arg(metavar="FILE")] = None
+    best: bool = False
+    size: Annotated[int | None, arg(metavar="PIXELS")] = None
+    letterbox: Literal["area", "darknet"] | None = None
+    precision: Precision | None = None
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None and (self.size < 32 or self.size % 32):
+            raise Mistake(f"`size` {self.size}: a multiple of 32 is needed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """How images are predicted on, and where the answers go.
+
+    Parameters
+    ----------
+    decode : DecodeConfig
+        How raw output becomes detections.
+    open : OpenConfig
+        Which net is used, and how images are fitted into it.
+    weights : str or None
+        Weights of a net that darknet trained, in place of a run.
+    out : str or None
+        Where pictures and predictions.json go: a new folder, or an empty one. Without it that is the first of
+        predictions, predictions-2, .. that is free.
+    overwrite : bool
+        Also write to a folder that holds something, over the files of an earlier prediction. An image that is
+        predicted on is never written over.
+    batch_size : int
+        Images that go through the net at once.
+    compile : bool
+        Compile the net first. It takes tens of seconds, which many images win back.
+
+    Raises
+    ------
+    Mistake
+        The batch is empty.
+    """
+
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    open: OpenConfig = field(default_factory=OpenConfig)
+    weights: Annotated[str | None, arg(metavar="FILE")] = None
+    out: Annotated[str | None, arg(metavar="DIR")] = None
+    overwrite: bool = False
+    batch_size: Annotated[int, arg(name="batch", metavar="N")] = 16
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise Mistake(f"`batch_size` {self.batch_size}: at least 1 is needed")

@@ -1,0 +1,184 @@
+"""Command lines made from configuration classes: a flag for each field, its text from the class's docstring."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import sys
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+import tyro
+from tyro.conf import arg
+
+from yolo9000.experiment.layouts import LAYOUTS
+from yolo9000.runtime.mistakes import Mistake
+
+Command = TypeVar("Command")
+
+_FORM = (tyro.conf.OmitArgPrefixes, tyro.conf.SuppressFixed)
+"""Flags are the fields' own names, whatever class they are in. A switch can be turned on and off, whatever the
+configuration that a run begins with has."""
+
+
+if typing.TYPE_CHECKING:
+
+    class DataSets:
+        """A configuration class with a field for each layout of `LAYOUTS`."""
+
+        def __init__(self, **paths: str | tuple[str, ...] | None) -> None: ...
+
+else:
+
+    def _data_sets() -> type:
+        fields = []
+        for name, layout in LAYOUTS.items():
+            about = arg(help=layout.help, metavar=layout.metavar)
+            if layout.several:
+                fields.append((name, Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], about], ()))
+            else:
+                fields.append((name, Annotated[str | None, about], None))
+        namespace = {"__doc__": "Data sets: a flag for each layout."}
+        return dataclasses.make_dataclass("DataSets", fields, frozen=True, kw_only=True, namespace=namespace)
+
+    DataSets = _data_sets()
+
+
+def sets_of(named: DataSets) -> tuple[tuple[str, str], ...]:
+    """The data sets that flags named: layout and path of each, as `DataConfig.sets` has them.
+
+    Examples
+    --------
+    >>> sets_of(DataSets(coco=("a", "b"), imagenet="c"))
+    (('coco', 'a'), ('coco', 'b'), ('imagenet', 'c'))
+    """
+    found: list[tuple[str, str]] = []
+    for layout in LAYOUTS:
+        paths = getattr(named, layout)
+        found += [(layout, path) for path in ((paths,) if isinstance(paths, str) else paths or ())]
+    return tuple(found)
+
+
+def parse(
+    kind: type[Command],
+    words: Sequence[str],
+    *,
+    program: str,
+    about: str,
+    default: Command | None = None,
+    options: type | None = None,
+) -> Command:
+    """Read a command line into a configuration.
+
+    A word that is no option, or a value that does not fit, ends the program with status 2 and says which is meant.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass; the classes of its fields may be dataclasses as well. Their flags have no prefix.
+    words : sequence of str
+        What was typed after the name of the program.
+    program : str
+        Its name, for the help.
+    about : str
+        What it does, and examples, for the help.
+    default : kind, optional
+        Values of what is not typed.
+    options : type, optional
+        A base class of `kind` that has all but its positional words, which may then stand between the options.
+
+    Returns
+    -------
+    kind
+
+    Raises
+    ------
+    Mistake
+        The configuration refuses a value.
+    """
+    given: dict[str, Any] = {} if default is None else {"default": default}
+    if options is not None:
+        words = _words_first(options, words, program)
+    found: Command = _read(kind, words, prog=program, description=about, **given)
+    return found
+
+
+def _words_first(options: type, words: Sequence[str], program: str) -> list[str]:
+    """The same command line with the words that belong to no option in front."""
+    if {"-h", "--help"} & set(words):
+        return list(words)
+    _, unknown = _read(options, words, prog=program, return_unknown_args=True)
+    if any(word.startswith("-") for word in unknown):
+        return list(words)  # a mistyped option, of which the second reading says which is meant
+    left, others = list(unknown), []
+    for word in words:
+        if left and word == left[0]:
+            left.pop(0)
+        else:
+            others.append(word)
+    return [*unknown, *others]
+
+
+def parse_some(kind: type[Command], words: Sequence[str], *, program: str) -> Command:
+    """Read the options of a class out of a command line that has others, too, which are left for `parse`."""
+    asked = [word for word in words if word not in ("-h", "--help")]
+    found: Command = _read(kind, asked, prog=program, return_unknown_args=True)[0]
+    return found
+
+
+def _read(kind: Any, words: Sequence[str], **options: Any) -> Any:
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(kind, args=list(words), config=_FORM, **options)
+    except SystemExit as end:
+        # a value that a class refuses: tyro would name the class, and not the flag
+        context: BaseException | None = end
+        while context is not None:
+            if isinstance(context, Mistake):
+                raise context from None
+            context = context.__context__
+        sys.stderr.write(said.getvalue())
+        raise
+
+
+def flags_of(*kinds: Any) -> Mapping[str, str]:
+    """Field -> flag, for messages.
+
+    Parameters
+    ----------
+    *kinds : type
+        Dataclasses that command lines are made of.
+
+    Returns
+    -------
+    mapping of str to str
+
+    Examples
+    --------
+    >>> from yolo9000.training.config import TrainConfig
+    >>> flags = flags_of(TrainConfig)
+    >>> flags["batch_size"], flags["log_every"]
+    ('--batch', '--log-every')
+    """
+    return {name: flag for kind in kinds for name, flag in _flags(kind)}
+
+
+def _flags(kind: Any) -> Iterator[tuple[str, str]]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for each in dataclasses.fields(kind):
+        hint = hints[each.name]
+        told = [getattr(about, "name", None) for about in getattr(hint, "__metadata__", ())]
+        plain = typing.get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
+        if dataclasses.is_dataclass(plain):
+            yield from _flags(plain)
+        else:
+            name = next((name for name in told if name), each.name)
+            yield each.name, "--" + name.replace("_", "-")
+
+
+def typed(words: Sequence[str] | None) -> list[str]:
+    """The words of a command line: those given, or those that the program was called with."""
+    return list(sys.argv[1:] if words is None else words)

@@ -1,0 +1,138 @@
+"""How weights move, and what all phases of a run have in common: configuration, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from yolo9000.runtime.config import Precision
+from yolo9000.runtime.mistakes import Mistake
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserConfig:
+    """Optimiser and schedule of one phase; the defaults are yolo9000.cfg's.
+
+    Parameters
+    ----------
+    optimizer : str
+        SGD with momentum (darknet) or AdamW (for runs of a few hundred steps).
+    learning_rate : float
+        Peak rate, for the whole batch's mean loss (darknet: .001).
+    momentum : float
+        Of SGD; it is the first beta of AdamW (darknet: .9).
+    weight_decay : float
+        On convolution weights only, never on biases or batch norm (darknet: .0005).
+    schedule : str
+        After the burn-in: "constant"; "steps" multiplies the rate by each of `scales` once its share in `milestones`
+        of the phase is done; "poly" is ``(1 - batch / total) ** power``; "cosine" falls to `final` of the peak.
+    milestones : tuple of float
+        Shares of a phase's steps at which the rate falls (yolo9000.cfg and yolov2.cfg: at 80 and 90 percent).
+    scales : tuple of float
+        Factor on the rate at each of the milestones (darknet: .1).
+    power : float
+        Exponent of the schedule "poly" (darknet: 4).
+    final : float
+        Share of the peak at which the schedule "cosine" ends.
+    burn_in : int
+        Batches of rising rate: ``(batch / burn_in) ** burn_in_power`` (darknet: 1000).
+    burn_in_power : float or None
+        None is darknet's 4 for SGD, and 1 for AdamW.
+    gradient_clip : float
+        Largest norm of the whole gradient; 0 never clips (darknet).
+
+    Raises
+    ------
+    Mistake
+        A value makes no schedule.
+    """
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Annotated[float, arg(name="lr", metavar="RATE")] = 1e-3
+    momentum: Annotated[float, arg(metavar="M")] = 0.9
+    weight_decay: Annotated[float, arg(metavar="W")] = 5e-4
+    schedule: Literal["constant", "steps", "poly", "cosine"] = "steps"
+    milestones: Annotated[tuple[float, ...], arg(metavar="SHARE")] = (0.8, 0.9)
+    scales: Annotated[tuple[float, ...], arg(metavar="FACTOR")] = (0.1, 0.1)
+    power: float = 4.0
+    final: Annotated[float, arg(metavar="SHARE")] = 0.01
+    burn_in: Annotated[int, arg(metavar="N")] = 1000
+    burn_in_power: float | None = None
+    gradient_clip: Annotated[float, arg(name="clip", metavar="NORM")] = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.milestones) != len(self.scales):
+            raise Mistake(
+                f"{len(self.milestones)} `milestones` but {len(self.scales)} `scales`: each milestone has one"
+            )
+        if self.milestones and max(self.milestones) > 1:
+            raise Mistake(f"`milestones` {max(self.milestones)}: a share of the phase's steps is needed, at most 1")
+        if not self.learning_rate > 0:
+            raise Mistake(f"`learning_rate` {self.learning_rate}: a positive number is needed")
+        for name in ("weight_decay", "burn_in", "gradient_clip"):
+            if not getattr(self, name) >= 0:
+                raise Mistake(f"`{name}` {getattr(self, name)}: 0 or more is needed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What all phases of a run have in common.
+
+    Parameters
+    ----------
+    batch_size : int
+        Images of one update, over all processes and parts (darknet: 64).
+    accumulate : int
+        Parts that an update is computed in, to save memory (darknet's subdivisions).
+    precision : str or None
+        Number format of the forward pass; the loss is float32 always, and float16 scales it. None takes bfloat16
+        where the hardware has it.
+    ema_decay : float
+        Decay of the averaged weights, which are evaluated and handed over to the next phase; 0 keeps none.
+    log_every : int
+        Steps between two rows of ``results.csv``.
+    evaluate_every : int
+        Steps between two evaluations, besides those at the end of each phase; 0 leaves it at those.
+    evaluate_at : tuple of int
+        Further steps of a phase after which it is evaluated.
+    save_every : int
+        Steps between two checkpoints, besides those at the end of each phase; 0 leaves it at those.
+    best_score : str
+        The score that picks ``best.pt``.
+    channels_last : bool
+        Memory layout of the convolutions. It is faster on GPUs with mixed precision and on CPUs with AVX-512.
+    compile : bool
+        Compile the models, once for each size of their input. This is for long runs on GPUs; on a CPU steps are
+        slower.
+
+    Raises
+    ------
+    Mistake
+        The batch cannot be cut into equal parts, or a number is out of its range.
+    """
+
+    batch_size: Annotated[int, arg(name="batch", metavar="N")] = 64
+    accumulate: Annotated[int, arg(metavar="N")] = 1
+    precision: Precision | None = "float32"
+    ema_decay: Annotated[float, arg(name="ema", metavar="DECAY")] = 0.9998
+    log_every: Annotated[int, arg(metavar="N")] = 10
+    evaluate_every: Annotated[int, arg(metavar="N")] = 0
+    evaluate_at: Annotated[tuple[int, ...], arg(metavar="N")] = ()
+    save_every: Annotated[int, arg(metavar="N")] = 1000
+    best_score: Annotated[str, arg(metavar="NAME")] = "ap50"
+    channels_last: bool = True
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in (("batch_size", self.batch_size), ("accumulate", self.accumulate)):
+            if value < 1:
+                raise Mistake(f"`{name}` {value}: at least 1 is needed")
+        if self.batch_size % self.accumulate:
+            raise Mistake(f"`batch_size` {self.batch_size} cannot be cut into {self.accumulate} equal parts")
+        if not 0 <= self.ema_decay < 1:
+            raise Mistake(f"`ema_decay` {self.ema_decay}: at least 0 and below 1 is needed")
+        for name in ("log_every", "evaluate_every", "save_every"):
+            if getattr(self, name) < 0:
+                raise Mistake(f"`{name}` {getattr(self, name)}: 0 or more is needed")
