@@ -25,7 +25,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def fake_cuda() -> None:
-    """Skip where CUDA cannot be faked: torch 2.6 with CUDA asks the driver for some copies of fake tensors as well."""
+    """Skip where CUDA cannot be faked: torch 2.6 and 2.7 ask its driver to copy some fake tensors as well."""
     with FakeTensorMode():
         try:
             torch.empty(2, device="cuda").copy_(torch.empty(2, device="cuda"))
