@@ -19,13 +19,13 @@ STILL = DarknetAugment(jitter=0, hue=0, saturation=1, exposure=1, flip=0)
 @pytest.mark.parametrize(("nw", "nh", "dx", "dy"), [(30, 21, 2, 7), (40, 32, -5, 0)])
 def test_placing_is_darknets(nw: int, nh: int, dx: int, dy: int) -> None:
     placed = place_image(Z["image"], (nw, nh), (dx, dy), (32, 32))
-    np.testing.assert_allclose(placed, Z[f"place_nw{nw}_nh{nh}_dx{dx}_dy{dy}"], atol=2e-6)
+    np.testing.assert_allclose(placed, Z[f"place_nw{nw}_nh{nh}_dx{dx}_dy{dy}"], atol=1e-5)
 
 
 @pytest.mark.parametrize(("hue", "saturation", "exposure"), [(0.07, 1.4, 0.8), (-0.1, 0.7, 1.3)])
 def test_colours_are_darknets(hue: float, saturation: float, exposure: float) -> None:
     expected = Z[f"distort_hue{hue}_sat{saturation}_exp{exposure}"]
-    np.testing.assert_allclose(distort(Z["image"], hue, saturation, exposure), expected, atol=2e-6)
+    np.testing.assert_allclose(distort(Z["image"], hue, saturation, exposure), expected, atol=1e-5)
 
 
 def test_rotated_crop_is_darknets() -> None:
@@ -71,7 +71,7 @@ def test_coloured_by_hand(colour: Any, change: Any, expected: Any) -> None:
 def test_nothing_changes_when_all_is_off() -> None:
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     sample = augment_as_darknet(Record(image, "a"), 32, np.random.default_rng(3), STILL)
-    np.testing.assert_allclose(sample.image.numpy(), image.transpose(2, 0, 1) / 255, atol=1e-6)
+    np.testing.assert_allclose(sample.image.numpy(), image.transpose(2, 0, 1) / 255, atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -44,7 +44,8 @@ def test_boxes_in_the_image(case: str) -> None:
     for name in names:
         image, width, height, relative = map(int, re.findall(r"\d+", name))
         boxes = undo_letterbox(found[image].boxes_cxcywh, network, (width, height), relative=bool(relative))
-        np.testing.assert_allclose(boxes.numpy(), z[name], rtol=6e-6, atol=6e-6, err_msg=name)
+        tolerance = 1e-5 if relative else 1e-5 * max(width, height)
+        np.testing.assert_allclose(boxes.numpy(), z[name], rtol=1e-5, atol=tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -60,27 +61,27 @@ def test_objectness_scores_and_suppression(case: str) -> None:
             output, region.classes, threshold=float(threshold), tree_threshold=float(descent[0]) if descent else 0.5
         )[int(image)]
         stem = name.removesuffix("obj")
-        np.testing.assert_allclose(found.objectness.numpy(), z[name], atol=2e-7, err_msg=name)
-        np.testing.assert_allclose(found.scores.numpy(), z[stem + "prob"], atol=2e-7, err_msg=name)
-        np.testing.assert_allclose(suppress_by_class(found).numpy(), z[stem + "nms_prob"], atol=2e-7, err_msg=name)
+        np.testing.assert_allclose(found.objectness.numpy(), z[name], atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(found.scores.numpy(), z[stem + "prob"], atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(suppress_by_class(found).numpy(), z[stem + "nms_prob"], atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_activations(case: str) -> None:
     region, _, raw = CASES[case]
     z = np.load(GOLDEN / f"{case}.npz")
-    np.testing.assert_allclose(region_activations(torch.tensor(z[raw]), region).numpy(), z["output"], atol=1e-6)
+    np.testing.assert_allclose(region_activations(torch.tensor(z[raw]), region).numpy(), z["output"], atol=1e-5)
 
 
 def test_classifier_with_a_hierarchy() -> None:
     z = np.load(GOLDEN / "net_darknet19_tree40.npz")
     distribution = TreeDistribution(TREE40, torch.tensor(z["logits"]))
     conditional = TreeClasses(TREE40).conditionals(distribution.logits)
-    np.testing.assert_allclose(conditional.numpy(), z["output"], atol=1e-6)
-    np.testing.assert_allclose(distribution.probs().numpy(), z["hier_abs"], atol=1e-6)
-    np.testing.assert_allclose(absolute_probabilities(conditional, TREE40).numpy(), z["hier_abs"], atol=1e-6)
+    np.testing.assert_allclose(conditional.numpy(), z["output"], atol=1e-5)
+    np.testing.assert_allclose(distribution.probs().numpy(), z["hier_abs"], atol=1e-5)
+    np.testing.assert_allclose(absolute_probabilities(conditional, TREE40).numpy(), z["hier_abs"], atol=1e-5)
     leaves = absolute_probabilities(conditional, TREE40, only_leaves=True)
-    np.testing.assert_allclose(leaves.numpy(), z["hier_abs_leaves"], atol=1e-6)
+    np.testing.assert_allclose(leaves.numpy(), z["hier_abs_leaves"], atol=1e-5)
     for threshold in (0.1, 0.3, 0.5, 0.9):
         expected = z[f"top_conditional_th{threshold}"].tolist()
         assert top_prediction(conditional, TREE40, threshold).tolist() == expected

@@ -90,8 +90,8 @@ def test_the_logged_cost_is_the_sum_of_squared_deltas(case: str, raw_name: str, 
     delta = before_the_sigmoids(gradient(raw, targets_of(z["truth"]), region, seen), raw, len(region.coding.priors))
     train = "train_" if raw_name == "train_raw" else ""
     if f"{train}delta_out{suffix}" in z:
-        np.testing.assert_allclose(delta.numpy(), z[f"{train}delta_out{suffix}"], rtol=1e-4, atol=5e-6)
-    assert float((delta**2).sum()) == pytest.approx(float(z[f"{train}cost{suffix}"]), rel=1e-5)
+        np.testing.assert_allclose(delta.numpy(), z[f"{train}delta_out{suffix}"], rtol=1e-4, atol=1e-4)
+    assert float((delta**2).sum()) == pytest.approx(float(z[f"{train}cost{suffix}"]), rel=1e-4)
 
 
 TREE = WordTree(

@@ -39,6 +39,13 @@ FORM = DetectorConfig(width=0.05, stride=32, passthrough=True)
 BACKWARD_ON_CUDA = torch.cuda.is_available() or not torch.backends.cuda.is_built()
 
 
+@pytest.fixture(params=["cuda", "lazy:0"])
+def device(request: pytest.FixtureRequest) -> str:
+    if request.param == "cuda":
+        request.getfixturevalue("fake_cuda")
+    return str(request.param)
+
+
 def targets() -> list[Target]:
     """Two truths, none, one beside an ignored region; an image label, two labelled areas. As a loader gives them."""
     return [
@@ -72,7 +79,6 @@ def backward(loss: torch.Tensor, model: nn.Module) -> None:
     assert {parameter.grad.device.type for parameter in model.parameters() if parameter.grad is not None} == {device}
 
 
-@pytest.mark.parametrize("device", ["cuda", "lazy:0"])
 @pytest.mark.parametrize("recipe", ["paper", "darknet", "overlap"])
 def test_net_joint_loss_and_backward(recipe: str, device: str) -> None:
     with FakeTensorMode():
@@ -83,7 +89,6 @@ def test_net_joint_loss_and_backward(recipe: str, device: str) -> None:
         backward(torch.stack(list(terms.values())).sum(), model)
 
 
-@pytest.mark.parametrize("device", ["cuda", "lazy:0"])
 def test_classifier_and_backward(device: str) -> None:
     with FakeTensorMode():
         model = on(device, lambda: Classifier(FORM, REGION.classes))
@@ -92,7 +97,6 @@ def test_classifier_and_backward(device: str) -> None:
         backward(terms["label"], model)
 
 
-@pytest.mark.parametrize("device", ["cuda", "lazy:0"])
 def test_a_step_waits_for_nothing(device: str) -> None:
     with FakeTensorMode():
         model = on(device, lambda: Detector(FORM, REGION))
@@ -126,6 +130,7 @@ class WaitingCopies(TorchDispatchMode):
         return func(*args, **told)
 
 
+@pytest.mark.usefixtures("fake_cuda")
 @pytest.mark.parametrize("images_seen", [64, 64_000])
 def test_no_copy_to_the_gpu_makes_the_host_wait(images_seen: int) -> None:
     with FakeTensorMode():
@@ -140,7 +145,6 @@ def test_no_copy_to_the_gpu_makes_the_host_wait(images_seen: int) -> None:
         assert len(copies.found) == 1  # it would notice
 
 
-@pytest.mark.parametrize("device", ["cuda", "lazy:0"])
 def test_the_test_would_notice(device: str) -> None:
     with FakeTensorMode():
         scores = torch.empty(4, device=device)

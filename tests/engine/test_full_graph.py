@@ -38,6 +38,34 @@ def packed_batch(rng: int) -> PackedTargets:
     return pack_targets(targets, REGION, torch.device("cpu"))
 
 
+def in_precision(packed: PackedTargets, dtype: torch.dtype) -> PackedTargets:
+    tensors = {name: value for name, value in vars(packed).items() if isinstance(value, torch.Tensor)}
+    return dataclasses.replace(
+        packed, **{name: value.to(dtype) for name, value in tensors.items() if value.is_floating_point()}
+    )
+
+
+def tracer_follows_dataclasses() -> bool:
+    """Torch 2.6 and 2.7 do not; `train --compile` compiles the net alone, which needs less."""
+
+    def merged(x: torch.Tensor) -> torch.Tensor:
+        return ({} | vars(Wrapped(x)))["value"] * 2
+
+    try:
+        torch.compile(merged, fullgraph=True, backend="aot_eager")(torch.ones(1))
+    except torch._dynamo.exc.Unsupported:
+        return False
+    return True
+
+
+@dataclasses.dataclass(frozen=True)
+class Wrapped:
+    value: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 1e-4)], ids=["float64", "float32"]
+)
 @pytest.mark.parametrize(
     ("recipe", "shared"),
     [
@@ -54,10 +82,17 @@ def packed_batch(rng: int) -> PackedTargets:
         ),
     ],
 )
-def test_net_and_joint_loss_are_one_graph(recipe: str, shared: bool) -> None:
+def test_net_and_joint_loss_are_one_graph(recipe: str, shared: bool, dtype: torch.dtype, tolerance: float) -> None:
+    """The graph gives what the plain functions give: in float64 all but exactly, in float32 as far as it rounds.
+
+    The graph adds up gradients in another order. In float32 that moves them by 3e-6 of a tensor's largest one, and by
+    more of a small one beside it; both ways are ten times as far from float64, where they agree to 1e-14.
+    """
+    if not tracer_follows_dataclasses():
+        pytest.skip(f"torch {torch.__version__} traces neither `vars` of a dataclass nor `dict | dict`")
     torch.compiler.reset()
     torch.manual_seed(0)
-    model = Detector(DetectorConfig(width=0.05, share_class_rows=shared), REGION)
+    model = Detector(DetectorConfig(width=0.05, share_class_rows=shared), REGION).to(dtype)
     for parameter in model.head.parameters():
         nn.init.normal_(parameter)
 
@@ -65,16 +100,16 @@ def test_net_and_joint_loss_are_one_graph(recipe: str, shared: bool) -> None:
         terms = packed_loss(model(images), packed, REGION, pull=True, recipe=RECIPES[recipe])
         return torch.stack(list(terms.values()))
 
-    packed, images = packed_batch(1), torch.rand(5, 3, 64, 64)
+    packed, images = in_precision(packed_batch(1), dtype), torch.rand(5, 3, 64, 64).to(dtype)
     answers = []
     for function in (loss, torch.compile(loss, fullgraph=True, backend="aot_eager")):
         model.zero_grad()
         terms = function(images, packed)
         terms.sum().backward()
         answers.append((terms.detach(), [parameter.grad for parameter in model.parameters()]))
-    torch.testing.assert_close(answers[0][0], answers[1][0])
+    torch.testing.assert_close(answers[0][0], answers[1][0], rtol=tolerance, atol=tolerance)
     for one, two in zip(answers[0][1], answers[1][1], strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(one, two, rtol=0, atol=tolerance * float(one.abs().max()))
 
 
 def test_a_value_read_by_the_host_would_be_noticed() -> None:

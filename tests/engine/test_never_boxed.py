@@ -52,6 +52,7 @@ def weights_after(source: type[SceneSource]) -> dict[str, torch.Tensor]:
 
 
 def test_corrupting_the_boxes_of_labelled_images_changes_no_weight() -> None:
+    # equal to the bit: in one process, on as many threads, the same sums come in the same order
     clean, corrupted = weights_after(SceneSource), weights_after(CorruptedBoxes)
     assert all(torch.equal(clean[name], corrupted[name]) for name in clean)
 

@@ -86,6 +86,7 @@ def two_phases() -> tuple[list[Phase], nn.Module]:
 
 
 def same(a: Any, b: Any) -> bool:
+    """To the bit: for runs on one machine, of as many threads. Elsewhere sums come in another order."""
     if isinstance(a, Tensor):
         return torch.equal(a, b)
     if isinstance(a, dict):
@@ -342,7 +343,13 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_compiled_net_learns_the_same(tmp_path: Path) -> None:
-    """Of the real net and loss: the same terms, and a checkpoint that a run without --compile goes on from."""
+    """Of the real net and loss: the same terms, and a checkpoint that a run without --compile goes on from.
+
+    In float64, where compiled and plain code agree to nine digits after four steps, so that a wrong answer would show.
+    In float32 only a first step can be compared: both gradients are 1e-5 of their largest value off, which turns the
+    sign of one among 73,162 that is almost zero, and Adam's first step is the learning rate times that sign. A plain
+    run whose first weights are moved by 1e-7 of themselves ends as far away as the compiled one (.5 % of the loss).
+    """
     torch.compiler.reset()
     tree = WordTree(("a", "v", "d", "c"), ("animal", "vehicle", "dog", "cat"), (-1, -1, 0, 0))
     region = RegionSpec(coding=BoxCoding(((1.0, 1.5), (3.0, 2.0))), classes=TreeClasses(tree))
@@ -356,17 +363,26 @@ def test_a_compiled_net_learns_the_same(tmp_path: Path) -> None:
         for number in count(first):
             generator = torch.Generator().manual_seed(number)
             truth = Target(torch.rand(2, 4, generator=generator) * 0.5 + 0.25, torch.tensor([2, number % 4]))
-            yield Images(torch.rand(4, 3, 64, 64, generator=generator), [truth, truth, truth, Target.of_image(3)])
+            images = torch.rand(4, 3, 64, 64, generator=generator)
+            yield Images(images.to(dtype), [truth, truth, truth, Target.of_image(3)])
 
-    losses = []
-    for compiled in (False, True):
+    def detection(steps: int) -> Phase:
         torch.manual_seed(0)
-        model = Detector(DetectorConfig(width=0.05), region)
-        whole = phase(model, 4, loss=detection_objective(region), batches=batches)
-        folder = tmp_path / str(compiled)
-        go([whole], folder, dataclasses.replace(CONFIG, compile=compiled))
-        losses.append(ResultsFile(RunFolder(folder).results, keep_to_step=4).column("loss")[1])
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
-    assert losses[0][0] != losses[0][-1]
-    longer = phase(Detector(DetectorConfig(width=0.05), region), 6, loss=detection_objective(region), batches=batches)
-    assert go([longer], tmp_path / "True", resume=True).step == 6
+        model = Detector(DetectorConfig(width=0.05), region).to(dtype)
+        return phase(model, steps, loss=detection_objective(region), batches=batches)
+
+    def losses(steps: int, *, compiled: bool) -> list[float]:
+        folder = tmp_path / f"{dtype}-{compiled}"
+        go([detection(steps)], folder, dataclasses.replace(CONFIG, compile=compiled))
+        return ResultsFile(RunFolder(folder).results, keep_to_step=steps).column("loss")[1]
+
+    dtype = torch.float64
+    plain, compiled = losses(4, compiled=False), losses(4, compiled=True)
+    assert compiled == pytest.approx(plain, rel=1e-5)  # the six digits of results.csv
+    assert plain[0] != plain[-1]
+    weights = [load_checkpoint(tmp_path / f"{dtype}-{each}" / "last.pt")["model"] for each in (False, True)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-7, atol=1e-7)
+    assert go([detection(6)], tmp_path / f"{dtype}-True", resume=True).step == 6
+    dtype = torch.float32
+    assert losses(1, compiled=True) == pytest.approx(plain[:1], rel=1e-5)

@@ -58,8 +58,8 @@ def test_a_pruned_tree_keeps_boxes_and_whole_groups() -> None:
     other, net = detector(OLD), detector(new, seed=1)
     notes = transfer_detector(net, other, "last.pt")
     (before, old_logits), (after, new_logits) = answers(other), answers(net)
-    assert torch.equal(before.boxes, after.boxes)
-    assert torch.equal(before.objectness, after.objectness)
+    torch.testing.assert_close(after.boxes, before.boxes)
+    torch.testing.assert_close(after.objectness, before.objectness)
     was, now = log_conditionals(old_logits, OLD).exp(), log_conditionals(new_logits, new).exp()
     for name in ("animal", "vehicle", "poodle", "pug", "car"):
         torch.testing.assert_close(was[:, OLD.node(name)], now[:, new.node(name)])
@@ -91,7 +91,7 @@ def test_new_nodes_start_as_their_nearest_ancestor() -> None:
     torch.testing.assert_close(new_logits[:, 10], old_logits[:, 2])  # chihuahua as dog
     was, now = TreeDistribution(OLD, old_logits), TreeDistribution(new, new_logits)
     odds = now.prob("poodle") / now.prob("pug")
-    torch.testing.assert_close(odds, was.prob("poodle") / was.prob("pug"))
+    torch.testing.assert_close(odds, was.prob("poodle") / was.prob("pug"), rtol=1e-4, atol=0)  # e^(raw numbers)
     weight = net.state_dict()["head.class_weight"].unflatten(0, (2, -1))
     assert torch.equal(weight[:, 2], untouched.unflatten(0, (2, -1))[:, 2])  # plant: as it was
     assert notes[1:] == [

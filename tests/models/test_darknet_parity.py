@@ -36,6 +36,10 @@ def targets_of(truth: NDArray[np.float32]) -> list[Target]:
     return [Target(torch.tensor(r[:, :4]), torch.tensor(r[:, 4]).long()) for r in rows]
 
 
+RAW, PROBABILITIES = 1e-4, 1e-5
+"""What a whole net's sums may differ by: their order depends on processor, threads and version."""
+
+
 def close(actual: torch.Tensor, expected: NDArray[np.float32], atol: float, rtol: float = 0.0) -> None:
     np.testing.assert_allclose(actual.detach().numpy(), expected, rtol=rtol, atol=atol)
 
@@ -46,8 +50,8 @@ def test_tiny_detector_gives_darknets_raw_numbers_and_activations() -> None:
     model = golden_net("net_yolov2tiny_voc20.cfg", "net_yolov2tiny_voc20.weights")
     assert model.region is not None
     output = model(torch.tensor(z["input"]))
-    close(output.raw, z["raw_gpubn"], 1e-4)
-    close(region_activations(output, model.region), z["output"], 1e-5)
+    close(output.raw, z["raw_gpubn"], RAW)
+    close(region_activations(output, model.region), z["output"], RAW)  # tw and th stay as they are
     assert len(model.region.coding.priors) == 5
     assert model.region.coding.priors[4] == (3.6, 3.9)
     assert (
@@ -81,13 +85,13 @@ def test_tree_classifier_gives_darknets_logits_and_probabilities() -> None:
     model = golden_net("net_darknet19_tree40.cfg", "net_darknet19_40.weights")
     assert model.classes.tree == load_tree(GOLDEN / "tree40.tree")
     logits = model(torch.tensor(z["input"])).raw
-    close(logits, z["logits"], 1e-5)
-    close(model.classes.conditionals(logits), z["output"], 1e-5)
+    close(logits, z["logits"], RAW)
+    close(model.classes.conditionals(logits), z["output"], PROBABILITIES)
     absolute = log_probs(logits, model.classes.tree).exp()
-    close(absolute, z["hier_abs"], 1e-5)
+    close(absolute, z["hier_abs"], PROBABILITIES)
     inner = torch.ones(40, dtype=torch.bool)
     inner[list(model.classes.tree.leaves)] = False
-    close(absolute.masked_fill(inner, 0.0), z["hier_abs_leaves"], 1e-5)
+    close(absolute.masked_fill(inner, 0.0), z["hier_abs_leaves"], PROBABILITIES)
 
 
 @pytest.mark.parametrize("case", ["region_tree40", "region_voc20"])

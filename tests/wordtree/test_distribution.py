@@ -218,7 +218,7 @@ def test_darknets_walk_on_conditionals(shared: Path) -> None:
 def test_arrays_and_lists_do_as_well() -> None:
     expected = TreeDistribution(TREE, torch.zeros(7)).prob("poodle")
     for logits in ([0.0] * 7, np.zeros(7), [0] * 7):
-        assert torch.equal(TreeDistribution(TREE, logits).prob("poodle").float(), expected)
+        torch.testing.assert_close(TreeDistribution(TREE, logits).prob("poodle").float(), expected)
     with pytest.raises(TreeMismatch, match="the last dimension must be 7"):
         TreeDistribution(TREE, [0.0])
 

@@ -318,6 +318,7 @@ def test_garbage_in_the_padding_has_no_part() -> None:
 # -------------------------------------------------------------------------------------------------------------- devices
 
 
+@pytest.mark.usefixtures("fake_cuda")
 def test_under_fake_cuda_tensors() -> None:
     """A tensor made on the wrong device, or a value that the host reads back, fails here without a GPU."""
     tree = make_tree(PARENTS, "only_child")
@@ -396,4 +397,6 @@ def test_columns_of_a_path_in_the_original_tree(shared: Path) -> None:
     assert round(sum(widths) / len(widths)) == 108
     logits = torch.randn(len(tree), generator=torch.manual_seed(0)).expand(len(tree), -1)
     every_node = torch.arange(len(tree))
-    torch.testing.assert_close(path_log_prob(logits, tree, every_node), log_probs(logits[0], tree))
+    torch.testing.assert_close(
+        path_log_prob(logits, tree, every_node), log_probs(logits[0], tree), rtol=1e-5, atol=1e-5
+    )

@@ -17,10 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+_WITH_AUTOCAST = frozenset(kind for kind in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(kind))
+"""Asked once: torch 2.6 cannot compile the question."""
+
 
 def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
     """Products in the precision of their factors; there is no autocast on a device without numbers (meta)."""
-    if torch.amp.is_autocast_available(device.type):
+    if device.type in _WITH_AUTOCAST:
         return torch.autocast(device.type, enabled=False)
     return contextlib.nullcontext()
 
