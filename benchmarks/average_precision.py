@@ -15,7 +15,7 @@ from benchmarks.harness import Goal, PeerAbsent, Row, Scale, Side
 from benchmarks.memory import peak_megabytes
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.results import Detections
-from yolo9000.engine.average_precision import average_precision, classes_at_labels
+from yolo9000.evaluation.average_precision import average_precision, classes_at_labels
 
 SIDE = 1000.0
 """Sides of the images in the peer's pixels; AP depends on ratios alone."""

@@ -15,7 +15,7 @@ from benchmarks import nets, peers
 from benchmarks.harness import Goal, PeerAbsent, Row, Scale, Side
 from wordtree import load_tree
 from yolo9000.detection.config import DecodeConfig
-from yolo9000.detection.postprocess import detect
+from yolo9000.detection.decode import detect
 from yolo9000.detection.results import Detections
 from yolo9000.models import DenseRegionOutput, DetectorConfig, RegionOutput
 from yolo9000.runtime.config import Precision

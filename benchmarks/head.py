@@ -15,8 +15,8 @@ from benchmarks.harness import Goal, Row, Scale, Side
 from benchmarks.memory import peak_megabytes
 from wordtree import TreeDistribution
 from wordtree.softmax import log_probs
+from yolo9000.detection.decode import detect
 from yolo9000.detection.loss import joint_loss
-from yolo9000.detection.postprocess import detect
 from yolo9000.detection.results import Detections
 from yolo9000.models import BoxCoding, DenseRegionOutput, RegionOutput, RegionSpec, TreeHead
 from yolo9000.runtime.config import Precision

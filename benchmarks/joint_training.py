@@ -1,4 +1,4 @@
-"""Tables and curves of `recipes/joint_benchmark.sh`: ``python -m benchmarks.joint_training RUNS_DIR``.
+"""Tables and curves of `scripts/joint_benchmark.sh`: ``python -m benchmarks.joint_training RUNS_DIR``.
 
 RUNS_DIR holds ``DATA/seedN/VARIANT/evaluation.json``. Everything printed is a mean over the seeds of that variant that
 have ended, with the standard deviation beside it; the tables are Markdown.

@@ -21,19 +21,19 @@ from torch import Tensor, nn
 from benchmarks.concept_tree import nouns_tree
 from wordtree import WordTree, load_tree
 from wordtree.formats import save_tree
+from yolo9000.darknet import DarknetNet, from_cfg, load_darknet_weights, save_darknet_weights
+from yolo9000.darknet.export import cfg_of_detector
 from yolo9000.datasets.decode import decode
 from yolo9000.datasets.sample import Record, Target, pixels
 from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.config import DecodeConfig
-from yolo9000.detection.postprocess import detect
+from yolo9000.detection.decode import detect
 from yolo9000.detection.results import Detections
-from yolo9000.engine.darknet_export import cfg_of_detector
-from yolo9000.engine.inference import prepare
+from yolo9000.inference.prepare import prepare
 from yolo9000.models import (
     YOLO9000_PRIORS,
     YOLOV2_PRIORS,
     BoxCoding,
-    DarknetNet,
     Detector,
     DetectorConfig,
     FlatClasses,
@@ -41,9 +41,6 @@ from yolo9000.models import (
     RegionSpec,
     TreeClasses,
     TreeHead,
-    from_cfg,
-    load_darknet_weights,
-    save_darknet_weights,
 )
 from yolo9000.runtime.config import Precision
 

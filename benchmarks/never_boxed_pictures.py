@@ -17,10 +17,10 @@ from yolo9000.datasets.loader import make_evaluation_loader
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
 from yolo9000.detection.boxes import iou
 from yolo9000.detection.results import Detections
-from yolo9000.engine.drawing import draw_detections
-from yolo9000.engine.evaluation import score_batches
-from yolo9000.engine.inference import prepare
-from yolo9000.engine.snapshot import load_detector
+from yolo9000.evaluation.detector import score_batches
+from yolo9000.inference.drawing import draw_detections
+from yolo9000.inference.model import load_detector
+from yolo9000.inference.prepare import prepare
 
 SIDE = 240
 """Pixels of a picture, enlarged from what the net sees."""

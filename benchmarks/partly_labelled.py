@@ -28,15 +28,15 @@ from yolo9000.datasets.pictograms import pictogram_concepts, read_classes
 from yolo9000.datasets.sample import Batch, Kind, Record, Source, pixels
 from yolo9000.datasets.scenes import SceneConfig, SceneSource, Split
 from yolo9000.detection.boxes import iou
-from yolo9000.detection.postprocess import detect
-from yolo9000.engine.evaluation import evaluate_detector
-from yolo9000.engine.label_maps import tree_of_wnids
-from yolo9000.engine.plan import plan_phases
-from yolo9000.engine.training import train
+from yolo9000.detection.decode import detect
+from yolo9000.evaluation.detector import evaluate_detector
+from yolo9000.experiment.labels import tree_of_wnids
+from yolo9000.experiment.plan import plan_phases
 from yolo9000.models import Detector
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.device import autocast, pick_precision, use_huge_pages
 from yolo9000.runtime.run_folder import create_run_folder
+from yolo9000.training.loop import train
 
 TEST_SCENES = 600
 LENGTHS = (10_000, 10_000)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import PeerAbsent
-from yolo9000.models import DarknetNet
+from yolo9000.darknet import DarknetNet
 
 FROM_PYPI = 'pip install -e ".[benchmark]"'
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from wordtree import WordTree
 from yolo9000.datasets.sample import Source
 from yolo9000.datasets.scenes import SCENE_AUGMENT, SCENE_IMAGE_AUGMENT
-from yolo9000.detection.anchors import cluster_priors
-from yolo9000.engine.data import Data, box_shapes
+from yolo9000.detection.priors import cluster_priors
 from yolo9000.experiment.config import Joint, NetConfig, PlanConfig, RunConfig
+from yolo9000.experiment.data import Data, box_shapes
 from yolo9000.models import BoxCoding, DetectorConfig, RegionSpec, TreeClasses
 from yolo9000.runtime.config import Precision
 from yolo9000.training.config import OptimiserConfig, TrainConfig

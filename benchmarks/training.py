@@ -13,12 +13,12 @@ from benchmarks import nets
 from benchmarks.harness import Goal, Row, Scale, Side
 from benchmarks.memory import peak_megabytes
 from yolo9000.detection.config import DEFAULT_RECIPE, find_recipe
-from yolo9000.engine.objectives import detection_objective
-from yolo9000.engine.optimisation import ModelAverage, build_optimizer
 from yolo9000.models import Detector, DetectorConfig
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.device import autocast, pick_precision
 from yolo9000.training.config import OptimiserConfig
+from yolo9000.training.objectives import detection_objective
+from yolo9000.training.optimiser import ModelAverage, build_optimizer
 
 EMA_DECAY = 0.9998
 MEMORY_STEPS = 3

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from yolo9000.engine.darknet_parity import compare_golden
+from benchmarks.darknet_parity import compare_golden
 from yolo9000.runtime.mistakes import Mistake, run
 
 

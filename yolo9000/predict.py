@@ -63,10 +63,10 @@ def _predict(command: Command) -> int:
     from tqdm import tqdm  # these here, for --help needs no torch
 
     from wordtree import load_tree
+    from yolo9000.darknet.cfg_files import read_names
     from yolo9000.datasets.sample import Unreadable
-    from yolo9000.engine.darknet_files import letterbox_of, open_detector
-    from yolo9000.engine.prediction import choose_folder, find_images, predict_images, read_images, write_predictions
-    from yolo9000.models.cfg_files import read_names
+    from yolo9000.inference.darknet_files import letterbox_of, open_detector
+    from yolo9000.inference.predict import choose_folder, find_images, predict_images, read_images, write_predictions
     from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
 
     config, opened = command.config, command.config.open

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yolo9000.detection.anchors import cluster_priors, shape_iou
 from yolo9000.detection.boxes import cxcywh_to_xyxy, iou, xyxy_to_cxcywh
+from yolo9000.detection.priors import cluster_priors, shape_iou
 
 
 def test_iou_of_hand_drawn_boxes() -> None:

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from wordtree import WordTree, load_tree
+from yolo9000.darknet import from_cfg
 from yolo9000.detection import RegionSpec, Target, joint_loss
-from yolo9000.models import BoxCoding, FlatClasses, LossConfig, TreeClasses, from_cfg
+from yolo9000.models import BoxCoding, FlatClasses, LossConfig, TreeClasses
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 spec = importlib.util.spec_from_file_location("darknet_twin", Path(__file__).parent / "darknet_twin.py")

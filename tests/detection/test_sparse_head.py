@@ -13,7 +13,7 @@ from wordtree.softmax import log_probs
 from yolo9000.datasets.sample import Target
 from yolo9000.detection import RegionSpec, joint_loss
 from yolo9000.detection.config import DecodeConfig
-from yolo9000.detection.postprocess import detect, score_nodes
+from yolo9000.detection.decode import detect, score_nodes
 from yolo9000.models import BoxCoding, DenseRegionOutput, FlatClasses, TreeClasses, TreeHead, tree_classes
 
 COCO = load_tree("coco")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wordtree import WordTree
 from yolo9000.datasets.sample import Record
-from yolo9000.engine.snapshot import describe_model
+from yolo9000.inference.model import describe_model
 from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
 from yolo9000.runtime.checkpoint import save_checkpoint
 from yolo9000.runtime.run_folder import RunFolder

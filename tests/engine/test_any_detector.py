@@ -13,11 +13,11 @@ from torch import Tensor
 from yolo9000.datasets.loader import make_evaluation_loader
 from yolo9000.datasets.sample import Target
 from yolo9000.detection import DecodeConfig, detect, score_nodes
-from yolo9000.engine.diagnosis import observe
-from yolo9000.engine.evaluation import evaluate_detector
-from yolo9000.engine.inference import prepare
+from yolo9000.evaluation.detector import evaluate_detector
+from yolo9000.evaluation.diagnosis import observe
+from yolo9000.inference.prepare import prepare
 from yolo9000.models import Classes, FlatClasses, Model, TreeClasses
-from yolo9000.models.region_output import joined
+from yolo9000.models.output import joined
 
 CAT, CAR = 3, 4
 

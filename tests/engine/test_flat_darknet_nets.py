@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 
 from yolo9000 import evaluate, predict, train
-from yolo9000.models import TreeHead, from_cfg, save_darknet_weights
+from yolo9000.darknet import from_cfg, save_darknet_weights
+from yolo9000.models import TreeHead
 
 COLOURS = {"person": 0, "car": 1, "dog": 2}  # the channel that is bright
 CFG = """[net]

@@ -16,8 +16,6 @@ from wordtree import WordTree
 from yolo9000.datasets.pictograms import pictogram_concepts
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
 from yolo9000.detection.config import DecodeConfig, ImageLabels
-from yolo9000.engine.data import Data
-from yolo9000.engine.plan import plan_phases
 from yolo9000.experiment.config import (
     DataConfig,
     Joint,
@@ -29,6 +27,8 @@ from yolo9000.experiment.config import (
     override,
     read_config,
 )
+from yolo9000.experiment.data import Data
+from yolo9000.experiment.plan import plan_phases
 from yolo9000.models import Detector, DetectorConfig, RegionSpec
 from yolo9000.runtime.config import MachineConfig
 from yolo9000.runtime.mistakes import Mistake

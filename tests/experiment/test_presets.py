@@ -9,12 +9,12 @@ import pytest
 from torch import nn
 
 from yolo9000.detection.config import RECIPES
-from yolo9000.engine.phases import Phase
-from yolo9000.engine.plan import what_does_not_fit
 from yolo9000.experiment.config import PlanConfig, RunConfig, override
+from yolo9000.experiment.plan import what_does_not_fit
 from yolo9000.experiment.presets import PRESETS, joint_recipe, preset_for
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.train import Beginning
+from yolo9000.training.phases import Phase
 
 PHOTOGRAPHS = (("coco", "C"), ("imagenet", "I"))
 

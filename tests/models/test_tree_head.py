@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from yolo9000.darknet import WeightsError, load_darknet_weights, save_darknet_weights
 from yolo9000.models import (
     BoxCoding,
     DenseRegionOutput,
@@ -19,9 +20,6 @@ from yolo9000.models import (
     RegionSpec,
     SparseRegionOutput,
     TreeHead,
-    WeightsError,
-    load_darknet_weights,
-    save_darknet_weights,
 )
 
 B, A, H, W, D, K = 2, 3, 3, 4, 8, 11
@@ -73,7 +71,7 @@ def test_without_knowing_the_priors_on_the_host_the_numbers_are_the_same(monkeyp
     head, features = head_and_features()
     boxes, columns = torch.tensor([0, 71, 30, 13, 30]), torch.tensor([2, 7])
     sorted_by_prior = head(features).class_logits(boxes, columns)
-    monkeypatch.setattr("yolo9000.models.region_output.host_knows", lambda tensors: False)
+    monkeypatch.setattr("yolo9000.models.output.host_knows", lambda tensors: False)
     torch.testing.assert_close(head(features).class_logits(boxes, columns), sorted_by_prior)
 
 

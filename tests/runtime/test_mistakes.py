@@ -14,22 +14,22 @@ import pytest
 from wordtree import TreeMismatch, load_tree
 from wordtree.hierarchy import NewConcept
 from yolo9000 import demo
+from yolo9000.darknet.cfg import CfgError
+from yolo9000.darknet.weights import WeightsError
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.pictograms import PictogramError
 from yolo9000.datasets.sample import Unreadable
 from yolo9000.detection.config import DecodeConfig, ImageLabels
-from yolo9000.engine.plan import PlanError
-from yolo9000.engine.prediction import NoImages
-from yolo9000.engine.tally import NonFiniteLoss
 from yolo9000.experiment.config import DataConfig, Joint, PlanConfig, RunConfig
-from yolo9000.models.darknet_cfg import CfgError
-from yolo9000.models.darknet_weights import WeightsError
+from yolo9000.experiment.plan import PlanError
+from yolo9000.inference.predict import NoImages
 from yolo9000.models.region import RegionSpec
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
 from yolo9000.runtime.device import DeviceError
 from yolo9000.runtime.mistakes import Mistake, flags_of, in_flags, run
 from yolo9000.runtime.run_folder import RunFolderError
 from yolo9000.training.config import OptimiserConfig, TrainConfig
+from yolo9000.training.tally import NonFiniteLoss
 
 FLAGS = {"batch_size": "--batch", "burn_in": "--burn-in"}
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from wordtree import WordTree, load_tree
+from yolo9000.darknet import from_cfg, load_darknet_weights
 from yolo9000.detection import RegionSpec
-from yolo9000.engine.snapshot import describe_model, load_detector
-from yolo9000.models import BoxCoding, Detector, DetectorConfig, LossConfig, TreeClasses, from_cfg, load_darknet_weights
+from yolo9000.inference.model import describe_model, load_detector
+from yolo9000.models import BoxCoding, Detector, DetectorConfig, LossConfig, TreeClasses
 from yolo9000.runtime.checkpoint import save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -69,4 +69,4 @@ def test_a_training_that_fails_is_not_taken_for_done(tmp_path: Path) -> None:
 def test_without_arguments_it_says_what_it_needs() -> None:
     said = subprocess.run(["sh", str(SCRIPT)], capture_output=True, text=True, check=False)
     assert said.returncode == 2
-    assert "recipes/joint_benchmark.sh TILES_DIR [RUNS_DIR] [SEED ...]" in said.stderr
+    assert "scripts/joint_benchmark.sh TILES_DIR [RUNS_DIR] [SEED ...]" in said.stderr

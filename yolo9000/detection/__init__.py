@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from yolo9000.datasets.sample import Target
     from yolo9000.detection.config import RECIPES, DecodeConfig, ImageLabels
+    from yolo9000.detection.decode import detect, score_nodes
     from yolo9000.detection.loss import joint_loss
-    from yolo9000.detection.postprocess import detect, score_nodes
     from yolo9000.detection.results import Detections
     from yolo9000.models.region import RegionSpec
 
@@ -24,9 +24,9 @@ _HOMES = {
     "ImageLabels": "yolo9000.detection.config",
     "RegionSpec": "yolo9000.models.region",
     "Target": "yolo9000.datasets.sample",
-    "detect": "yolo9000.detection.postprocess",
+    "detect": "yolo9000.detection.decode",
     "joint_loss": "yolo9000.detection.loss",
-    "score_nodes": "yolo9000.detection.postprocess",
+    "score_nodes": "yolo9000.detection.decode",
 }
 __all__ = [
     "RECIPES",

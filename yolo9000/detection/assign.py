@@ -12,8 +12,8 @@ from torch import Tensor
 
 from yolo9000.detection.boxes import cxcywh_to_xyxy, intersection, iou, shape_iou
 from yolo9000.detection.config import ImageLabels
-from yolo9000.models.host import to_device
 from yolo9000.models.region import RegionSpec
+from yolo9000.runtime.tensors import to_device
 
 MAX_SHARING = 32
 """At most this many boxes share one image label; the lightest of a larger group would hardly count."""

@@ -128,7 +128,7 @@ class DecodeConfig:
         Most boxes of one image.
     decoding : str
         "probability": the tree is descended by P(node), which also enters the score. "darknet": darknet's own
-        arithmetic, for comparing numbers (`yolo9000.detection.darknet_decoding`); `nms` is then not looked at.
+        arithmetic, for comparing numbers (`yolo9000.darknet.decoding`); `nms` is then not looked at.
 
     Raises
     ------

@@ -20,8 +20,8 @@ from yolo9000.datasets.sample import Target
 from yolo9000.detection.assign import AreaPick, Assignment, assign_boxes, pick_boxes
 from yolo9000.detection.config import DEFAULT_RECIPE, ImageLabels, find_recipe
 from yolo9000.detection.targets import PackedTargets, Unlabelled, pack_targets
+from yolo9000.models.output import DenseRegionOutput, RegionOutput
 from yolo9000.models.region import RegionSpec
-from yolo9000.models.region_output import DenseRegionOutput, RegionOutput
 
 PRIOR_PULL_SCALE = 0.01  # darknet, region_layer.c: the first 12,800 images
 OBJECTNESS_FLOOR = 0.3  # paper, section 4: a classified box is assumed to overlap its truth by at least .3 IoU

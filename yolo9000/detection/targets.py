@@ -20,8 +20,8 @@ from wordtree.softmax import PathColumns
 from wordtree.tables import TreeTables
 from yolo9000.datasets.sample import Target
 from yolo9000.models.classes import Classes
-from yolo9000.models.host import host_knows, to_device
 from yolo9000.models.region import RegionSpec
+from yolo9000.runtime.tensors import host_knows, to_device
 
 WHOLE_IMAGE = (0.5, 0.5, 1.0, 1.0)
 

@@ -12,25 +12,25 @@ from typing import Any
 import torch
 
 from wordtree import load_tree
+from yolo9000.darknet.cfg_files import read_names
 from yolo9000.datasets.coco import CocoSource, category_names
 from yolo9000.datasets.loader import make_evaluation_loader
 from yolo9000.detection.config import ImageLabels
-from yolo9000.engine.class_maps import find_class_map, with_class_map
-from yolo9000.engine.curves import draw_reliability
-from yolo9000.engine.darknet_files import letterbox_of, open_detector
-from yolo9000.engine.data import Data, Excerpt, load_data
-from yolo9000.engine.evaluation import classification_top1, evaluate_detector, held_out_loss
-from yolo9000.engine.inference import prepare
-from yolo9000.engine.objectives import detection_objective
-from yolo9000.engine.snapshot import TrainedModel, checkpoint_of
+from yolo9000.evaluation.detector import classification_top1, evaluate_detector, held_out_loss
 from yolo9000.evaluation.report import without_nan
+from yolo9000.experiment.class_maps import find_class_map, with_class_map
 from yolo9000.experiment.config import DataConfig, EvaluateConfig, from_plain
-from yolo9000.models.cfg_files import read_names
+from yolo9000.experiment.data import Data, Excerpt, load_data
+from yolo9000.inference.darknet_files import letterbox_of, open_detector
+from yolo9000.inference.model import TrainedModel, checkpoint_of
+from yolo9000.inference.prepare import prepare
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.runtime.checkpoint import write_atomically
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.mistakes import Mistake
+from yolo9000.training.curves import draw_reliability
+from yolo9000.training.objectives import detection_objective
 
 
 def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
     Returns
     -------
     dict
-        See `yolo9000.engine.evaluation.evaluate_detector`; with ``checkpoint``, ``step``, ``precision``, the losses of
+        See `yolo9000.evaluation.detector.evaluate_detector`; with ``checkpoint``, ``step``, ``precision``, the losses of
         each source under ``held_out_loss``, and ``top1``.
 
     Raises

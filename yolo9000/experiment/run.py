@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from yolo9000.engine.assembly import assemble, write_run
-from yolo9000.engine.training import TrainResult, train
+from yolo9000.experiment.assemble import assemble, write_run
 from yolo9000.experiment.config import RunConfig
 from yolo9000.runtime.checkpoint import load_checkpoint
 from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.distributed import local_device_name, start_processes, stop_processes
 from yolo9000.runtime.run_folder import RunFolder, check_run_folder, create_run_folder
+from yolo9000.training.loop import TrainResult, train
 
 
 def train_run(config: RunConfig, folder: str | Path, *, resume: bool = False) -> TrainResult:

@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from yolo9000.models.host import to_device
 from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.tensors import to_device
 
 
 @dataclass(frozen=True)

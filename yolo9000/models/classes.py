@@ -20,7 +20,7 @@ from torch import Tensor
 from wordtree import WordTree
 from wordtree.softmax import PathColumns
 from wordtree.tables import TreeTables
-from yolo9000.models.region_output import DetectorOutput
+from yolo9000.models.output import DetectorOutput
 from yolo9000.runtime.mistakes import Mistake
 
 Over = Literal["tree", "softmax", "sigmoid"]

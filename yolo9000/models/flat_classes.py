@@ -16,9 +16,9 @@ from torch import Tensor
 from wordtree.softmax import PathColumns
 from wordtree.tables import TreeTables
 from yolo9000.models.classes import BestLabels, Classes, LabelColumns, LabelReader, Outside, check_map
-from yolo9000.models.host import to_device
-from yolo9000.models.region_output import DetectorOutput
+from yolo9000.models.output import DetectorOutput
 from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.tensors import to_device
 
 
 @dataclass(frozen=True)

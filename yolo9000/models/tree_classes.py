@@ -31,8 +31,8 @@ from wordtree.softmax import (
 from wordtree.tables import TreeTables, tree_tables
 from wordtree.tree import TreeSubset
 from yolo9000.models.classes import BestLabels, Classes, LabelColumns, LabelReader, Outside, Over, check_map
-from yolo9000.models.host import host_knows, to_device
-from yolo9000.models.region_output import DetectorOutput
+from yolo9000.models.output import DetectorOutput
+from yolo9000.runtime.tensors import host_knows, to_device
 
 MOST_DESCENTS = 400
 """With more boxes than this in a batch their whole rows of class logits are computed, which has fewer steps."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.late_gradient import late_table
-from yolo9000.models.region_output import HeadRows, RegionOutput, SparseRegionOutput
+from yolo9000.models.output import HeadRows, RegionOutput, SparseRegionOutput
 
 
 class TreeHead(nn.Module):

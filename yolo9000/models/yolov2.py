@@ -12,8 +12,8 @@ from yolo9000.models.classes import Classes
 from yolo9000.models.config import DetectorConfig
 from yolo9000.models.darknet19 import ConvBlock, Darknet19, scaled
 from yolo9000.models.model import Model, RegionDetector
+from yolo9000.models.output import RegionOutput
 from yolo9000.models.region import RegionSpec
-from yolo9000.models.region_output import RegionOutput
 from yolo9000.models.tree_head import TreeHead
 
 

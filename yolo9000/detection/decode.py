@@ -1,0 +1,223 @@
+"""Raw output -> detections: threshold, descend the tree, drop doubles.
+
+B images, P boxes of an image, N boxes that pass the threshold, K nodes, S scored nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from yolo9000.darknet.decoding import detect_as_darknet
+from yolo9000.detection.boxes import iou
+from yolo9000.detection.config import DecodeConfig, Nms
+from yolo9000.detection.results import Detections
+from yolo9000.models.classes import Classes
+from yolo9000.models.output import DetectorOutput
+
+
+def _related(nodes: Tensor, classes: Classes, nms: Nms) -> Tensor:
+    """Pairs of labels that can be the same object: (N,) -> (N, N) bool. See :class:`DecodeConfig`."""
+    match nms:
+        case "all":
+            return torch.ones(len(nodes), len(nodes), dtype=torch.bool, device=nodes.device)
+        case "class":
+            return nodes[:, None] == nodes[None, :]
+        case "tree":
+            return classes.related(nodes)
+
+
+def suppress(scores: Tensor, doubles_of: Callable[[int], NDArray[np.bool_]], max_detections: int) -> NDArray[np.intp]:
+    """Greedy non-maximum suppression; returns the kept rows, best first.
+
+    Parameters
+    ----------
+    scores
+        (N,); equal scores keep their order.
+    doubles_of
+        Row -> (N,) bool: the boxes that overlap this one and can be the same object. Asked only for kept rows.
+    max_detections
+        How many are kept at most.
+
+    Examples
+    --------
+    >>> doubles = np.array([[True, True, False], [True, True, True], [False, True, True]])
+    >>> suppress(torch.tensor([0.5, 0.9, 0.1]), doubles.__getitem__, 100).tolist()
+    [1]
+    """
+    order = torch.sort(scores, descending=True, stable=True).indices.tolist()
+    alive = np.ones(len(order), dtype=bool)
+    kept: list[int] = []
+    for row in order:
+        if alive[row]:
+            kept.append(row)
+            if len(kept) == max_detections:
+                break
+            alive &= ~doubles_of(row)
+    return np.array(kept, dtype=np.intp)
+
+
+def _overlaps(boxes_cxcywh: Tensor, nms_iou: float) -> Tensor:
+    """Pairs of boxes that overlap enough to be doubles: (N, 4) -> (N, N) bool."""
+    return iou(boxes_cxcywh[:, None], boxes_cxcywh[None]) > nms_iou
+
+
+class _Survivors(NamedTuple):
+    """Boxes of one image that pass the threshold."""
+
+    flat: Tensor  # (N,) flat index over the whole batch
+    boxes_cxcywh: Tensor  # (N, 4) relative to the network's input
+    objectness: Tensor  # (N,)
+
+
+def _survivors(output: DetectorOutput, threshold: float) -> list[_Survivors]:
+    """The boxes of each image whose objectness exceeds the threshold."""
+    scores = output.objectness.float().sigmoid()
+    per_image = scores.shape[1]
+    image, box = (scores > threshold).nonzero(as_tuple=True)
+    boxes = output.boxes_cxcywh.flatten(0, 1)
+    flat = image * per_image + box
+    counts = torch.bincount(image, minlength=len(scores)).tolist()
+    columns = (flat, boxes.index_select(0, flat), scores[image, box])
+    return [_Survivors(*each) for each in zip(*(column.split(counts) for column in columns), strict=True)]
+
+
+@torch.no_grad()
+def detect(output: DetectorOutput, classes: Classes, config: DecodeConfig | None = None) -> list[Detections]:
+    """One label a box: the deepest node that the net is sure enough of; score = objectness * P(node).
+
+    Returns
+    -------
+    list of Detections
+        One for each image.
+    """
+    config = config or DecodeConfig()
+    if config.decoding == "darknet":
+        return detect_as_darknet(
+            output,
+            classes,
+            threshold=config.threshold,
+            tree_threshold=config.tree_threshold,
+            nms_iou=config.nms_iou,
+            max_detections=config.max_detections,
+        )
+    survivors = _survivors(output, config.threshold)
+    if not survivors:
+        return []
+    flat = torch.cat([each.flat for each in survivors])
+    found = classes.best_labels(output, flat, config.tree_threshold)
+    nodes, probability = found.nodes, found.probabilities
+    results = []
+    first = 0
+    for _, boxes, objectness in survivors:
+        mine = slice(first, first + len(boxes))
+        scores = objectness * probability[mine]
+        doubles = (_overlaps(boxes, config.nms_iou) & _related(nodes[mine], classes, config.nms)).cpu().numpy()
+        kept = suppress(scores, doubles.__getitem__, config.max_detections)
+        keep = torch.from_numpy(kept).to(boxes.device)
+        results.append(
+            Detections(
+                boxes_cxcywh=boxes[keep],
+                scores=scores[keep],
+                nodes=nodes[mine][keep],
+                objectness=objectness[keep],
+                probabilities=probability[mine][keep],
+                paths=found.paths(first + kept),
+            )
+        )
+        first += len(boxes)
+    return results
+
+
+@torch.no_grad()
+def score_nodes(
+    output: DetectorOutput,
+    classes: Classes,
+    nodes: Sequence[int],
+    *,
+    threshold: float = 0.005,
+    nms_iou: float = 0.45,
+    max_detections: int = 100,
+) -> list[Detections]:
+    """Score every box for every one of some nodes, as average precision wants it: objectness * P(node).
+
+    A box may appear under several nodes. Doubles are dropped for each node on its own.
+
+    Parameters
+    ----------
+    nodes
+        The S nodes that are evaluated.
+    threshold
+        Least objectness of a box (darknet's ``valid``: .005).
+    """
+    (found,) = score_node_sets(
+        output, classes, [nodes], threshold=threshold, nms_iou=nms_iou, max_detections=max_detections
+    )
+    return found
+
+
+@torch.no_grad()
+def score_node_sets(
+    output: DetectorOutput,
+    classes: Classes,
+    node_sets: Sequence[Sequence[int]],
+    *,
+    threshold: float = 0.005,
+    nms_iou: float = 0.45,
+    max_detections: int = 100,
+) -> list[list[Detections]]:
+    """`score_nodes` for several sets of nodes, apart from each other: the class probabilities are computed once.
+
+    Returns
+    -------
+    list of lists of Detections
+        For each set, for each image.
+    """
+    device = output.objectness.device
+    wanted = tuple(sorted({node for nodes in node_sets for node in nodes}))
+    places_read, part = classes.part(wanted)
+    read = None if places_read is None else torch.tensor(places_read, device=device)
+    columns = [torch.tensor(list(nodes), device=device, dtype=torch.long) for nodes in node_sets]
+    places = columns if read is None else [torch.searchsorted(read, each) for each in columns]
+    results: list[list[Detections]] = [[] for _ in node_sets]
+    for flat, boxes, objectness in _survivors(output, threshold):
+        probability = part.probabilities(output.class_logits(flat, read).float())
+        overlaps = _overlaps(boxes, nms_iou).cpu().numpy()
+        for found, nodes, place in zip(results, columns, places, strict=True):
+            found.append(_best_pairs(boxes, objectness, probability[:, place], nodes, overlaps, max_detections))
+    return results
+
+
+def _best_pairs(
+    boxes: Tensor,
+    objectness: Tensor,
+    probability: Tensor,
+    nodes: Tensor,
+    overlaps: NDArray[np.bool_],
+    max_detections: int,
+) -> Detections:
+    """The best pairs of a box and a node: (N, 4), (N,), (N, S), (S,), (N, N)."""
+    scores = (objectness[:, None] * probability).flatten()
+    best = scores.topk(min(10 * max_detections, scores.numel())).indices
+    row = torch.div(best, max(len(nodes), 1), rounding_mode="floor")
+    column = best - row * len(nodes)
+    box, asked = row.cpu().numpy(), column.cpu().numpy()
+
+    def doubles_of(pair: int) -> NDArray[np.bool_]:
+        doubles: NDArray[np.bool_] = overlaps[box[pair]][box] & (asked == asked[pair])
+        return doubles
+
+    kept = suppress(scores[best], doubles_of, max_detections)
+    keep = torch.from_numpy(kept).to(boxes.device)
+    return Detections(
+        boxes_cxcywh=boxes[row[keep]],
+        scores=scores[best[keep]],
+        nodes=nodes[column[keep]],
+        objectness=objectness[row[keep]],
+        probabilities=probability.flatten()[best[keep]],
+    )

@@ -1,0 +1,331 @@
+"""How good is a model: average precision, top-1, and the loss on images held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from yolo9000.datasets.coco import CocoTruth
+from yolo9000.datasets.sample import Batch, Placement, Target, pixels
+from yolo9000.detection.decode import score_node_sets, score_nodes
+from yolo9000.detection.results import Detections
+from yolo9000.evaluation.average_precision import (
+    ClassScore,
+    average_precision,
+    classes_at_labels,
+    classes_at_parents,
+    constant_box,
+    mean_score,
+)
+from yolo9000.evaluation.coco import CocoSummary, FoundBoxes, TruthBoxes, coco_summary, evaluate_boxes
+from yolo9000.evaluation.diagnosis import Observation, diagnose, observe
+from yolo9000.models.classes import Classes
+from yolo9000.models.output import DetectorOutput
+from yolo9000.runtime.config import Precision
+from yolo9000.runtime.device import autocast
+from yolo9000.training.phases import Loss
+from yolo9000.training.tally import LossTally
+
+SEEN_LONG_AGO = 1 << 40
+"""Images seen, for a loss that is only measured: past every rule for the beginning of training."""
+
+
+@torch.no_grad()
+def score_batches(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    classes: Classes,
+    node_sets: Sequence[Sequence[int]],
+    *,
+    device: torch.device,
+    precision: Precision = "float32",
+    threshold: float = 0.005,
+    max_detections: int = 100,
+    look: Callable[[DetectorOutput, Sequence[Target]], None] | None = None,
+) -> tuple[list[list[Detections]], list[Target], dict[str, tuple[int, Placement]]]:
+    """Run a detector over batches and score every box for every node of each set.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Detector in evaluation mode, on `device`.
+    batches : iterable of Batch
+    classes : Classes
+    node_sets : sequence of sequences of int
+        Sets are scored apart from each other: a parent, always at least as probable as its child, would take the
+        child's places among the `max_detections`.
+    threshold : float
+        Least objectness (darknet's ``valid``: .005).
+    max_detections : int
+        Of an image and set.
+    look : callable, optional
+        Is shown the raw output of each batch and its targets, for what scored boxes do not tell.
+
+    Returns
+    -------
+    detections : list of lists of Detections
+        For each set, for each image; on the CPU.
+    targets : list of Target
+        For each image; on the CPU.
+    images : dict
+        Key of each image -> its number, and where it lies in the network's input.
+    """
+    detections: list[list[Detections]] = [[] for _ in node_sets]
+    targets: list[Target] = []
+    images: dict[str, tuple[int, Placement]] = {}
+    for batch in batches:
+        with autocast(device, precision):
+            output = model(pixels(batch.images, device, non_blocking=True))
+        scored = score_node_sets(output, classes, node_sets, threshold=threshold, max_detections=max_detections)
+        for found, of_set in zip(detections, scored, strict=True):
+            found += [_on_cpu(each) for each in of_set]
+        if look is not None:
+            look(output, batch.targets)
+        for number, (key, placement) in enumerate(zip(batch.keys, batch.placements, strict=True), len(targets)):
+            images.setdefault(key, (number, placement))  # one that stands in for an unreadable image comes twice
+        targets += [target.to("cpu") for target in batch.targets]
+    return detections, targets, images
+
+
+def _on_cpu(found: Detections) -> Detections:
+    return Detections(
+        boxes_cxcywh=found.boxes_cxcywh.float().cpu(),
+        scores=found.scores.float().cpu(),
+        nodes=found.nodes.cpu(),
+        objectness=found.objectness.float().cpu(),
+        probabilities=found.probabilities.float().cpu(),
+    )
+
+
+def evaluate_detector(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    classes: Classes,
+    *,
+    boxed: Collection[int],
+    never_boxed: Collection[int] = (),
+    device: torch.device,
+    precision: Precision = "float32",
+    parents: bool = True,
+    baseline: bool = False,
+    coco: CocoTruth | None = None,
+    diagnosis: bool = False,
+    max_detections: int = 100,
+) -> dict[str, Any]:
+    """Average precision of the classes that had boxes in training and of those that had none.
+
+    At the parents each label is replaced by its parent, so that a poodle found as some kind of dog counts; boxes of
+    the other set's labels are then neither asked for nor wrong.
+
+    Parameters
+    ----------
+    model, batches, classes, device, precision
+        As for `score_batches`.
+    boxed, never_boxed : collection of int
+        Labels. Those without a box in `batches` do not enter a mean.
+    parents : bool
+        Also evaluate at the parents, if there is a tree.
+    baseline : bool
+        Also score the constant box that is told the label.
+    coco : CocoTruth, optional
+        Also give COCO's twelve numbers: against the boxes, areas and crowds of the annotation file, in pixels of the
+        image, over all the labels. The other figures are measured in the network's input, where a crowd of one class
+        is ignored for all.
+    diagnosis : bool
+        Also say how labels are answered when backing off, how well boxes are placed whatever they are called, and
+        whether P(node) is right as often as it says; see `yolo9000.evaluation.diagnosis.diagnose`.
+    max_detections : int
+        Of an image, over all classes.
+
+    Returns
+    -------
+    dict
+        ``{"images": n, "boxed": {"ap50", "ap", "classes"}, "never_boxed": {..}, "at_parents": {"boxed": {..},
+        "never_boxed": {..}}, "constant_box": {"boxed": {"ap50", "side"}, ..}, "classes": [{"node", "boxed", "ap50",
+        "ap", "boxes", "id", "name"}, ..], "coco": {"ap", "ap50", "ap75", "ap_small", .., "ar_large"}}``, and with
+        `diagnosis` its keys. A mean over no class is NaN.
+    """
+    tree = classes.tree
+    sets = {"boxed": sorted(set(boxed)), "never_boxed": sorted(set(never_boxed) - set(boxed))}
+    labels = sorted(sets["boxed"] + sets["never_boxed"])
+    at_parents = {}
+    if tree is not None and parents:
+        at_parents = {
+            "boxed": classes_at_parents(tree, sets["boxed"], sets["never_boxed"]),
+            "never_boxed": classes_at_parents(tree, sets["never_boxed"], sets["boxed"]),
+        }
+    node_sets = [labels, *([evaluated.node for evaluated in group] for group in at_parents.values())]
+    observations: list[Observation] = []
+
+    def look(output: DetectorOutput, targets: Sequence[Target]) -> None:
+        observations.append(observe(output, targets, classes, labels))
+
+    (detections, *of_parents), targets, images = score_batches(
+        model,
+        batches,
+        classes,
+        node_sets,
+        device=device,
+        precision=precision,
+        max_detections=max_detections,
+        look=look if diagnosis else None,
+    )
+    scores = average_precision(detections, targets, classes_at_labels(labels), max_detections=max_detections)
+    is_boxed = set(sets["boxed"])
+    report: dict[str, Any] = {
+        "images": len(targets),
+        "boxed": mean_score(score for score in scores if score.node in is_boxed),
+        "never_boxed": mean_score(score for score in scores if score.node not in is_boxed),
+    }
+    if at_parents:
+        report["at_parents"] = {
+            name: mean_score(average_precision(found, targets, group, max_detections=max_detections))
+            for (name, group), found in zip(at_parents.items(), of_parents, strict=True)
+        }
+    if baseline:
+        best = {name: constant_box(targets, group) for name, group in sets.items()}
+        report["constant_box"] = {name: {"ap50": ap50, "side": side} for name, (ap50, side) in best.items()}
+    if coco is not None:
+        report["coco"] = coco_numbers(detections, images, coco, labels)._asdict()
+    if diagnosis:
+        report |= diagnose(observations, classes, boxed=sets["boxed"], never_boxed=sets["never_boxed"])
+    report["classes"] = [_class_row(score, classes, score.node in is_boxed) for score in scores]
+    return report
+
+
+def coco_numbers(
+    detections: Sequence[Detections],
+    images: Mapping[str, tuple[int, Placement]],
+    coco: CocoTruth,
+    labels: Collection[int],
+) -> CocoSummary:
+    """COCO's twelve numbers, as its own code gives them for the same detections in pixels of the image.
+
+    Parameters
+    ----------
+    detections : sequence of Detections
+    images : mapping
+        Key of each image -> its place in `detections`, and where it lies in the network's input.
+    coco : CocoTruth
+        Has images of these keys; others of its images do not count.
+    labels : collection of int
+        The classes.
+    """
+    classes = np.array(sorted(set(labels)), np.int64)
+    number_of = {name: number for number, name in enumerate(coco.names)}
+    images_found, nodes, boxes, scores = [], [], [], []
+    for key, (place, placement) in images.items():
+        found = detections[place]
+        images_found += [number_of[key]] * len(found)
+        nodes.append(found.nodes)
+        boxes.append(placement.to_image(found.boxes_cxcywh.double()))
+        scores.append(found.scores.double())
+    boxes_xyxy = torch.cat(boxes).numpy() if boxes else np.zeros((0, 4))
+    own = np.isin(coco.labels, classes) & np.isin(coco.images, [number_of[key] for key in images])
+    truth = TruthBoxes(
+        coco.images[own],
+        np.searchsorted(classes, coco.labels[own]),
+        coco.boxes_xywh[own],
+        coco.areas[own],
+        coco.crowd[own],
+    )
+    of_found = FoundBoxes(
+        np.array(images_found, np.int64),
+        np.searchsorted(classes, torch.cat(nodes).numpy() if nodes else np.zeros(0, np.int64)),
+        np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1),
+        torch.cat(scores).numpy() if scores else np.zeros(0),
+    )
+    return coco_summary(evaluate_boxes(truth, of_found, len(classes)))
+
+
+def _class_row(score: ClassScore, classes: Classes, boxed: bool) -> dict[str, Any]:
+    row = {"node": score.node, "boxed": boxed, "ap50": score.ap50, "ap": score.ap, "boxes": score.boxes}
+    return row | classes.identity(score.node)
+
+
+@torch.no_grad()
+def classification_top1(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    classes: Classes,
+    labels: Sequence[int],
+    *,
+    device: torch.device,
+    precision: Precision = "float32",
+) -> float:
+    """Share of labelled images whose label is the best of all labels.
+
+    A classifier scores P(label). A detector scores a label by its best box, objectness * P(label).
+
+    Parameters
+    ----------
+    model : nn.Module
+        Classifier (answers logits (B, K)) or detector, in evaluation mode, on `device`.
+    batches : iterable of Batch
+        Images with an ``image_label``; others are left out.
+    labels : sequence of int
+        The labels to choose from.
+
+    Returns
+    -------
+    float
+        NaN without a labelled image.
+    """
+    choices = torch.tensor(list(labels), device=device)
+    right = images = 0
+    for batch in batches:
+        with autocast(device, precision):
+            output = model(pixels(batch.images, device, non_blocking=True))
+        if isinstance(output, Tensor):
+            scores = classes.log_probabilities(output)
+            best = choices[scores[:, choices].argmax(dim=1)].tolist()
+        else:
+            found = score_nodes(output, classes, labels, threshold=-1.0, max_detections=1)
+            best = [int(each.nodes[0]) if len(each) else -1 for each in found]
+        for target, answer in zip(batch.targets, best, strict=True):
+            if target.image_label is not None:
+                images += 1
+                right += answer == target.image_label
+    return right / images if images else float("nan")
+
+
+@torch.no_grad()
+def held_out_loss(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    loss: Loss,
+    *,
+    device: torch.device,
+    precision: Precision = "float32",
+) -> dict[str, float]:
+    """Mean of each loss term per image, with ``"loss"`` for their sum. Give one source's images at a time.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In evaluation mode, on `device`.
+    batches : iterable of Batch
+    loss : callable
+        The loss that is trained with; see `yolo9000.training.phases.Loss`.
+
+    Returns
+    -------
+    dict
+        Empty without an image.
+
+    Raises
+    ------
+    NonFiniteLoss
+        A term was infinite or NaN.
+    """
+    tally = LossTally()
+    for number, batch in enumerate(batches, 1):
+        with autocast(device, precision):
+            output = model(pixels(batch.images, device, non_blocking=True))
+        tally.add(number, loss(output, batch.targets, SEEN_LONG_AGO), len(batch.targets))
+    terms = tally.read()
+    return {"loss": sum(terms.values()), **terms} if terms else {}

@@ -1,0 +1,184 @@
+"""A run put together: its configuration -> tree, data, detector and phases."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from wordtree import load_tree, save_tree
+from yolo9000.darknet.cfg_files import read_names
+from yolo9000.darknet.detector import DarknetDetector
+from yolo9000.darknet.net import from_cfg
+from yolo9000.detection.priors import cluster_priors
+from yolo9000.experiment.config import RunConfig
+from yolo9000.experiment.data import Data, box_shapes, load_data
+from yolo9000.experiment.plan import check_sources, plan_phases, what_does_not_fit
+from yolo9000.inference.darknet_files import (
+    SUFFIX,
+    is_partial_file,
+    named_detector,
+    open_model,
+    start_from_convolutions,
+)
+from yolo9000.inference.model import (
+    TrainedModel,
+    describe_model,
+    initialise_detector,
+    region_of,
+    start_from_classifier,
+)
+from yolo9000.models.box_coding import BoxCoding
+from yolo9000.models.classes import Classes
+from yolo9000.models.config import Priors
+from yolo9000.models.model import RegionDetector
+from yolo9000.models.region import RegionSpec
+from yolo9000.models.tree_classes import TreeClasses
+from yolo9000.models.yolov2 import Detector
+from yolo9000.runtime.distributed import Processes
+from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.run_folder import RunFolder, create_run_folder, environment
+from yolo9000.training.phases import Phase
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Built objects of a run.
+
+    Parameters
+    ----------
+    data : Data
+    detector : RegionDetector
+    phases : list of Phase
+    description : dict
+        What its checkpoints say about the model.
+    notes : list of str
+        What a person should know before it starts.
+    """
+
+    data: Data
+    detector: RegionDetector
+    phases: list[Phase]
+    description: dict[str, Any]
+    notes: list[str]
+
+
+def assemble(
+    config: RunConfig,
+    *,
+    resumed: Mapping[str, Any] | None = None,
+    processes: Processes = Processes(),
+) -> Assembly:
+    """Build what `yolo9000.training.loop.train` takes.
+
+    Parameters
+    ----------
+    config : RunConfig
+    resumed : mapping, optional
+        Content of the checkpoint that is continued. It gives tree, priors and weights, so that neither `data.tree` nor
+        `net.init` is read again.
+    processes : Processes
+
+    Raises
+    ------
+    Mistake, DatasetError, wordtree.TreeError
+        The parts do not fit together; the message says which.
+    """
+    check_sources(config.plan, boxes=config.data.has_boxes, image_labels=config.data.has_image_labels)
+    torch.manual_seed(config.seed)
+    cfg, initial = config.net.cfg, config.net.init if resumed is None else None
+    names = read_names(config.net.names) if config.net.names is not None and resumed is None else None
+    saved_region = None if resumed is None else region_of(resumed["detector"]["region"])
+    classes: Classes | None = None if saved_region is None else saved_region.classes
+    if saved_region is None and config.data.tree is not None:
+        classes = TreeClasses(load_tree(config.data.tree))
+    partial = initial is not None and is_partial_file(initial)
+    start = None if initial is None or partial else open_model(initial, cfg, names=names)
+    if cfg is not None and classes is None:
+        classes = _classes_of_cfg(cfg, names)
+    data = load_data(config.data, classes, size=config.plan.size)
+    notes: list[str] = []
+    detector: RegionDetector
+    if cfg is not None:
+        detector = DarknetDetector(from_cfg(cfg, tree=data.classes.tree), data.classes)
+    else:
+        region = saved_region
+        if region is None:
+            priors, note = _priors_of(config, data, start)
+            notes += note
+            region = RegionSpec(classes=data.classes, coding=BoxCoding(priors))
+        detector = Detector(config.net.detector, region)
+    if start is not None and start.model.objective == "classification":
+        notes += start_from_classifier(detector, start)
+    elif start is not None:
+        notes += initialise_detector(detector, start)
+    elif initial is not None:
+        notes += start_from_convolutions(detector, initial)
+    phases = plan_phases(detector, data, config, processes=processes)
+    description = describe_model(detector, size=config.plan.size, boxed=data.boxed, never_boxed=data.never_boxed)
+    description["data"] = dataclasses.asdict(config.data)
+    description["image_labels"] = dataclasses.asdict(config.plan.joint.image_labels)
+    parameters = sum(parameter.numel() for parameter in detector.parameters())
+    sources = [source for source in (data.detection, data.classification) if source is not None]
+    notes += [
+        ", ".join(f"{phase.name} {phase.steps} steps" for phase in phases),
+        ", ".join(f"{source.name} {len(source):,} images" for source in sources),
+        f"{data.classes}; {len(data.boxed)} classes with boxes, {len(data.never_boxed)} without",
+        f"{parameters / 1e6:.1f} M parameters, {config.train.precision}, batches of {config.train.batch_size}",
+        *what_does_not_fit(config, phases, started=initial is not None or resumed is not None),
+    ]
+    return Assembly(data, detector, phases, description, notes)
+
+
+def _classes_of_cfg(cfg: str, names: Sequence[str] | None) -> Classes | None:
+    """Those of a cfg, if the labels of data can be matched to them."""
+    with torch.device("meta"):  # only its classes are looked at
+        detector = named_detector(from_cfg(cfg), None, names)
+    return detector.classes if detector.classes.label_maps or detector.classes.ids else None
+
+
+def write_run(run: RunFolder, config: RunConfig, assembly: Assembly, *, resumed: bool = False) -> None:
+    """Make the folder and write ``config.json`` (configuration, versions, commit), and ``tree.json`` of a tree.
+
+    Of a run that is resumed only the configuration changes, so that the next ``--resume`` knows of more steps; the
+    environment stays the one that it was begun in.
+
+    Parameters
+    ----------
+    run : RunFolder
+    config : RunConfig
+    assembly : Assembly
+    resumed : bool
+        The run was begun before.
+    """
+    if not resumed:
+        create_run_folder(run.path)
+    if (tree := assembly.data.classes.tree) is not None:
+        save_tree(tree, run.tree, force=True)
+    before = run.read_config() if resumed else environment()
+    region = {key: value for key, value in assembly.detector.region.description.items() if key != "classes"}
+    run.write_config({**before, "config": dataclasses.asdict(config), "region": region})
+
+
+def _priors_of(config: RunConfig, data: Data, start: TrainedModel | None) -> tuple[Priors, list[str]]:
+    wanted = config.net.priors
+    if not isinstance(wanted, int):
+        return wanted, []
+    # boxes clustered for another size or data would be other priors, which the weights do not fit
+    if start is not None and start.model.objective == "detection":
+        known = start.region.coding.priors
+        if len(known) == wanted or start.path.suffix == SUFFIX:
+            return known, [f"{len(known)} priors of {start.path}"]
+    priors, mean_iou = _clustered_priors(config, data, wanted)
+    return priors, [f"{len(priors)} priors from the boxes; mean IoU of a box with its best prior {mean_iou:.3f}"]
+
+
+def _clustered_priors(config: RunConfig, data: Data, number: int) -> tuple[Priors, float]:
+    if data.detection is None:
+        raise Mistake(f"`priors` {number}: they cannot be clustered without boxes; name them")
+    relative, mean_iou = cluster_priors(box_shapes(data.detection), number, seed=config.seed)
+    cells = relative * config.plan.size / config.net.detector.stride
+    return tuple((round(float(w), 5), round(float(h), 5)) for w, h in cells), mean_iou

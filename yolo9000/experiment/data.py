@@ -1,0 +1,396 @@
+"""Which images a run is about: sources for training, sources held out, and which labels had boxes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo9000.datasets.box_index import BoxIndex, listed
+from yolo9000.datasets.coco import CocoSource
+from yolo9000.datasets.errors import DatasetError, UnknownClasses
+from yolo9000.datasets.imagenet import ImageNetSource
+from yolo9000.datasets.joined import JoinedSource, single_sources
+from yolo9000.datasets.mixed import Augment
+from yolo9000.datasets.packed_imagenet import PackedImageNet
+from yolo9000.datasets.pictograms import pictogram_concepts, read_classes
+from yolo9000.datasets.sample import Kind, Record, Source
+from yolo9000.datasets.scenes import SCENE_AUGMENT, SCENE_IMAGE_AUGMENT, SceneConfig, SceneSource, Split
+from yolo9000.datasets.tiles import TILE_AUGMENT, TILE_SCENE_AUGMENT, TileConfig, TileScenes, read_split
+from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION
+from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
+from yolo9000.datasets.voc import VocSource
+from yolo9000.experiment.config import DataConfig
+from yolo9000.experiment.labels import (
+    class_advice,
+    classes_of_labels,
+    labelled_nodes,
+    name_map,
+    tree_of_wnids,
+    wnid_map,
+)
+from yolo9000.experiment.layouts import LAYOUTS
+from yolo9000.models.classes import Classes
+from yolo9000.models.tree_classes import TreeClasses
+
+log = logging.getLogger(__name__)
+BoxSource: TypeAlias = CocoSource | VocSource
+LabelSource: TypeAlias = ImageNetSource | PackedImageNet
+
+CLUTTER = (2, 4)
+"""Tiles of a cluttered labelled image."""
+PRIOR_SCENES = 500
+"""Scenes that are read to cluster priors, where the boxes are not in an index: about 1,500 boxes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The sources of a run, labelled with classes of its net.
+
+    Parameters
+    ----------
+    classes
+    detection, classification
+        For training; None where the data have none.
+    val_detection, val_classification
+        Held out.
+    boxed, never_boxed
+        Labels that have boxes in training, and those that only images are labelled with.
+    image_labels
+        All labels of the classification images: the choices of a top-1.
+    evaluated
+        Labels that the held-out boxes may have: the classes of average precision. A data set's boxes say nothing
+        about the classes of another.
+    detection_augment, classification_augment
+        How images are augmented in training.
+    """
+
+    classes: Classes
+    detection: Source | None
+    classification: Source | None
+    val_detection: Source | None
+    val_classification: Source | None
+    boxed: tuple[int, ...]
+    never_boxed: tuple[int, ...]
+    image_labels: tuple[int, ...]
+    evaluated: tuple[int, ...]
+    detection_augment: Augment = DETECTION
+    classification_augment: Augment = CLASSIFICATION
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """`length` images of another source at equal distances, or all if it has fewer.
+
+    Classification images lie class by class, so the first few hundred would be of few classes. An image that cannot be
+    read is named in the log and replaced by the next: it shall not end a training at its first evaluation.
+    """
+
+    source: Source
+    length: int
+    unreadable: UnreadableCounter = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        images = {source.name: len(source) for source in single_sources([self.source])}
+        object.__setattr__(self, "unreadable", UnreadableCounter(images))
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def kind(self) -> Kind:
+        return self.source.kind
+
+    @property
+    def labelled_nodes(self) -> NDArray[np.int64] | None:
+        return self.source.labelled_nodes
+
+    def __len__(self) -> int:
+        return min(self.length, len(self.source))
+
+    def read(self, index: int) -> Record:
+        record, replaced = read_or_next(self.source, index * len(self.source) // len(self))
+        self.unreadable.add(replaced)
+        return record
+
+
+def load_data(
+    config: DataConfig, classes: Classes | None = None, *, size: int = 96, held_out_only: bool = False
+) -> Data:
+    """Open the sources that a run trains on and those it is evaluated on.
+
+    Parameters
+    ----------
+    config : DataConfig
+    classes : Classes, optional
+        Those of the net, which the labels are matched to; without any, a tree is built from the labels themselves.
+    size : int
+        Side in pixels of drawn scenes.
+    held_out_only : bool
+        For an evaluation: real data need no part to train on, and their boxes for training are not read.
+
+    Raises
+    ------
+    DatasetError
+        The data are not what was asked for, a class of theirs is none of the net's, or the classes of the net have no
+        names; the message says what to do.
+    wordtree.TreeError
+        No tree can be built from the labels: a name that WordNet does not have, or that has several meanings.
+    """
+    if classes is not None and not classes.label_maps and not classes.ids:
+        raise DatasetError(
+            f"`names`: the net has {classes.number} classes and neither a tree nor names, so nobody knows which of "
+            f"them is which of the data's; give the {classes.number} names in the order of the net's classes"
+        )
+    if config.is_embedded:
+        return _scenes(config, classes, size)
+    if config.drawn_from is not None:
+        return _tiles(config, config.drawn_from, classes, size)
+    return _real(config, classes_of_labels(config) if classes is None else classes, held_out_only)
+
+
+def box_shapes(source: Source) -> NDArray[np.float64]:
+    """Width and height (N, 2) of a source's boxes, relative to the letterboxed input; for priors.
+
+    Of joined sources it is all their boxes, so the largest set has the most to say.
+    """
+    if isinstance(source, JoinedSource):
+        return np.concatenate([box_shapes(part) for part in source.sources])
+    index = getattr(source, "index", None)
+    if isinstance(index, BoxIndex):
+        return index.relative_sizes().astype(np.float64)
+    shapes = []
+    for number in range(min(PRIOR_SCENES, len(source))):
+        record = source.read(number)
+        sides = record.boxes_xyxy[:, 2:] - record.boxes_xyxy[:, :2]
+        shapes.append(sides / max(record.image.shape[:2]))
+    return np.concatenate(shapes).astype(np.float64)
+
+
+def _scenes(config: DataConfig, classes: Classes | None, size: int) -> Data:
+    if classes is None:
+        concepts = pictogram_concepts()
+        tree = tree_of_wnids(concepts.values())
+        nodes = {name: tree.node(wnid) for name, wnid in concepts.items()}
+        classes = TreeClasses(replace(tree, label_maps={**tree.label_maps, "scenes": nodes}))
+    label_map = classes.label_maps.get("scenes")
+    if label_map is None:
+        raise DatasetError("the tree has no label map 'scenes'; leave `tree` out, and it is built from the pictograms")
+    names = [c.name for c in read_classes()]
+    with_boxes = chosen_classes(config.boxed, names, [c.name for c in read_classes() if c.boxed])
+
+    def scenes(split: Split, kind: Kind, length: int) -> SceneSource:
+        scene = SceneConfig(size=size, split=split)
+        # held-out detection scenes show every class: the never-boxed ones are what the evaluation is about
+        shown = with_boxes if kind == "detection" and split == "train" else None
+        source = SceneSource(scene, kind=kind, length=length, classes="all", label_map=label_map, names=shown)
+        source.name = f"{kind} scenes ({split})"  # the mixed data set tells its two sources apart by name
+        return source
+
+    held_out = _scene_split(config.splits[1])
+    return Data(
+        classes=classes,
+        detection=scenes("train", "detection", config.scenes),
+        classification=scenes("train", "classification", config.scenes),
+        val_detection=scenes(held_out, "detection", config.val_images),
+        val_classification=scenes(held_out, "classification", config.val_images),
+        boxed=tuple(label_map[name] for name in names if name in with_boxes),
+        never_boxed=tuple(label_map[name] for name in names if name not in with_boxes),
+        image_labels=tuple(label_map[name] for name in names),
+        evaluated=tuple(label_map[name] for name in names),
+        detection_augment=SCENE_AUGMENT,
+        classification_augment=SCENE_IMAGE_AUGMENT,
+    )
+
+
+def chosen_classes(chosen: str | None, known: Sequence[str], usual: Collection[str]) -> frozenset[str]:
+    """The classes that have boxes in training, by name.
+
+    Parameters
+    ----------
+    chosen : str, optional
+        A JSON file with the list ``boxed``, or ``"all"``, or ``"own"``: the data's own choice, as if nothing were.
+    known : sequence of str
+        All classes.
+    usual : collection of str
+        Those that have boxes if nothing is chosen.
+
+    Raises
+    ------
+    DatasetError
+        The file is not such JSON, or names none of the classes, or one that does not exist.
+
+    Examples
+    --------
+    >>> sorted(chosen_classes("all", ["cat", "dog"], ["dog"]))
+    ['cat', 'dog']
+    """
+    match chosen:
+        case None | "own":
+            return frozenset(usual)
+        case "all":
+            return frozenset(known)
+    try:
+        listing = json.loads(Path(chosen).read_text(encoding="utf-8"))["boxed"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{chosen}: expected JSON with the list boxed: {error!r}") from error
+    if not isinstance(listing, list) or not all(isinstance(name, str) for name in listing):
+        raise DatasetError(f"{chosen}: boxed must be a list of names, not {listing!r}")
+    boxed = frozenset(listing)
+    if unknown := sorted(boxed - set(known)):
+        raise DatasetError(f"{chosen}: the data have no {listed(unknown)}; their classes are {listed(list(known))}")
+    if not boxed:
+        raise DatasetError(f"{chosen}: the list boxed is empty; a detector needs boxes")
+    return boxed
+
+
+def _scene_split(name: str) -> Split:
+    match name:
+        case "train" | "val" | "test":
+            return name
+        case _:
+            raise DatasetError(f"scenes have the splits train, val and test, not {name!r}")
+
+
+def _tiles(config: DataConfig, root: str, classes: Classes | None, size: int) -> Data:
+    split = read_split(root)
+    if classes is None:
+        classes = TreeClasses(tree_of_wnids(split.wnids))
+    label_map = wnid_map(classes)
+    boxed = chosen_classes(config.boxed, split.wnids, split.boxed)
+    train, held_out = config.splits
+    if train not in ("train", "val") or held_out not in ("train", "val"):
+        raise DatasetError(f"tiles have the splits train and val, not {' and '.join(config.splits)}")
+    tile = TileConfig(size=size)  # TileScenes draws its scenes apart by split, so one seed serves both
+    with class_advice(config, classes):
+        classification: Source = ImageNetSource(root, label_map, split="train", name="tiles (train)")
+        if config.cluttered:
+            several = replace(tile, tiles=CLUTTER)
+            classification = TileScenes(
+                root, label_map, kind="classification", config=several, length=len(classification)
+            )
+        return Data(
+            classes=classes,
+            detection=TileScenes(root, label_map, split="train", config=tile, length=config.scenes, boxed=boxed),
+            classification=classification,
+            val_detection=TileScenes(root, label_map, split="val", config=tile, length=config.val_images),
+            val_classification=Excerpt(
+                ImageNetSource(root, label_map, split="val", name="tiles (val)"), config.val_images
+            ),
+            boxed=tuple(label_map[wnid] for wnid in split.wnids if wnid in boxed),
+            never_boxed=tuple(label_map[wnid] for wnid in split.wnids if wnid not in boxed),
+            image_labels=tuple(label_map[wnid] for wnid in split.wnids),
+            evaluated=tuple(label_map[wnid] for wnid in split.wnids),
+            detection_augment=TILE_SCENE_AUGMENT,
+            classification_augment=TILE_AUGMENT,
+        )
+
+
+def _real(config: DataConfig, classes: Classes, held_out_only: bool) -> Data:
+    train, held_out = config.splits
+    with class_advice(config, classes):
+        detection = [] if held_out_only else [_box_set(config, classes, train, each) for each in config.box_sets]
+        classification: LabelSource | None = None
+        try:
+            classification = _classification(config, classes, train)
+        except DatasetError:
+            if not held_out_only:  # an evaluation only asks it which classes there are
+                raise
+        val_detection: BoxSource | None = None
+        val_classification: LabelSource | None = None
+        with _dispensable(known_classes=held_out_only):
+            val_detection = _held_out_boxes(config, classes, held_out)
+        with _dispensable():
+            val_classification = _classification(config, classes, held_out)
+    boxed = {label for source in detection for label in np.unique(source.index.labels).tolist()}
+    image_labels = set(np.unique(classification.labels).tolist()) if classification is not None else set()
+    if val_classification is not None:
+        image_labels |= set(np.unique(val_classification.labels).tolist())
+    others = set(image_labels)
+    evaluated: set[int] = set()
+    if val_detection is not None:
+        others |= set(np.unique(val_detection.index.labels).tolist())
+        evaluated = set() if val_detection.labelled_nodes is None else set(val_detection.labelled_nodes.tolist())
+    if config.exhaustive:
+        for source in (*detection, *([] if val_detection is None else [val_detection])):
+            source.labelled_nodes = None
+    return Data(
+        classes=classes,
+        detection=JoinedSource(detection) if len(detection) > 1 else detection[0] if detection else None,
+        classification=classification,
+        val_detection=val_detection and Excerpt(val_detection, config.val_images),
+        val_classification=val_classification and Excerpt(val_classification, config.val_images),
+        boxed=tuple(sorted(boxed)),
+        never_boxed=tuple(sorted(others - boxed)),
+        evaluated=tuple(sorted(evaluated)),
+        image_labels=tuple(sorted(image_labels)),
+    )
+
+
+def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[str, str]) -> BoxSource:
+    """One set of photographs with boxes, which knows the classes that it labels."""
+    layout, root = each
+    maps = LAYOUTS[layout].maps(root, config.splits[0])
+    # one set of a layout goes by that; of several each goes by its path besides
+    is_only_one = [other for other, _ in config.box_sets].count(layout) == 1
+    name = f"{layout} ({split})" if is_only_one else f"{layout} {root} ({split})"
+    source: BoxSource = _opened(layout, root, name_map(classes, *maps), split, name)
+    declared = getattr(source, "nodes", None)  # an annotation file may list its categories
+    if declared is None:
+        found = np.unique(source.index.labels).tolist()
+        declared = labelled_nodes(classes, found, *maps, is_alone=len(config.box_sets) == 1)
+    source.labelled_nodes = np.array(declared, np.int64)
+    return source
+
+
+def _opened(layout: str, root: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
+    opened = LAYOUTS[layout].open
+    assert opened is not None  # scenes are drawn elsewhere
+    return opened(root, label_map, split, name)
+
+
+def _held_out_boxes(config: DataConfig, classes: Classes, split: str) -> BoxSource | None:
+    """The images of `config.val`, or the held-out split of the first set that is named."""
+    if not config.box_sets:
+        return None
+    layout, root = config.box_sets[0]
+    if config.val is not None:
+        maps = [*LAYOUTS["coco"].maps(config.val, split), *LAYOUTS[layout].maps(root, config.splits[0])]
+        held_out: CocoSource = _opened("coco", config.val, name_map(classes, *maps), split, f"coco ({split})")
+        held_out.labelled_nodes = np.array(held_out.nodes, np.int64)
+        return held_out
+    if Path(root).is_file():
+        raise DatasetError(f"{root} is one annotation file; name another with `val` to hold images out")
+    return _box_set(config, classes, split, (layout, root))
+
+
+def _classification(config: DataConfig, classes: Classes, split: str) -> LabelSource | None:
+    if config.label_set is None:
+        return None
+    layout, root = config.label_set
+    if split != config.splits[0] and not LAYOUTS[layout].has_splits:
+        return None
+    source: LabelSource = _opened(layout, root, wnid_map(classes), split, f"imagenet ({split})")
+    return source
+
+
+@contextlib.contextmanager
+def _dispensable(*, known_classes: bool = False) -> Iterator[None]:
+    """A run can do without images held out, so what is wrong with them is said and not raised.
+
+    With `known_classes` it is raised if they have classes that the net does not know: an evaluation is about these.
+    """
+    try:
+        yield
+    except DatasetError as error:
+        if known_classes and isinstance(error, UnknownClasses):
+            raise
+        log.warning("nothing held out: %s", error)

@@ -1,0 +1,253 @@
+"""The usual phases of a run: classification start, boxes alone, then boxes and image labels together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from torch import nn
+
+from yolo9000.datasets.loader import make_evaluation_loader, make_loader
+from yolo9000.datasets.mixed import MixedDataset
+from yolo9000.datasets.sample import Batch, Source
+from yolo9000.evaluation.detector import classification_top1, evaluate_detector, held_out_loss
+from yolo9000.experiment.config import PlanConfig, RunConfig
+from yolo9000.experiment.data import Data
+from yolo9000.models.model import Model, RegionDetector
+from yolo9000.runtime.device import pick_precision
+from yolo9000.runtime.distributed import Processes
+from yolo9000.runtime.mistakes import Mistake
+from yolo9000.training.config import TrainConfig
+from yolo9000.training.objectives import classification_objective, detection_objective
+from yolo9000.training.optimiser import learning_rate
+from yolo9000.training.phases import Loss, Phase
+
+Batches = Callable[[int], Iterable[Batch]]
+Evaluate = Callable[[nn.Module], Mapping[str, float]]
+
+EVALUATION_BATCH = 32
+"""Images that an evaluation during training puts through the net at once."""
+
+
+class PlanError(Mistake):
+    """Phases that the data do not allow."""
+
+
+def check_sources(plan: PlanConfig, *, boxes: bool, image_labels: bool) -> None:
+    """Raise before anything is read if the phases need images that nobody named.
+
+    Parameters
+    ----------
+    plan : PlanConfig
+    boxes, image_labels : bool
+        Whether there are images with boxes, and images with a label.
+
+    Raises
+    ------
+    PlanError
+        A phase needs what is not there; the message names the fields.
+    """
+    if plan.joint.enabled and not (boxes and image_labels):
+        absent = "image labels (`imagenet`)" if boxes else "boxes (`coco`, `voc` or `tiles`)"
+        raise PlanError(f"`joint` trains on boxes and image labels together, and no data with {absent} were named")
+    if not boxes and plan.joint.boxes_first + plan.steps:
+        raise PlanError("a detector needs images with boxes: name `coco`, `voc` or `tiles`")
+    if not image_labels and plan.classification_steps:
+        raise PlanError("the classification start needs image labels: name `imagenet`, or `classification_steps` 0")
+
+
+def what_does_not_fit(config: RunConfig, phases: Sequence[Phase], *, started: bool) -> list[str]:
+    """What a person should know before hours go into a run whose numbers do not fit each other.
+
+    Parameters
+    ----------
+    config : RunConfig
+    phases : sequence of Phase
+        Of this configuration.
+    started : bool
+        Whether the net starts from weights that are there.
+
+    Returns
+    -------
+    list of str
+        A sentence for each; none if all is well.
+    """
+    notes = []
+    for phase in phases:
+        if phase.steps and phase.steps <= phase.optimiser.burn_in:
+            reached = learning_rate(phase.optimiser, phase.steps, phase.steps)
+            notes.append(
+                f"warning: `burn_in` {phase.optimiser.burn_in:,}: the learning rate rises for longer than the "
+                f"{phase.steps:,} steps of the phase {phase.name}, and ends at {reached:.2g} of "
+                f"{phase.optimiser.learning_rate:.2g}; take fewer steps of burn-in, or more steps"
+            )
+    joint = config.plan.joint
+    untaught = not started and not config.plan.classification_steps
+    if joint.enabled and config.plan.steps and joint.image_labels.needs_label_probability and untaught:
+        notes.append(
+            "warning: image labels are given to boxes by P(label), which a net from random weights does not know: "
+            "begin with `classification_steps`, or from trained weights with `init`"
+        )
+    return notes
+
+
+def plan_phases(
+    detector: RegionDetector,
+    data: Data,
+    config: RunConfig,
+    *,
+    processes: Processes = Processes(),
+) -> list[Phase]:
+    """The phases of a run.
+
+    Parameters
+    ----------
+    detector : RegionDetector
+        Trained in place.
+    data : Data
+    config : RunConfig
+    processes : Processes
+        This process reads its share of each batch.
+
+    Raises
+    ------
+    PlanError
+        A phase needs images that the data do not have.
+    """
+    plan, joint_plan = config.plan, config.plan.joint
+    check_sources(plan, boxes=data.detection is not None, image_labels=data.classification is not None)
+    part = config.train.batch_size // config.train.accumulate
+    phases: list[Phase] = []
+    takes_over: Callable[[], None] | None = None
+
+    def batches(detection: Source | None, classification: Source | None, sizes: tuple[int, ...]) -> Batches:
+        joint = detection is not None and classification is not None
+        dataset = MixedDataset(
+            detection,
+            classification,
+            batch_size=part,
+            sizes=sizes,
+            # another seed for each phase, or a later one would begin with the images that an earlier one began with
+            seed=3 * config.seed + len(phases),
+            ratio=joint_plan.ratio if joint else None,
+            interleave="batch_by_batch" if joint_plan.batch_by_batch else "in_batch",
+            mosaic=joint_plan.mosaic if joint else 0.0,
+            detection_augment=data.detection_augment,
+            classification_augment=data.classification_augment,
+        )
+
+        def from_batch(first: int) -> Iterable[Batch]:
+            return make_loader(
+                dataset,
+                rank=processes.rank,
+                world_size=processes.world_size,
+                start=first * part,
+                workers=config.machine.workers,
+            )
+
+        return from_batch
+
+    if plan.classification_steps:
+        classifier = detector.classifier()
+        if classifier is None:
+            raise PlanError("a net of `cfg` has no classification start; leave `classification_steps` at 0")
+        starting_net = classifier
+        phases.append(
+            Phase(
+                name="classification",
+                steps=plan.classification_steps,
+                model=starting_net,
+                loss=classification_objective(detector.classes),
+                batches=batches(None, data.classification, (plan.classification_size,)),
+                optimiser=config.classification_optimiser,
+                evaluate=_classifier_scores(data, detector, config.train, plan.classification_size),
+            )
+        )
+
+        def takes_over() -> None:
+            detector.initialise_from(starting_net)
+
+    loss = detection_objective(detector.region, joint_plan.image_labels)
+    evaluate = _detector_scores(data, detector, config.train, plan.size, loss)
+    for name, steps, classification in (
+        ("detection", joint_plan.boxes_first, None),
+        ("joint" if joint_plan.enabled else "boxes", plan.steps, data.classification if joint_plan.enabled else None),
+    ):
+        if steps:
+            phases.append(
+                Phase(
+                    name=name,
+                    steps=steps,
+                    model=detector,
+                    loss=loss,
+                    batches=batches(data.detection, classification, plan.sizes),
+                    optimiser=config.optimiser,
+                    begin=takes_over,
+                    evaluate=evaluate,
+                )
+            )
+            takes_over = None
+    return phases
+
+
+def _classifier_scores(data: Data, detector: Model, config: TrainConfig, size: int) -> Evaluate | None:
+    source = data.val_classification
+    if source is None or not len(source):
+        return None
+
+    def evaluate(model: nn.Module) -> Mapping[str, float]:
+        device = next(model.parameters()).device
+        images = make_evaluation_loader(source, size, batch_size=EVALUATION_BATCH)
+        top1 = classification_top1(
+            model,
+            images,
+            detector.classes,
+            data.image_labels,
+            device=device,
+            precision=pick_precision(device, config.precision),
+        )
+        return {"top1": top1}
+
+    return evaluate
+
+
+def _detector_scores(
+    data: Data, detector: RegionDetector, config: TrainConfig, size: int, loss: Loss
+) -> Evaluate | None:
+    boxes, images = (
+        None if source is None or not len(source) else make_evaluation_loader(source, size, batch_size=EVALUATION_BATCH)
+        for source in (data.val_detection, data.val_classification)
+    )
+    if boxes is None and images is None:
+        return None
+
+    def evaluate(model: nn.Module) -> Mapping[str, float]:
+        scores: dict[str, float] = {}
+        device = next(model.parameters()).device
+        precision = pick_precision(device, config.precision)
+        if boxes is not None:
+            report = evaluate_detector(
+                model,
+                boxes,
+                detector.classes,
+                boxed=set(data.evaluated) & set(data.boxed),
+                never_boxed=set(data.evaluated) - set(data.boxed),
+                device=device,
+                precision=precision,
+                parents=False,
+            )
+            sets = {name: report[name] for name in ("boxed", "never_boxed") if report[name]["classes"]}
+            classes = sum(each["classes"] for each in sets.values())
+            if classes:  # the mean over all classes, which picks the best checkpoint
+                scores["ap50"] = sum(each["ap50"] * each["classes"] for each in sets.values()) / classes
+            scores |= {f"ap50_{name}": each["ap50"] for name, each in sets.items()}
+        if images is not None:
+            scores["top1"] = classification_top1(
+                model, images, detector.classes, data.image_labels, device=device, precision=precision
+            )
+        for name, loader in (("detection", boxes), ("classification", images)):
+            if loader is not None:
+                held_out = held_out_loss(model, loader, loss, device=device, precision=precision)
+                scores[f"held_out/{name}"] = held_out["loss"]
+        return scores
+
+    return evaluate

@@ -1,0 +1,254 @@
+"""Darknet's cfg and weights files in place of a run: opened for use, started from, and written."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wordtree import WordTree, save_tree
+from yolo9000.darknet.builtin_cfg import BUILTIN_NETS
+from yolo9000.darknet.cfg import CfgError
+from yolo9000.darknet.detector import DarknetDetector, name_classes
+from yolo9000.darknet.export import cfg_of_detector
+from yolo9000.darknet.net import DarknetNet, from_cfg
+from yolo9000.darknet.weights import DarknetHeader, load_darknet_weights, save_darknet_weights
+from yolo9000.datasets.darknet_images import letterbox_as_darknet
+from yolo9000.datasets.sample import Record, Sample
+from yolo9000.datasets.transforms import letterbox
+from yolo9000.detection.config import RECIPES
+from yolo9000.inference.model import TrainedModel, describe_model, load_model
+from yolo9000.inference.same_classes import check_same_classes
+from yolo9000.models.model import RegionDetector
+from yolo9000.models.tree_classes import TreeClasses
+from yolo9000.models.yolov2 import Detector
+from yolo9000.runtime.checkpoint import CheckpointError
+from yolo9000.runtime.mistakes import Mistake
+
+SUFFIX = ".weights"
+Letterbox = Callable[[Record, int], Sample]
+
+
+def load_darknet(
+    weights: str | Path,
+    cfg: str | Path | None = None,
+    *,
+    tree: WordTree | None = None,
+    names: Sequence[str] | None = None,
+    device: torch.device | None = None,
+) -> TrainedModel:
+    """Open a detector that darknet trained.
+
+    Parameters
+    ----------
+    weights : str or Path
+        The ``.weights`` file.
+    cfg : str or Path, optional
+        The ``.cfg`` file, or the name of a built-in net; by default the built-in net of the name of the file.
+    tree : WordTree, optional
+        The classes of a net that has no tree; one that has a tree must have this one.
+    names : sequence of str, optional
+        The names of the classes of a net without a tree, in the order of the cfg; see
+        `yolo9000.darknet.detector.name_classes`.
+    device : torch.device, optional
+        The CPU by default.
+
+    Raises
+    ------
+    CheckpointError
+        No cfg is given or known.
+    CfgError, WeightsError, wordtree.TreeError
+        A file cannot be used.
+    wordtree.TreeMismatch
+        `tree` is not the net's.
+    """
+    path = Path(weights)
+    net = from_cfg(cfg if cfg is not None else _builtin(path))
+    detector = named_detector(net, tree, names)
+    if tree is not None:
+        check_same_classes(TreeClasses(tree), detector.classes, net.cfg.file)
+    header = load_darknet_weights(net, path)
+    step = header.images_seen // net.options.batch
+    content = {
+        **describe_model(detector, size=detector.size, boxed=detector.boxed),
+        "darknet": {"version": list(header.version), "images_seen": header.images_seen},
+        "image_labels": dataclasses.asdict(RECIPES["darknet"]),
+        "net": detector.description,
+        "position": {"step": step},
+        "average": None,
+        "model": detector.state_dict(),
+    }
+    detector.to(device or torch.device("cpu")).eval()
+    return TrainedModel(detector, detector.size, detector.boxed, (), step, content, path)
+
+
+def start_from_convolutions(detector: RegionDetector, weights: str | Path) -> list[str]:
+    """Fill the first convolutions of a net that begins with them, as ``darknet19_448.conv.23`` fills a Darknet-19.
+
+    Returns
+    -------
+    list of str
+        What was filled.
+
+    Raises
+    ------
+    WeightsError
+        The file is of another net.
+    """
+    left = load_darknet_weights(detector, weights, partial=True).not_filled
+    rest = f"; {len(left)} convolutions start anew, from {left[0]} on" if left else ""
+    return [f"the first convolutions are those of {weights}{rest}"]
+
+
+def is_darknet_file(run: str | Path, cfg: str | Path | None = None) -> bool:
+    """Whether weights of darknet's are meant: by the suffix, or as a cfg goes with a file that is no checkpoint."""
+    suffix = Path(run).suffix
+    return suffix == SUFFIX or (cfg is not None and suffix != ".pt" and Path(run).is_file())
+
+
+def open_model(
+    run: str | Path,
+    cfg: str | Path | None = None,
+    *,
+    tree: WordTree | None = None,
+    names: Sequence[str] | None = None,
+    best: bool = False,
+    averaged: bool = True,
+    device: torch.device | None = None,
+) -> TrainedModel:
+    """Open a run, a checkpoint (`load_model`) or darknet's weights (`load_darknet`); with the errors of both."""
+    if is_darknet_file(run, cfg):
+        return load_darknet(run, cfg, tree=tree, names=names, device=device)
+    trained = load_model(run, best=best, averaged=averaged, device=device)
+    if tree is not None:
+        check_same_classes(TreeClasses(tree), trained.classes, str(trained.path))
+    if names is not None:
+        name_detector(trained.detector, names, str(trained.path))
+    return trained
+
+
+def open_detector(
+    run: str | Path,
+    cfg: str | Path | None = None,
+    *,
+    tree: WordTree | None = None,
+    names: Sequence[str] | None = None,
+    best: bool = False,
+    averaged: bool = True,
+    device: torch.device | None = None,
+) -> TrainedModel:
+    """`open_model`, of which the net must be a detector."""
+    trained = open_model(run, cfg, tree=tree, names=names, best=best, averaged=averaged, device=device)
+    return dataclasses.replace(trained, model=trained.detector)
+
+
+def named_detector(net: DarknetNet, tree: WordTree | None, names: Sequence[str] | None) -> DarknetDetector:
+    """The detector of a cfg, with its classes as `name_classes` names them.
+
+    Raises
+    ------
+    CfgError
+        `tree` or `names` do not fit the classes, or the net is no detector.
+    """
+    if net.region is None or (tree is None and names is None):
+        return DarknetDetector(net)
+    try:
+        return DarknetDetector(net, name_classes(net.region.classes, tree=tree, names=names))
+    except CfgError:
+        raise
+    except Mistake as error:
+        raise CfgError(f"{net.cfg.file}: {error}") from error
+
+
+def name_detector(detector: RegionDetector, names: Sequence[str], where: str) -> None:
+    """Give the classes of a detector without a tree the names that a person gives; see `name_classes`.
+
+    Raises
+    ------
+    CheckpointError
+        They do not fit its classes.
+    """
+    try:
+        named = name_classes(detector.classes, names=names)
+    except Mistake as error:
+        raise CheckpointError(f"{where}: {error}") from error
+    detector.region = dataclasses.replace(detector.region, classes=named)
+
+
+def letterbox_of(trained: TrainedModel, name: str | None = None) -> Letterbox:
+    """How images are fitted into the input: "area" or "darknet", by default as the net was trained."""
+    if name is None:
+        name = "darknet" if trained.content.get("darknet") else "area"
+    return letterbox_as_darknet if name == "darknet" else letterbox
+
+
+def is_partial_file(path: str | Path) -> bool:
+    """Whether a name is that of the first convolutions of a net, ``.conv.NN``.
+
+    Examples
+    --------
+    >>> [is_partial_file(name) for name in ("yolo9000.weights", "darknet19_448.conv.23", "runs/joint", "last.pt")]
+    [False, True, False, False]
+    """
+    return Path(Path(path).stem).suffix == ".conv"
+
+
+def save_as_darknet(trained: TrainedModel, path: Path) -> list[str]:
+    """Write a detector as darknet's files: weights, and beside them the cfg, and the tree with its names.
+
+    Returns
+    -------
+    list of str
+        What darknet will do otherwise, if anything.
+
+    Raises
+    ------
+    FileExistsError
+        One of the files is there already.
+    OSError
+        A file cannot be written.
+    """
+    detector, tree = trained.detector, trained.classes.tree
+    grouped = tree is not None and len(tree.group_sizes) > 1
+    files = [path, path.with_suffix(".cfg"), *([path.with_suffix(".tree")] if grouped else [])]
+    for file in files:
+        if file.exists():
+            raise FileExistsError(f"{file}: is there already")
+    notes = []
+    if tree is not None and tree.group_has_rest.any():
+        notes.append(
+            f"{int(tree.group_has_rest.sum())} sibling groups have a rest alternative (rest={tree.rest!r}), which "
+            "darknet does not know: it will take their members for more probable"
+        )
+    text = _cfg_text(detector, trained.size)
+    if grouped:
+        text = text.replace("[region]\n", f"[region]\ntree={path.with_suffix('.tree').name}\n")
+    path.with_suffix(".cfg").write_text(text, encoding="utf-8")
+    if grouped and tree is not None:
+        save_tree(tree, path.with_suffix(".tree"))
+    before: dict[str, Any] = trained.content.get("darknet") or {}
+    major, minor, revision = before.get("version", (0, 2, 0))
+    seen = before.get("images_seen", trained.step * int(trained.content.get("batch_size", 1)))
+    header = DarknetHeader(major, minor, revision, images_seen=seen)
+    save_darknet_weights(detector, path, header=header)
+    return notes
+
+
+def _cfg_text(detector: RegionDetector, size: int) -> str:
+    match detector:
+        case Detector():
+            return cfg_of_detector(detector, size)
+        case DarknetDetector():
+            return detector.cfg_text
+    raise CheckpointError(f"a {type(detector).__name__} cannot be written as a cfg")
+
+
+def _builtin(weights: Path) -> str:
+    if weights.stem not in BUILTIN_NETS:
+        raise CheckpointError(
+            f"{weights}: which net is it of? Name its `cfg`: a file, or one of {', '.join(BUILTIN_NETS)}"
+        )
+    return weights.stem

@@ -1,0 +1,303 @@
+"""What a checkpoint says about its model, so that evaluation and prediction need nothing but the run.
+
+A snapshot is plain values: the net's form, what the head's numbers mean, the tree as JSON, and which labels had boxes
+in training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wordtree import load_tree
+from wordtree.formats import from_json
+from yolo9000.darknet.detector import DarknetDetector
+from yolo9000.inference.same_classes import check_same_classes
+from yolo9000.inference.transfer import transfer_detector
+from yolo9000.models.box_coding import BoxCoding
+from yolo9000.models.classes import Classes
+from yolo9000.models.config import DetectorConfig
+from yolo9000.models.flat_classes import FlatClasses
+from yolo9000.models.model import Model, RegionDetector
+from yolo9000.models.region import LossConfig, RegionSpec
+from yolo9000.models.tree_classes import TreeClasses
+from yolo9000.models.yolov2 import Classifier, Detector
+from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
+from yolo9000.runtime.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A net out of a checkpoint.
+
+    Parameters
+    ----------
+    model : Model
+        A detector, or the classifier of a run that has no detector yet. In evaluation mode.
+    size : int
+        Side of the network's input that the detector is trained for.
+    boxed, never_boxed : tuple of int
+        Labels that had boxes in training, and those that only images were labelled with.
+    step : int
+        Steps of training.
+    content : mapping
+        The whole checkpoint.
+    path : Path
+        Its file.
+    """
+
+    model: Model
+    size: int
+    boxed: tuple[int, ...]
+    never_boxed: tuple[int, ...]
+    step: int
+    content: Mapping[str, Any]
+    path: Path
+
+    @property
+    def detector(self) -> RegionDetector:
+        """The net, which must be a detector.
+
+        Raises
+        ------
+        CheckpointError
+            It is a classifier.
+        """
+        if not isinstance(self.model, RegionDetector):
+            raise CheckpointError(
+                f"{self.path}: the run has a classifier and no detector yet (step {self.step}); "
+                "go on with `resume`, or start a detector from it with `initial`"
+            )
+        return self.model
+
+    @property
+    def region(self) -> RegionSpec:
+        """Classes, box coding and the constants of the loss."""
+        return self.detector.region
+
+    @property
+    def classes(self) -> Classes:
+        """What the class channels mean."""
+        return self.model.classes
+
+
+def describe_model(
+    detector: Model,
+    *,
+    size: int,
+    boxed: tuple[int, ...] = (),
+    never_boxed: tuple[int, ...] = (),
+) -> dict[str, Any]:
+    """The plain values that all checkpoints of a run carry besides weights and the net that these are of."""
+    return {
+        "detector": detector.description,
+        "size": size,
+        "boxed": list(boxed),
+        "never_boxed": list(never_boxed),
+    }
+
+
+def build_model(description: Mapping[str, Any], where: str = "the checkpoint") -> Model:
+    """The net of a `Model.description`, with fresh weights.
+
+    Raises
+    ------
+    CheckpointError
+        No such net is known; the message begins with `where`.
+
+    Examples
+    --------
+    >>> from yolo9000.models import FlatClasses
+    >>> net = Classifier(DetectorConfig(width=0.1), FlatClasses(3))
+    >>> build_model(net.description).classes
+    FlatClasses(number=3, over='softmax', names=None, map=None)
+    """
+    match description["net"]:
+        case "detector":
+            return Detector(DetectorConfig(**description["config"]), region_of(description["region"]))
+        case "darknet":
+            return DarknetDetector.from_text(description["cfg"], region_of(description["region"]), where)
+        case "classifier":
+            # a detector that starts from it shall begin with the random numbers of its seed
+            with torch.random.fork_rng(devices=[]):
+                return Classifier(DetectorConfig(**description["config"]), classes_of(description["classes"]))
+        case other:
+            raise CheckpointError(f"{where}: it is of a net {other!r}, which is not known")
+
+
+def checkpoint_of(run: str | Path, *, best: bool = False) -> Path:
+    """The checkpoint that a command means: a file itself, or ``last.pt`` (``best.pt``) of a run's folder.
+
+    Raises
+    ------
+    CheckpointError
+        There is none; the message lists what is there.
+    """
+    path = Path(run)
+    if path.is_file():
+        return path
+    file = RunFolder(path).best if best else RunFolder(path).last
+    if file.is_file():
+        return file
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such run or checkpoint")
+    found = sorted(item.name for item in path.iterdir())
+    nested = sorted(str(item.parent) for item in path.glob(f"*/{file.name}"))
+    hint = f"; did you mean {', '.join(nested[:5])}?" if nested else ""
+    raise CheckpointError(f"{path}: looked for {file.name}, found {', '.join(found[:10]) or 'an empty folder'}{hint}")
+
+
+def load_model(
+    run: str | Path, *, best: bool = False, averaged: bool = True, device: torch.device | None = None
+) -> TrainedModel:
+    """Rebuild the net of a checkpoint: a detector, or a classifier if the run has no detector yet.
+
+    Parameters
+    ----------
+    run : str or Path
+        The folder of a run, or a checkpoint.
+    best : bool
+        ``best.pt`` instead of ``last.pt``.
+    averaged : bool
+        The averaged weights, if the run kept them.
+    device : torch.device, optional
+        The CPU by default.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint cannot be used.
+    wordtree.TreeMismatch
+        ``tree.json`` beside it was exchanged for another tree.
+    """
+    path = checkpoint_of(run, best=best)
+    content = load_checkpoint(path)
+    missing = [key for key in ("net", "detector", "model") if content.get(key) is None]
+    if missing:
+        raise CheckpointError(f"{path}: it describes no net (no {', '.join(missing)})")
+    model = build_model(content["net"], str(path))
+    tree_file = RunFolder(path.parent).tree
+    if tree_file.is_file() and model.classes.tree is not None:
+        check_same_classes(TreeClasses(load_tree(tree_file)), model.classes, str(path))
+    state = content["average"]["model"] if averaged and content["average"] is not None else content["model"]
+    load_weights(model, state, path)
+    return TrainedModel(
+        model=model.to(device or torch.device("cpu")).eval(),
+        size=int(content["size"]),
+        boxed=tuple(content["boxed"]),
+        never_boxed=tuple(content["never_boxed"]),
+        step=int(content["position"]["step"]),
+        content=content,
+        path=path,
+    )
+
+
+def load_detector(
+    run: str | Path, *, best: bool = False, averaged: bool = True, device: torch.device | None = None
+) -> TrainedModel:
+    """`load_model` of a run that has a detector.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint cannot be used, or is from the classification phase, when there is no detector yet.
+    wordtree.TreeMismatch
+        ``tree.json`` beside it was exchanged for another tree.
+    """
+    trained = load_model(run, best=best, averaged=averaged, device=device)
+    return dataclasses.replace(trained, model=trained.detector)
+
+
+def start_from_classifier(detector: RegionDetector, start: TrainedModel) -> list[str]:
+    """Start a detector from a classifier.
+
+    Returns
+    -------
+    list of str
+        What was taken.
+
+    Raises
+    ------
+    CheckpointError
+        The net has another form.
+    wordtree.TreeMismatch
+        The classifier was trained on another tree.
+    """
+    check_same_classes(detector.classes, start.classes, str(start.path))
+    try:
+        detector.initialise_from(start.model)
+    except ValueError as error:
+        raise CheckpointError(f"{start.path}: {error}; give `width` and `stride` as it was trained with") from error
+    return [f"backbone and class rows of the classifier {start.path}, after {start.step} steps"]
+
+
+def region_of(description: Mapping[str, Any]) -> RegionSpec:
+    """The region of a `RegionSpec.description`."""
+    coding = description["coding"]
+    return RegionSpec(
+        classes=classes_of(description["classes"]),
+        coding=BoxCoding(tuple(tuple(prior) for prior in coding["priors"]), coding["kind"]),
+        loss=LossConfig(**description["loss"]),
+    )
+
+
+def classes_of(description: Mapping[str, Any]) -> Classes:
+    """The classes of a `Classes.description`.
+
+    Examples
+    --------
+    >>> from yolo9000.models import FlatClasses
+    >>> classes_of(FlatClasses(3).description)
+    FlatClasses(number=3, over='softmax', names=None, map=None)
+    """
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in description.items()}
+    if values["over"] == "tree":
+        return TreeClasses(from_json(values["tree"], "the checkpoint"), values["map"])
+    return FlatClasses(**values)
+
+
+def initialise_detector(detector: RegionDetector, start: TrainedModel) -> list[str]:
+    """Start a detector from the weights of another; net and priors must be the same.
+
+    Returns
+    -------
+    list of str
+        What was carried over if the trees differ, see `yolo9000.inference.transfer`; nothing if they are the same.
+
+    Raises
+    ------
+    CheckpointError
+        The other net has another form or other priors.
+    wordtree.TreeMismatch
+        Only one of them has a tree, or the trees have no node in common.
+    """
+    ours, theirs = (getattr(each, "config", None) for each in (detector, start.detector))
+    if ours != theirs and ours is not None and theirs is not None:
+        raise CheckpointError(f"{start.path}: a net of the form {theirs}, this run has {ours}")
+    if start.detector.stride != detector.stride:
+        raise CheckpointError(f"{start.path}: cells of {start.detector.stride} pixels, this net has {detector.stride}")
+    if start.region.coding != detector.region.coding:
+        raise CheckpointError(
+            f"{start.path}: its priors are {start.region.coding.priors}, not {detector.region.coding.priors}"
+        )
+    return transfer_detector(detector, start.detector, str(start.path))
+
+
+def load_weights(model: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Load weights; a mismatch names the file.
+
+    Raises
+    ------
+    CheckpointError
+        Names or shapes do not fit.
+    """
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        lines = " ".join(line.strip() for line in str(error).splitlines()[1:4])
+        raise CheckpointError(f"{path}: its weights are of another net: {lines}") from error

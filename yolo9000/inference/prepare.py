@@ -1,0 +1,112 @@
+"""A trained detector made fast for inference: the same answers, up to rounding, from fewer and cheaper operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from yolo9000.models.darknet19 import ConvBlock
+from yolo9000.models.model import Model
+from yolo9000.models.output import DetectorOutput, joined
+from yolo9000.models.region import copy_of_net
+from yolo9000.models.tree_head import TreeHead
+from yolo9000.runtime.compiling import compile_net
+from yolo9000.runtime.config import Precision
+from yolo9000.runtime.device import DeviceError
+
+Answer = Callable[[Tensor], DetectorOutput]
+
+IMAGES_AT_ONCE, IMAGES_AT_ONCE_COMPILED = 4, 1
+"""Of a larger batch on a CPU, so that what lies between two layers stays in the caches: about a tenth less time. Where
+nothing is compiled, each pass brings all weights into the order of the convolutions, which more images share."""
+
+
+class PreparedDetector(nn.Module):
+    """A detector for inference only; made by `prepare`.
+
+    Attributes
+    ----------
+    net : Model
+        A copy whose batch norms are part of its convolutions.
+    images_at_once : int or None
+        Images of a batch that go through the net together; None for all.
+    """
+
+    def __init__(
+        self, net: Model, dtype: torch.dtype, *, images_at_once: int | None, compiled: Answer | None = None
+    ) -> None:
+        super().__init__()
+        self.images_at_once = images_at_once
+        self.net = net
+        self.dtype = dtype
+        self._compiled = compiled
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> DetectorOutput:
+        """(B, 3, S, S) in 0..1 -> raw output."""
+        answer = self._compiled or self.net
+        parts = images.split(self.images_at_once or max(1, len(images)))
+        return joined([answer(part.to(self.dtype, memory_format=torch.channels_last)) for part in parts])
+
+
+def prepare(
+    detector: Model, *, device: torch.device, precision: Precision = "float32", compile: bool = False
+) -> PreparedDetector:
+    """A copy of a detector that answers faster.
+
+    Convolutions take up their batch norms, and work in the memory layout channels_last and in the precision. The head
+    stays in float32: its products are few, and bfloat16 would cost about a tenth of each conditional probability.
+
+    Parameters
+    ----------
+    detector : Model
+        Trained; it stays as it is.
+    device : torch.device
+        Where the copy works.
+    precision : {"float32", "bfloat16", "float16"}
+        Of the convolutions.
+    compile : bool
+        Also compile the net for each size of its input, which takes tens of seconds the first time and needs a C++
+        compiler (on a GPU Triton): for many images of one size.
+
+    Raises
+    ------
+    DeviceError
+        float16 on a CPU, or no compiler.
+
+    Examples
+    --------
+    >>> from yolo9000.models import BoxCoding, Detector, DetectorConfig, FlatClasses, RegionSpec
+    >>> net = Detector(DetectorConfig(width=0.1), RegionSpec(classes=FlatClasses(7), coding=BoxCoding(((1.0, 1.0),))))
+    >>> fast = prepare(net, device=torch.device("cpu"), precision="bfloat16")
+    >>> fast(torch.zeros(1, 3, 64, 64)).objectness.dtype
+    torch.float32
+    """
+    if precision == "float16" and device.type == "cpu":
+        raise DeviceError("`precision` float16 is for GPUs; on a CPU use bfloat16 or float32")
+    dtype: torch.dtype = getattr(torch, precision)
+    net = copy_of_net(detector).eval().requires_grad_(False)
+    for module in list(net.modules()):
+        if isinstance(module, ConvBlock):
+            _fuse(module)
+    net.to(device)
+    net.to(memory_format=torch.channels_last)
+    heads = [parameter for module in net.modules() if isinstance(module, TreeHead) for parameter in module.parameters()]
+    of_heads = set(map(id, heads))
+    for parameter in net.parameters():
+        if id(parameter) not in of_heads:
+            parameter.data = parameter.data.to(dtype)
+    at_once = (IMAGES_AT_ONCE_COMPILED if compile else IMAGES_AT_ONCE) if device.type == "cpu" else None
+    compiled = compile_net(net, device, frozen=True) if compile else None
+    return PreparedDetector(net, dtype, images_at_once=at_once, compiled=compiled)
+
+
+def _fuse(block: ConvBlock) -> None:
+    """Make the batch norm of a block, if it has one, part of its convolution."""
+    conv, norm = block[0], block[1]
+    if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+        block[0] = fuse_conv_bn_eval(conv, norm)
+        del block[1]

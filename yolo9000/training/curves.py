@@ -1,0 +1,108 @@
+"""Figures as pictures: ``results.csv`` over steps, and what probabilities claim against how often they are right."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from yolo9000.runtime.checkpoint import write_atomically
+from yolo9000.runtime.logs import ResultsFile
+
+FACTS = ("step", "phase", "images_seen", "learning_rate", "images_per_second", "gradient_norm", "loss")
+"""Columns of ``results.csv`` that are neither a loss term nor a score."""
+
+
+def draw_curves(results: ResultsFile, path: Path) -> None:
+    """Draw the loss terms, on a logarithmic axis, and the scores, over steps; the phases are shaded.
+
+    Parameters
+    ----------
+    results : ResultsFile
+    path : Path
+        A PNG file; written atomically.
+    """
+    # imported here: half a second that only a run with results should pay
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    losses = [name for name in results.columns if name.startswith(("loss/", "held_out/"))]
+    scores = [name for name in results.columns if name not in FACTS and name not in losses]
+    panels = [names for names in (["loss", *losses], scores) if any(results.column(name)[0] for name in names)]
+    if not panels:
+        return
+    figure = Figure(figsize=(9, 3.6 * len(panels)), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    for number, names in enumerate(panels):
+        axes = figure.add_subplot(len(panels), 1, number + 1)
+        for name in names:
+            steps, values = results.column(name)
+            if steps:
+                style = {"color": "black", "linewidth": 1.8} if name == "loss" else {"linewidth": 1.1}
+                marker = "" if name == "loss" or (name.startswith("loss/") and len(steps) > 1) else "."
+                axes.plot(steps, values, marker=marker, label=name.removeprefix("loss/"), **style)
+        for phase, (first, last) in _phase_spans(results).items():
+            axes.axvline(first, color="0.8", linewidth=0.8, zorder=0)
+            axes.text((first + last) / 2, 1.01, phase, transform=axes.get_xaxis_transform(), ha="center", color="0.4")
+        positive = all(value > 0 for name in names for value in results.column(name)[1])
+        if names[0] == "loss" and positive:
+            axes.set_yscale("log")
+        axes.set_ylabel("mean loss of an image" if names[0] == "loss" else "score")
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize="small", ncols=2)
+    axes.set_xlabel("step")
+    buffer = io.BytesIO()
+    canvas.print_png(buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def draw_reliability(calibration: Mapping[str, Any], path: Path) -> None:
+    """Draw how often nodes were right against P(node): on the diagonal where it says what is so, below it too sure.
+
+    Under it the number of claims in each bin: few say little.
+
+    Parameters
+    ----------
+    calibration : mapping
+        "boxed" and "never_boxed", as `yolo9000.evaluation.diagnosis.calibration_scores` gives them.
+    path : Path
+        A PNG file; written atomically.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 6.2), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    shares, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    shares.plot((0, 1), (0, 1), color="0.6", linewidth=0.8)
+    for name, colour in (("boxed", "tab:blue"), ("never_boxed", "tab:orange")):
+        scores = calibration[name]
+        bins = [each for each in scores["bins"] if each["claims"]]
+        error = "-" if math.isnan(scores["ece"]) else f"{scores['ece']:.3f}"
+        label = {"boxed": "had boxes", "never_boxed": "never boxed"}[name]
+        predicted = [each["predicted"] for each in bins]
+        shares.plot(
+            predicted, [each["right"] for each in bins], marker="o", color=colour, label=f"{label} (error {error})"
+        )
+        counts.plot(predicted, [each["claims"] for each in bins], marker=".", color=colour)
+    shares.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is right")
+    shares.legend(fontsize="small", loc="upper left")
+    counts.set(xlabel="P(node)", ylabel="claims")
+    if any(scores["claims"] for scores in calibration.values()):  # no logarithm of nothing
+        counts.set_yscale("log")
+    for axes in (shares, counts):
+        axes.grid(alpha=0.25)
+    buffer = io.BytesIO()
+    canvas.print_png(buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def _phase_spans(results: ResultsFile) -> dict[str, tuple[int, int]]:
+    """First and last logged step of each phase."""
+    spans: dict[str, tuple[int, int]] = {}
+    for row in results.rows:
+        step, phase = int(row["step"]), row.get("phase") or ""
+        spans[phase] = (min(step, spans.get(phase, (step, step))[0]), step)
+    return spans

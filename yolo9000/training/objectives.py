@@ -1,0 +1,54 @@
+"""The losses of the usual phases, as the training loop calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from yolo9000.datasets.sample import Target
+from yolo9000.detection.config import ImageLabels
+from yolo9000.detection.loss import joint_loss
+from yolo9000.models.classes import Classes
+from yolo9000.models.output import RegionOutput
+from yolo9000.models.region import RegionSpec
+from yolo9000.runtime.tensors import to_device
+from yolo9000.training.phases import Loss
+
+
+def detection_objective(region: RegionSpec, image_labels: ImageLabels = ImageLabels()) -> Loss:
+    """The joint loss; on batches of detection images alone it is YOLOv2's.
+
+    Parameters
+    ----------
+    region : RegionSpec
+    image_labels : ImageLabels
+        What an image label teaches.
+    """
+
+    def loss(output: RegionOutput, targets: Sequence[Target], images_seen: int) -> dict[str, Tensor]:
+        return joint_loss(output, targets, region, images_seen=images_seen, recipe=image_labels)
+
+    return loss
+
+
+def classification_objective(classes: Classes) -> Loss:
+    """Negative log-probability of each image's label: down its path in the tree, or as a flat class.
+
+    The model answers logits (B, K).
+
+    Raises
+    ------
+    ValueError
+        An image has no image label.
+    """
+
+    def loss(logits: Tensor, targets: Sequence[Target], images_seen: int) -> dict[str, Tensor]:
+        labels = [target.image_label for target in targets]
+        if any(label is None for label in labels):
+            raise ValueError("the classification phase needs images with an image label, and no mosaics of them")
+        nodes = to_device(torch.tensor(labels, dtype=torch.long), logits.device)
+        return {"label": classes.image_loss(logits, nodes)}
+
+    return loss
