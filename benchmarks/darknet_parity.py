@@ -34,9 +34,10 @@ from yolo9000.datasets.sample import Placement, Record, Target
 from yolo9000.datasets.transforms import target_in_input
 from yolo9000.detection.boxes import iou
 from yolo9000.detection.loss import joint_loss
+from yolo9000.experiment.schedule import optimiser_of_cfg
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.yolov2 import reorg
-from yolo9000.training.optimiser import learning_rate, optimiser_of_cfg
+from yolo9000.training.optimiser import learning_rate
 
 Pairs = Iterator[tuple[str, Any, Any]]  # array, ours, darknet's
 NETS = {"net_darknet19_tree40": "net_darknet19_40", "net_darknet19_softmax": "net_darknet19_10"}

@@ -1,13 +1,35 @@
-"""Fixtures for all tests."""
+"""Fixtures for all tests, and the small objects that they share."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from numpy.typing import NDArray
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+from wordtree import WordTree
+from yolo9000.datasets.sample import Record
+from yolo9000.inference.model import describe_model
+from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
+from yolo9000.runtime.checkpoint import save_checkpoint
+from yolo9000.runtime.run_folder import RunFolder
+
+# animal (dog (poodle), cat), vehicle (car)
+TREE = WordTree(
+    ("n1", "n2", "n3", "n4", "n5", "n6"),
+    ("animal", "vehicle", "dog", "cat", "car", "poodle"),
+    (-1, -1, 0, 0, 1, 2),
+    rest="only_child",
+)
+FORM = DetectorConfig(width=0.05, stride=32)
+REGION = RegionSpec(coding=BoxCoding(((1.0, 1.0), (2.0, 2.0))), classes=TreeClasses(TREE))
+
 
 # An example may take as long as the processor needs, and so may its drawing.
 settings.register_profile("any processor", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -31,3 +53,60 @@ def fake_cuda() -> None:
             torch.empty(2, device="cuda").copy_(torch.empty(2, device="cuda"))
         except RuntimeError:
             pytest.skip(f"torch {torch.__version__} needs a GPU's driver for fake CUDA tensors")
+
+
+@dataclass(frozen=True)
+class Squares:
+    """A coloured square on grey: red is a cat (3), green a car (4). A stand-in for a data set."""
+
+    kind: Literal["detection", "classification"] = "detection"
+    length: int = 8
+    labelled_nodes: NDArray[np.int64] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} squares"
+
+    def __len__(self) -> int:
+        return self.length
+
+    def read(self, index: int) -> Record:
+        rng = np.random.default_rng(index)
+        image = np.full((64, 64, 3), 127, np.uint8)
+        x, y = rng.integers(0, 32, 2)
+        colour = index % 2
+        image[y : y + 32, x : x + 32] = 0
+        image[y : y + 32, x : x + 32, colour] = 255
+        if self.kind == "classification":
+            return Record(image, f"{index}", image_label=3 + colour)
+        boxes = np.array([[x, y, x + 32, y + 32]], np.float32)
+        return Record(image, f"{index}", boxes, np.array([3 + colour], np.int64))
+
+
+@pytest.fixture(scope="session")
+def region() -> RegionSpec:
+    """Two priors over a tree of six nodes: animal (dog (poodle), cat), vehicle (car)."""
+    return REGION
+
+
+@pytest.fixture(scope="session")
+def squares() -> type[Squares]:
+    """The class of a source; importlib's import mode lets no test import another file."""
+    return Squares
+
+
+@pytest.fixture
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The folder of a run with an untrained detector."""
+    torch.manual_seed(0)
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    detector = Detector(FORM, REGION)
+    content = {
+        **describe_model(detector, size=64, boxed=(3,), never_boxed=(4,)),
+        "position": {"step": 5},
+        "net": detector.description,
+        "average": None,
+        "model": detector.state_dict(),
+    }
+    save_checkpoint(folder.last, content)
+    return folder

@@ -64,7 +64,9 @@ def _predict(command: Command) -> int:
 
     from wordtree import load_tree
     from yolo9000.darknet.cfg_files import read_names
+    from yolo9000.darknet.decoding import detect_as_darknet
     from yolo9000.datasets.sample import Unreadable
+    from yolo9000.detection.decode import detect
     from yolo9000.inference.darknet_files import letterbox_of, open_detector
     from yolo9000.inference.predict import choose_folder, find_images, predict_images, read_images, write_predictions
     from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
@@ -93,6 +95,7 @@ def _predict(command: Command) -> int:
         size=opened.size,
         batch_size=config.batch_size,
         letterbox=letterbox_of(trained, opened.letterbox),
+        decode=detect_as_darknet if config.decoding == "darknet" else detect,
         compile=config.compile,
     )
     entries = write_predictions(predictions, trained, out, inputs=images, overwrite=config.overwrite)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from yolo9000.darknet import region_activations
 from yolo9000.darknet.decoding import (
     absolute_probabilities,
     darknet_scores,
+    detect_as_darknet,
     suppress_by_class,
     top_prediction,
     undo_letterbox,
@@ -94,7 +94,7 @@ TREE = WordTree(tuple("abcdef"), ("animal", "rock", "dog", "cat", "poodle", "pug
 
 
 def walk(values: list[float], tree: WordTree, threshold: float) -> int:
-    """The walk as DARKNET.md, section 6, tells it, box by box."""
+    """The walk as darknet's tree.c goes it, box by box."""
     product, group, parent = 1.0, [n for n in range(len(tree)) if tree.parents[n] < 0], -1
     while True:
         best = max(max(values[n] for n in group), 0.0)
@@ -134,13 +134,12 @@ def output(*boxes: dict[int, float]) -> DenseRegionOutput:
 
 REGION = RegionSpec(coding=BoxCoding(((1.0, 1.0),)), classes=TreeClasses(TREE))
 DOG = {5: logit(0.9), 7: logit(0.8)}  # P(animal) = .9, P(dog | animal) = .8
-DARKNET = DecodeConfig(decoding="darknet")
 
 
 def test_labels_stop_higher_than_by_probability_and_the_score_is_the_objectness() -> None:
     found = output({**DOG, 9: logit(0.95)})  # P(dog) = .72, P(poodle) = .684
     (ours,) = detect(found, REGION.classes, DecodeConfig(tree_threshold=0.6))
-    (darknets,) = detect(found, REGION.classes, replace(DARKNET, tree_threshold=0.6))
+    (darknets,) = detect_as_darknet(found, REGION.classes, DecodeConfig(tree_threshold=0.6))
     assert (ours.nodes.item(), darknets.nodes.item()) == (4, 2)  # .9 * .72 = .648 > .6, .648 * .684 is not
     assert ours.scores.item() == pytest.approx(0.8 * 0.684, rel=1e-5)
     assert darknets.scores.item() == pytest.approx(0.8, rel=1e-5)
@@ -152,18 +151,18 @@ def test_labels_stop_higher_than_by_probability_and_the_score_is_the_objectness(
 def test_related_labels_do_not_suppress_each_other() -> None:
     wide = {2: 2.0}  # widths of e^2 cells: neighbours overlap
     found = output({**DOG, **wide}, {**DOG, **wide, 9: 20.0}, {**DOG, **wide})
-    (darknets,) = detect(found, REGION.classes, replace(DARKNET, tree_threshold=0.4))
+    (darknets,) = detect_as_darknet(found, REGION.classes, DecodeConfig(tree_threshold=0.4))
     assert darknets.nodes.tolist() == [2, 4]  # dog, poodle; the third box is a dog again
     assert darknets.objectness.tolist() == pytest.approx([0.8, 0.7], rel=1e-5)
     (ours,) = detect(found, REGION.classes, DecodeConfig(tree_threshold=0.4))
     assert len(ours) == 1
-    (one,) = detect(found, REGION.classes, replace(DARKNET, tree_threshold=0.4, max_detections=1))
+    (one,) = detect_as_darknet(found, REGION.classes, DecodeConfig(tree_threshold=0.4, max_detections=1))
     assert one.nodes.tolist() == [2]
 
 
 def test_flat_classes_may_share_a_box() -> None:
     flat = FlatClasses(6, "sigmoid")
-    (found,) = detect(output({5: 20.0, 6: 20.0}), flat, replace(DARKNET, threshold=0.5))
+    (found,) = detect_as_darknet(output({5: 20.0, 6: 20.0}), flat, DecodeConfig(threshold=0.5))
     assert (found.nodes.tolist(), found.paths) == ([0, 1], None)
     assert found.scores.tolist() == pytest.approx([0.8, 0.8], rel=1e-5)
 
@@ -182,5 +181,5 @@ def test_a_map_scores_its_nodes() -> None:
 
 @pytest.mark.parametrize("classes", [TreeClasses(TREE), FlatClasses(6)])
 def test_no_box_above_the_threshold(classes: Any) -> None:
-    (found,) = detect(output({}, {}), classes, replace(DARKNET, threshold=0.95))
+    (found,) = detect_as_darknet(output({}, {}), classes, DecodeConfig(threshold=0.95))
     assert (len(found), tuple(found.boxes_cxcywh.shape)) == (0, (0, 4))

@@ -12,6 +12,7 @@ from torch import nn
 
 from yolo9000.darknet import NetOptions, parse_cfg
 from yolo9000.darknet.net_options import net_options
+from yolo9000.experiment.schedule import optimiser_of_cfg
 from yolo9000.models import BoxCoding, Detector, DetectorConfig, FlatClasses, RegionSpec
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.training.config import OptimiserConfig
@@ -19,7 +20,6 @@ from yolo9000.training.optimiser import (
     ModelAverage,
     build_optimizer,
     learning_rate,
-    optimiser_of_cfg,
 )
 
 LR = json.loads((Path(__file__).parents[1] / "golden" / "lr.json").read_text())

@@ -23,6 +23,7 @@ from wordtree import WordTree
 from wordtree.softmax import tree_tables
 from yolo9000.datasets.darknet_images import fitted_size
 from yolo9000.detection.boxes import iou
+from yolo9000.detection.config import DecodeConfig
 from yolo9000.detection.results import Detections
 from yolo9000.models.classes import Classes
 from yolo9000.models.output import DetectorOutput
@@ -225,24 +226,21 @@ def undo_letterbox(
 def detect_as_darknet(
     output: DetectorOutput,
     classes: Classes,
-    *,
-    threshold: float,
-    tree_threshold: float,
-    nms_iou: float,
-    max_detections: int,
+    config: DecodeConfig | None = None,
 ) -> list[Detections]:
-    """What darknet's ``detector test`` would draw: `postprocess.detect` with ``decoding="darknet"``.
+    """What darknet's ``detector test`` would draw, in the place of `yolo9000.detection.decode.detect`.
 
-    A box of a net without a tree can be found under several classes.
+    A box of a net without a tree can be found under several classes. `nms` of the configuration is not looked at.
     """
+    config = config or DecodeConfig()
     results = []
     tree = classes.tree
     entries = output.objectness.shape[1]
-    all_scores = darknet_scores(output, classes, threshold=threshold, tree_threshold=tree_threshold)
+    all_scores = darknet_scores(output, classes, threshold=config.threshold, tree_threshold=config.tree_threshold)
     for image, found in enumerate(all_scores):
-        kept = suppress_by_class(found, nms_iou)
+        kept = suppress_by_class(found, config.nms_iou)
         box, label = kept.nonzero(as_tuple=True)
-        order = torch.sort(kept[box, label], descending=True, stable=True).indices[:max_detections]
+        order = torch.sort(kept[box, label], descending=True, stable=True).indices[: config.max_detections]
         box, label = box[order], label[order]
         probabilities = classes.conditionals(output.class_logits(box + image * entries).float())
         paths = None

@@ -10,13 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from yolo9000.detection.boxes import cxcywh_to_xyxy, intersection, iou, shape_iou
-from yolo9000.detection.config import ImageLabels
+from yolo9000.detection.boxes import intersection, iou, shape_iou
 from yolo9000.models.region import RegionSpec
 from yolo9000.runtime.tensors import to_device
-
-MAX_SHARING = 32
-"""At most this many boxes share one image label; the lightest of a larger group would hardly count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,82 +94,3 @@ def assign_boxes(
         iou=iou(at_truth, boxes),
         is_background=is_background,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AreaPick:
-    """Labelled areas of classification images -> boxes that take the label."""
-
-    picked: Tensor  # (T,) index among the P boxes of the image
-    box: Tensor  # (T, S) flat index over the whole batch
-    part: Tensor  # (T, S) share of the loss; adds up to 1
-
-
-@torch.no_grad()
-def pick_boxes(
-    predicted_cxcywh: Tensor,
-    objectness: Tensor,
-    label_log_prob: Tensor | None,
-    images: Tensor,
-    areas_cxcywh: Tensor,
-    recipe: ImageLabels,
-) -> AreaPick:
-    """Pick the boxes that an area's label is taught at.
-
-    Parameters
-    ----------
-    predicted_cxcywh, objectness
-        (B, P, 4) relative boxes and (B, P) raw objectness logits.
-    label_log_prob
-        (T, P) log P(label of the area) at every box of its image; None if the recipe does not need it.
-    images, areas_cxcywh
-        (T,) image of each area and (T, 4) its rectangle: boxes with their centre inside are candidates.
-    """
-    boxes = predicted_cxcywh[images]  # (T, P, 4)
-    log_objectness = torch.nn.functional.logsigmoid(objectness[images])
-    corners = cxcywh_to_xyxy(areas_cxcywh.to(boxes.dtype))[:, None]  # (T, 1, 4)
-    centres = boxes[..., :2]
-    inside = ((centres >= corners[..., :2]) & (centres <= corners[..., 2:])).all(dim=-1)
-    inside = inside | ~inside.any(dim=-1, keepdim=True)  # an area smaller than a cell may hold no centre at all
-    nowhere = torch.full_like(log_objectness, -torch.inf)
-
-    match recipe.pick:
-        case "label":
-            assert label_log_prob is not None
-            score = label_log_prob
-        case "objectness_label":
-            assert label_log_prob is not None
-            score = label_log_prob + log_objectness
-        case "largest_confident":
-            candidate = torch.where(inside, log_objectness, nowhere)
-            confident = candidate.exp() > 0.5 * candidate.amax(dim=-1, keepdim=True).exp()
-            clipped = intersection(boxes, areas_cxcywh.to(boxes.dtype)[:, None])
-            score = torch.where(confident, clipped, nowhere)
-        case "centre":
-            middle = torch.cat([areas_cxcywh[:, :2], areas_cxcywh[:, 2:] / 2], dim=-1).to(boxes.dtype)
-            score = iou(boxes, middle[:, None])
-    picked = torch.where(inside, score, nowhere).argmax(dim=-1)
-
-    boxes_of_image = boxes.shape[1]
-    first = images * boxes_of_image
-    match recipe.spread:
-        case "picked":
-            return AreaPick(picked=picked, box=(first + picked)[:, None], part=torch.ones_like(boxes[:, :1, 0]))
-        case "overlapping":
-            seed = boxes.gather(1, picked[:, None, None].expand(-1, 1, 4))
-            shares = inside & (iou(boxes, seed) > 0.5)
-        case "everywhere":
-            shares = inside
-    shares = shares | (torch.arange(boxes_of_image, device=boxes.device) == picked[:, None])
-    match recipe.weighting:
-        case "equal":
-            log_weight = torch.zeros_like(log_objectness)
-        case "objectness":
-            log_weight = log_objectness
-        case "objectness_squared":
-            log_weight = 2 * log_objectness
-        case "posterior":
-            assert label_log_prob is not None
-            log_weight = 2 * log_objectness + label_log_prob
-    heaviest = torch.where(shares, log_weight, nowhere).topk(min(MAX_SHARING, boxes_of_image), dim=-1)
-    return AreaPick(picked=picked, box=first[:, None] + heaviest.indices, part=heaviest.values.softmax(dim=-1))

@@ -10,7 +10,6 @@ from tyro.conf import arg
 from yolo9000.runtime.mistakes import Mistake
 
 Nms = Literal["tree", "class", "all"]
-Decoding = Literal["probability", "darknet"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +125,6 @@ class DecodeConfig:
         The overlap from which on two boxes can be one object (darknet: 0.45).
     max_detections : int
         Most boxes of one image.
-    decoding : str
-        "probability": the tree is descended by P(node), which also enters the score. "darknet": darknet's own
-        arithmetic, for comparing numbers (`yolo9000.darknet.decoding`); `nms` is then not looked at.
 
     Raises
     ------
@@ -141,7 +137,6 @@ class DecodeConfig:
     nms: Nms = "tree"
     nms_iou: Annotated[float, arg(metavar="IOU")] = 0.45
     max_detections: Annotated[int, arg(metavar="N")] = 100
-    decoding: Decoding = "probability"
 
     def __post_init__(self) -> None:
         for name in ("threshold", "tree_threshold", "nms_iou"):

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yolo9000.darknet.decoding import detect_as_darknet
 from yolo9000.detection.boxes import iou
 from yolo9000.detection.config import DecodeConfig, Nms
 from yolo9000.detection.results import Detections
@@ -97,15 +96,6 @@ def detect(output: DetectorOutput, classes: Classes, config: DecodeConfig | None
         One for each image.
     """
     config = config or DecodeConfig()
-    if config.decoding == "darknet":
-        return detect_as_darknet(
-            output,
-            classes,
-            threshold=config.threshold,
-            tree_threshold=config.tree_threshold,
-            nms_iou=config.nms_iou,
-            max_detections=config.max_detections,
-        )
     survivors = _survivors(output, config.threshold)
     if not survivors:
         return []

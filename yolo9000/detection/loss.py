@@ -15,16 +15,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from wordtree.softmax import PathColumns, level_log_conditionals
 from yolo9000.datasets.sample import Target
-from yolo9000.detection.assign import AreaPick, Assignment, assign_boxes, pick_boxes
+from yolo9000.detection.assign import Assignment, assign_boxes
 from yolo9000.detection.config import DEFAULT_RECIPE, ImageLabels, find_recipe
+from yolo9000.detection.image_labels import image_label_terms, pick_for_areas
 from yolo9000.detection.targets import PackedTargets, Unlabelled, pack_targets
 from yolo9000.models.output import DenseRegionOutput, RegionOutput
 from yolo9000.models.region import RegionSpec
+from yolo9000.runtime.tensors import full_precision
 
 PRIOR_PULL_SCALE = 0.01  # darknet, region_layer.c: the first 12,800 images
-OBJECTNESS_FLOOR = 0.3  # paper, section 4: a classified box is assumed to overlap its truth by at least .3 IoU
 MAX_DOUBTFUL = 32  # boxes of an image that are looked at for things that its source does not label
 CONFIDENTLY_UNLABELLED = 0.5  # a box is no background if it more probably shows what its source does not label
 
@@ -99,7 +99,7 @@ def packed_loss(
     pull
         Whether the boxes of detection images are pulled to their priors.
     """
-    raw_boxes, objectness = _full_precision(output.boxes), _full_precision(output.objectness)
+    raw_boxes, objectness = full_precision(output.boxes), full_precision(output.objectness)
     predicted = output.boxes_cxcywh
     assignment = assign_boxes(
         raw_boxes.detach(), predicted, packed.boxes_cxcywh, packed.labels, packed.ignore_boxes_cxcywh, region
@@ -108,23 +108,18 @@ def packed_loss(
     is_background = assignment.is_background
     if packed.unlabelled is not None:
         is_background = is_background & ~_shows_unlabelled(output, objectness.detach(), packed.unlabelled, region)
-    pick = _pick(output, predicted, objectness.detach(), packed, recipe)
+    pick = pick_for_areas(output, predicted, objectness.detach(), packed, recipe)
     # one call for all that is read of the classes, so that their weights have one gradient
     boxes = assignment.box.flatten().index_select(0, packed.truths)
     boxes = boxes if pick is None else torch.cat([boxes, pick.box.flatten()])
-    logits = _full_precision(output.class_logits(boxes, packed.columns))
+    logits = full_precision(output.class_logits(boxes, packed.columns))
     truth_logits, area_logits = logits.split([len(packed.truths), len(boxes) - len(packed.truths)])
     return {
         **box_terms,
         **_objectness_terms(objectness, packed, assignment, is_background, region),
         "class": _class_term(truth_logits, packed, assignment, region),
-        **_classification_terms(area_logits, pick, objectness, packed, region, recipe),
+        **image_label_terms(area_logits, pick, objectness, packed, region, recipe),
     }
-
-
-def _full_precision(x: Tensor) -> Tensor:
-    """float32 whatever autocast made of it; float64 stays."""
-    return x if x.dtype == torch.float64 else x.float()
 
 
 def _box_terms(
@@ -178,7 +173,7 @@ def _shows_unlabelled(output: RegionOutput, objectness: Tensor, unlabelled: Unla
     per_image = objectness.shape[1]
     images = unlabelled.images[:, None]
     surest = objectness[unlabelled.images].topk(min(MAX_DOUBTFUL, per_image), dim=-1).indices  # (n, S)
-    logits = _full_precision(output.class_logits((images * per_image + surest).flatten(), unlabelled.columns))
+    logits = full_precision(output.class_logits((images * per_image + surest).flatten(), unlabelled.columns))
     probability = region.classes.probabilities(logits, unlabelled.tables)
     elsewhere = (probability.unflatten(0, surest.shape) * unlabelled.nodes[:, None]).sum(dim=-1)
     shows = torch.zeros_like(objectness, dtype=torch.bool)
@@ -195,63 +190,4 @@ def _class_term(logits: Tensor, packed: PackedTargets, assignment: Assignment, r
         paths=packed.truth_paths,
         later=assignment.later_at_same_box,
         wins=assignment.wins,
-    )
-
-
-@torch.no_grad()
-def _pick(
-    output: RegionOutput, predicted_cxcywh: Tensor, objectness: Tensor, packed: PackedTargets, recipe: ImageLabels
-) -> AreaPick | None:
-    """The boxes that the labelled areas are taught at; None without an area."""
-    path, images = packed.area_paths, packed.area_images
-    if path is None or not len(images):
-        return None
-    label_log_prob = None
-    if recipe.needs_label_probability:
-        columns = path.columns if packed.columns is None else packed.columns[path.columns]
-        logits = _full_precision(output.class_logits_of_images(images, columns))
-        label_log_prob = level_log_conditionals(logits, _stretch(path, logits.shape[1])).sum(dim=-1)
-    return pick_boxes(predicted_cxcywh, objectness, label_log_prob, images, packed.areas_cxcywh, recipe)
-
-
-def _classification_terms(
-    logits: Tensor,
-    pick: AreaPick | None,
-    objectness: Tensor,
-    packed: PackedTargets,
-    region: RegionSpec,
-    recipe: ImageLabels,
-) -> dict[str, Tensor]:
-    """What the labelled areas of classification images teach: class, and by recipe objectness; never a box.
-
-    `logits` (T*S, U) are those of the boxes that were picked.
-    """
-    nothing = objectness.new_zeros(())
-    if pick is None or packed.area_paths is None:
-        return {"image_class": nothing, "image_objectness": nothing}
-    images = packed.area_images
-    shared = _stretch(packed.area_paths, pick.box.shape[1])
-    read = logits.unflatten(0, pick.box.shape).gather(2, shared.columns)  # (T, S, C)
-    nll = -level_log_conditionals(read, shared).sum(dim=-1)  # (T, S)
-    terms = {"image_class": recipe.weight * region.loss.class_scale * (pick.part * nll).sum()}
-
-    probability = objectness.sigmoid()
-    match recipe.objectness:
-        case "none":
-            image_objectness = nothing
-        case "floor":
-            at_pick = probability[images, pick.picked]
-            image_objectness = 0.5 * region.loss.object_scale * (OBJECTNESS_FLOOR - at_pick).clamp(min=0).square().sum()
-        case "background":
-            chosen = torch.zeros_like(objectness, dtype=torch.bool)
-            chosen = chosen.index_put((images, pick.picked), torch.ones_like(images, dtype=torch.bool))
-            others = ~chosen & ~packed.is_detection[:, None]
-            image_objectness = 0.5 * region.loss.noobject_scale * (others * probability.square()).sum()
-    return terms | {"image_objectness": image_objectness}
-
-
-def _stretch(path: PathColumns, boxes: int) -> PathColumns:
-    """The path of each area, for every one of its boxes: (T, ...) -> (T, boxes, ...)."""
-    return PathColumns(
-        **{name: value[:, None].expand(-1, boxes, *value.shape[1:]) for name, value in vars(path).items()}
     )

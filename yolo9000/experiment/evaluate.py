@@ -46,8 +46,8 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
     Returns
     -------
     dict
-        See `yolo9000.evaluation.detector.evaluate_detector`; with ``checkpoint``, ``step``, ``precision``, the losses of
-        each source under ``held_out_loss``, and ``top1``.
+        See `yolo9000.evaluation.detector.evaluate_detector`; with ``checkpoint``, ``step``, ``precision``, the losses
+        of each source under ``held_out_loss``, and ``top1``.
 
     Raises
     ------

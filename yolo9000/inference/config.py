@@ -77,6 +77,9 @@ class PredictConfig:
     overwrite : bool
         Also write to a folder that holds something, over the files of an earlier prediction. An image that is
         predicted on is never written over.
+    decoding : str
+        "probability": the tree is descended by P(node), which also enters the score. "darknet": darknet's own
+        arithmetic, for comparing numbers (`yolo9000.darknet.decoding`); `nms` is then not looked at.
     batch_size : int
         Images that go through the net at once.
     compile : bool
@@ -93,6 +96,7 @@ class PredictConfig:
     weights: Annotated[str | None, arg(metavar="FILE")] = None
     out: Annotated[str | None, arg(metavar="DIR")] = None
     overwrite: bool = False
+    decoding: Literal["probability", "darknet"] = "probability"
     batch_size: Annotated[int, arg(name="batch", metavar="N")] = 16
     compile: bool = False
 

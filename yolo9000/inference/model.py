@@ -27,7 +27,7 @@ from yolo9000.models.model import Model, RegionDetector
 from yolo9000.models.region import LossConfig, RegionSpec
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov2 import Classifier, Detector
-from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
+from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, load_weights
 from yolo9000.runtime.run_folder import RunFolder
 
 
@@ -286,18 +286,3 @@ def initialise_detector(detector: RegionDetector, start: TrainedModel) -> list[s
             f"{start.path}: its priors are {start.region.coding.priors}, not {detector.region.coding.priors}"
         )
     return transfer_detector(detector, start.detector, str(start.path))
-
-
-def load_weights(model: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Load weights; a mismatch names the file.
-
-    Raises
-    ------
-    CheckpointError
-        Names or shapes do not fit.
-    """
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        lines = " ".join(line.strip() for line in str(error).splitlines()[1:4])
-        raise CheckpointError(f"{path}: its weights are of another net: {lines}") from error

@@ -21,10 +21,13 @@ from yolo9000.detection.results import Detections
 from yolo9000.inference.drawing import draw_detections
 from yolo9000.inference.model import TrainedModel
 from yolo9000.inference.prepare import prepare
+from yolo9000.models.classes import Classes
+from yolo9000.models.output import DetectorOutput
 from yolo9000.runtime.checkpoint import write_atomically
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.mistakes import Mistake
 
+Decode = Callable[[DetectorOutput, Classes, DecodeConfig | None], list[Detections]]
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 
 
@@ -95,6 +98,7 @@ def predict_images(
     size: int | None = None,
     batch_size: int = 16,
     letterbox: Callable[[Record, int], Sample] = letterbox,
+    decode: Decode = detect,
     compile: bool = False,
 ) -> Iterator[Prediction]:
     """Detect things in images, one after the other.
@@ -111,6 +115,8 @@ def predict_images(
     letterbox : callable
         How a record is fitted into the input; `yolo9000.datasets.darknet_images.letterbox_as_darknet` for the numbers
         of darknet.
+    decode : callable
+        How raw output becomes detections; `yolo9000.darknet.decoding.detect_as_darknet` for the numbers of darknet.
     compile : bool
         See `yolo9000.inference.prepare.prepare`.
     """
@@ -121,7 +127,7 @@ def predict_images(
         batch = collate([letterbox(record, size or trained.size) for record in waiting])
         output = detector(pixels(batch.images, device))
         for record, placement, found in zip(
-            waiting, batch.placements, detect(output, trained.classes, config), strict=True
+            waiting, batch.placements, decode(output, trained.classes, config), strict=True
         ):
             yield Prediction(record.key, record.image, found, placement.to_image(found.boxes_cxcywh.float().cpu()))
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.late_gradient import LateTable, without_autocast
-from yolo9000.runtime.tensors import host_knows
+from yolo9000.runtime.tensors import full_precision, host_knows
 
 IMAGES_AT_ONCE = 16
 """Images whose classes are read at every box at once."""
@@ -95,7 +95,7 @@ class _GridBoxes:
     @property
     def boxes_cxcywh(self) -> Tensor:
         if self._boxes_cxcywh is None:
-            self._boxes_cxcywh = self.coding.decode(_full_precision(self.boxes).detach()).flatten(1, 3)
+            self._boxes_cxcywh = self.coding.decode(full_precision(self.boxes).detach()).flatten(1, 3)
         return self._boxes_cxcywh
 
     def decoded(self, dtype: torch.dtype) -> Tensor:
@@ -229,7 +229,7 @@ class SparseRegionOutput(_GridBoxes):
         self._num_priors = num_priors
         self._cells = features.permute(0, 2, 3, 1).reshape(b * h * w, d)
         with without_autocast(features.device):
-            box_rows = F.linear(_full_precision(self._cells), rows.box_weight, rows.box_bias)
+            box_rows = F.linear(full_precision(self._cells), rows.box_weight, rows.box_bias)
         self._box_rows = box_rows.view(b, h, w, num_priors, 5).permute(0, 3, 1, 2, 4)
 
     @property
@@ -247,7 +247,7 @@ class SparseRegionOutput(_GridBoxes):
     @property
     def raw(self) -> Tensor:
         b, a, h, w, _ = self._box_rows.shape
-        features, own = _full_precision(self._cells), range(a) if self._has_own_rows else [0] * a
+        features, own = full_precision(self._cells), range(a) if self._has_own_rows else [0] * a
         classes = torch.stack([self._products(features, [prior], None) for prior in own])  # (A, B*H*W, K)
         classes = classes.view(a, b, h, w, -1).permute(1, 0, 2, 3, 4)
         return torch.cat([self._box_rows, classes], dim=-1).permute(0, 1, 4, 2, 3).flatten(1, 2)
@@ -270,7 +270,7 @@ class SparseRegionOutput(_GridBoxes):
 
     def class_logits(self, boxes: Tensor, columns: Tensor | None = None) -> Tensor:
         prior, cell = self._place(boxes)
-        features = _full_precision(self._cells.index_select(0, cell))
+        features = full_precision(self._cells.index_select(0, cell))
         if not self._has_own_rows:
             return self._products(features, [0], columns)
         if not host_knows([boxes]):
@@ -297,7 +297,7 @@ class SparseRegionOutput(_GridBoxes):
     def class_logits_at(self, boxes: Tensor, columns: Tensor) -> Tensor:
         prior, cell = self._place(boxes)
         row = prior * self.num_classes + columns if self._has_own_rows else columns
-        features = _full_precision(self._cells.index_select(0, cell))
+        features = full_precision(self._cells.index_select(0, cell))
         weight = self._rows.classes.weight.index_select(0, row)
         return (features * weight).sum(dim=-1) + self._rows.class_bias.flatten().index_select(0, row)
 
@@ -308,7 +308,7 @@ class SparseRegionOutput(_GridBoxes):
 
     def _of_some_images(self, images: Tensor, columns: Tensor) -> Tensor:
         b, a, h, w, _ = self._box_rows.shape
-        features = _full_precision(self._cells.view(b, h * w, -1).index_select(0, images))  # (n, H*W, D)
+        features = full_precision(self._cells.view(b, h * w, -1).index_select(0, images))  # (n, H*W, D)
         own = torch.arange(len(self._rows.class_bias), device=columns.device)
         rows = own[:, None] * self.num_classes + columns[:, None]  # (n, A or 1, C)
         weight, bias = self._rows.classes.weight[rows], self._rows.class_bias.flatten()[rows]
@@ -329,8 +329,3 @@ def joined(outputs: Sequence[Output]) -> Output:
     [2.0, 3.0]
     """
     return outputs[0].joined(outputs[1:]) if len(outputs) > 1 else outputs[0]
-
-
-def _full_precision(x: Tensor) -> Tensor:
-    """float32 whatever autocast made of it; float64 stays."""
-    return x if x.dtype == torch.float64 else x.float()

@@ -225,3 +225,18 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content_sha256(content) != outer.get("sha256"):
         raise CheckpointError(f"{path}: the checksum does not match: the file was changed or damaged after writing")
     return content
+
+
+def load_weights(model: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Load weights; a mismatch names the file.
+
+    Raises
+    ------
+    CheckpointError
+        Names or shapes do not fit.
+    """
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        lines = " ".join(line.strip() for line in str(error).splitlines()[1:4])
+        raise CheckpointError(f"{path}: its weights are of another net: {lines}") from error

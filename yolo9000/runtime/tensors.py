@@ -1,4 +1,7 @@
-"""What the host may look at, and how it gives values to a GPU: neither makes it wait for what the GPU has to do."""
+"""Tensors and the devices that they are on: what the host may look at, how a GPU gets values, and in which precision.
+
+Nothing here makes the host wait for what a GPU has to do.
+"""
 
 from __future__ import annotations
 
@@ -20,3 +23,8 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and host_knows([tensor]) and torch.cuda.is_available():
         tensor = tensor.pin_memory()  # a copy from pageable memory would make the host wait
     return tensor.to(device, non_blocking=True)
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """The tensor in float32 whatever autocast made of it; float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()

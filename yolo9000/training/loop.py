@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from yolo9000.datasets.sample import pixels
-from yolo9000.inference.model import load_weights
-from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from yolo9000.runtime.compiling import compile_net
 from yolo9000.runtime.device import autocast, pick_precision
 from yolo9000.runtime.distributed import Processes, any_process, average_buffers, broadcast_model, sum_gradients

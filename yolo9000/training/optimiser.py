@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from yolo9000.darknet.net_options import NetOptions
 from yolo9000.models.region import copy_of_net
-from yolo9000.runtime.mistakes import Mistake
 from yolo9000.training.config import OptimiserConfig
 
 
@@ -52,45 +50,6 @@ def learning_rate(config: OptimiserConfig, batch: int, total: int) -> float:
             done = min(1.0, (batch - config.burn_in) / max(1, total - config.burn_in))
             factor = config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * done))
     return config.learning_rate * factor
-
-
-def optimiser_of_cfg(options: NetOptions) -> OptimiserConfig:
-    """The optimiser and schedule that ``[net]`` of a darknet cfg asks for; its `max_batches` is the total.
-
-    Raises
-    ------
-    Mistake
-        The policy is one that none of YOLOv2's cfgs has (step, exp, sigmoid, random), or no `max_batches` is given of
-        which the steps are shares.
-
-    Examples
-    --------
-    >>> from yolo9000.darknet import from_cfg
-    >>> with torch.device("meta"):
-    ...     options = from_cfg("yolo9000").options
-    >>> config = optimiser_of_cfg(options)
-    >>> config.schedule, [round(share, 3) for share in config.milestones], config.burn_in
-    ('steps', [0.8, 0.9], 1000)
-    """
-    if options.policy not in ("constant", "steps", "poly"):
-        raise Mistake(f"policy={options.policy} is not supported; constant, steps and poly are")
-    falls: list[tuple[float, float]] = []
-    if options.policy == "steps":
-        if not options.max_batches:
-            raise Mistake("policy=steps needs max_batches, of which the steps are shares")
-        steps = zip(options.steps, options.scales, strict=True)
-        falls = [(step / options.max_batches, scale) for step, scale in steps if step <= options.max_batches]
-    return OptimiserConfig(
-        learning_rate=options.learning_rate,
-        momentum=options.momentum,
-        weight_decay=options.decay,
-        schedule=options.policy,
-        milestones=tuple(share for share, _ in falls),
-        scales=tuple(scale for _, scale in falls),
-        power=options.power,
-        burn_in=options.burn_in,
-        burn_in_power=options.power,
-    )
 
 
 def build_optimizer(model: nn.Module, config: OptimiserConfig, *, scaled: bool = False) -> torch.optim.Optimizer:

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from yolo9000.darknet.decoding import detect_as_darknet
 from yolo9000.datasets.loader import make_evaluation_loader
 from yolo9000.datasets.sample import Target
-from yolo9000.detection import DecodeConfig, detect, score_nodes
+from yolo9000.detection import detect, score_nodes
 from yolo9000.evaluation.detector import evaluate_detector
 from yolo9000.evaluation.diagnosis import observe
 from yolo9000.inference.prepare import prepare
@@ -120,7 +121,7 @@ def test_labels_suppression_and_darknets_decoding(region: Any) -> None:
     (found,) = detect(output, region.classes)
     assert (found.nodes.tolist(), len(found)) == ([CAT], 1)
     assert found.boxes_cxcywh.tolist() == [boxes[0, 1].tolist()]  # the surer one of the doubles
-    (as_darknet,) = detect(output, region.classes, DecodeConfig(decoding="darknet"))
+    (as_darknet,) = detect_as_darknet(output, region.classes)
     assert as_darknet.nodes.tolist() == [CAT]
     (scored,) = score_nodes(output, region.classes, [CAT])
     assert scored.scores[0] == pytest.approx(torch.tensor(3.0).sigmoid().item(), abs=1e-3)

@@ -1,1 +1,0 @@
-"""The verbs: training, evaluation, prediction. They take built objects, never a command line."""
