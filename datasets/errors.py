@@ -1,7 +1,7 @@
-"""What can be wrong with data. It imports nothing, so that a program can know it without reading any."""
+"""The error for wrong data. This module imports nothing, so that catching the error loads no reader."""
 
 from __future__ import annotations
 
 
 class DatasetError(ValueError):
-    """Data are not what was asked for; the message says what was looked for and what was found."""
+    """The data are not as expected; the message says what was expected and what was found."""
