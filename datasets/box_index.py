@@ -264,7 +264,7 @@ def nodes_of(
     if missing and not skip_missing:
         raise DatasetError(
             f"{source}: {len(missing)} of {len(class_names)} {what} have no node in the label map: "
-            f"{', '.join(missing)}. Add them to the tree, or pass skip_missing=True to leave them out"
+            f"{', '.join(missing)}. Add them to the tree, or leave them out with `skip_missing`"
         )
     if len(missing) == len(class_names):
         raise DatasetError(f"{source}: none of its {len(class_names)} {what} has a node in the label map")

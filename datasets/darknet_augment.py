@@ -72,7 +72,7 @@ def augment_as_darknet(
     """Place, colour and mirror a record at random as darknet's detector does; it replaces `transforms.augment`.
 
     The whole image stays visible. The random numbers are not darknet's, and every image draws equally many. Darknet's
-    limit of 30 boxes is not kept. In joint training, darknet treats images with an image label alike.
+    limit of 30 boxes is not kept. In joint training, darknet treats images with an image label in the same way.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ def load_tree(name_or_path: str | Path) -> WordTree:
         try:
             return from_json(gzip.decompress(path.read_bytes()), str(path))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise TreeFormatError(f"{path}: not a whole gzip file: {error}") from None
+            raise TreeFormatError(f"{path}: the gzip file is incomplete or damaged: {error}") from None
     if path.suffix == ".json":
         return from_json(path.read_bytes(), str(path))
     if path.suffix == ".tree":
