@@ -1,4 +1,7 @@
-"""The images, boxes and labels of a detection data set as flat arrays, checked once."""
+"""The images, boxes and labels of a detection data set as flat arrays, checked once.
+
+Legend: N images, T boxes of all images together.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ from yolo9000.datasets.sample import Record, Unreadable
 
 log = logging.getLogger(__name__)
 
-_WORTH_A_WORD = 1.0
-"""Pixels that a box may stick out of its image before its clipping is counted: COCO's rounding sticks out by less."""
+_CLIP_TOLERANCE = 1.0
+"""Clipping is counted if it moves an edge by more pixels than this; COCO's rounding errors are smaller."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,22 +31,22 @@ class BoxIndex:
 
     Parameters
     ----------
-    folder
+    folder : Path
         The folder of the images.
-    names
-        File name of each image, relative to ``folder``.
-    sizes
-        ``(N, 2)`` int32: width and height of each image in pixels.
-    offsets
-        ``(N + 1,)`` int64.
-    boxes_xyxy
-        ``(T, 4)`` float32 pixels, inside their image.
-    labels
-        ``(T,)`` int64: class index or node.
-    ignore
-        ``(T,)`` bool: crowds and difficult objects.
-    dropped
-        How many boxes were left out or clipped, by reason.
+    names : NameTable
+        The file name of each image, relative to `folder`.
+    sizes : array (N, 2) int32
+        The width and height of each image in pixels.
+    offsets : array (N + 1,) int64
+        The first box of each image, and T at the end.
+    boxes_xyxy : array (T, 4) float32
+        The boxes in pixels of their image, clipped to it.
+    labels : array (T,) int64
+        The class index or tree node of each box.
+    ignore : array (T,) bool
+        True for crowds and difficult objects.
+    dropped : dict of str to int
+        The number of boxes that were left out or clipped, for each reason.
     """
 
     folder: Path
@@ -68,40 +71,51 @@ class BoxIndex:
         ignore: NDArray[np.bool_],
         dropped: dict[str, int] | None = None,
     ) -> BoxIndex:
-        """Clip boxes to their images, leave out those that nothing remains of, and order them by image.
+        """Clip boxes to their images, leave out those of which nothing remains, and order them by image.
 
         Parameters
         ----------
-        name
-            The source's name, for the log.
-        folder, names, sizes
-            As in the class.
-        image_of
-            ``(T,)``: the image of each box.
-        boxes_xyxy
-            ``(T, 4)`` pixels, as the data set gives them: possibly NaN, inverted or outside.
-        labels, ignore
-            ``(T,)``.
-        dropped
-            Boxes that the reader has left out already, by reason.
+        name : str
+            The name of the source, for the log.
+        folder : Path
+            The folder of the images.
+        names : iterable of str
+            The file name of each image, relative to `folder`.
+        sizes : array (N, 2) int32
+            The width and height of each image in pixels.
+        image_of : array (T,) int64
+            The image index of each box.
+        boxes_xyxy : array (T, 4) float64
+            The boxes in pixels as the data set gives them. They may be NaN, inverted or outside their image.
+        labels : array (T,) int64
+            The class index or tree node of each box.
+        ignore : array (T,) bool
+            True for crowds and difficult objects.
+        dropped : dict of str to int, optional
+            The number of boxes that the reader has left out already, for each reason.
+
+        Returns
+        -------
+        BoxIndex
+            It holds the boxes that are left.
         """
         counts = dict(dropped or {})
         limit = sizes[image_of].astype(np.float64) if len(image_of) else np.zeros((0, 2))
         finite = np.asarray(np.isfinite(boxes_xyxy).all(axis=1))
         area = finite & (boxes_xyxy[:, 2] > boxes_xyxy[:, 0]) & (boxes_xyxy[:, 3] > boxes_xyxy[:, 1])
         clipped = np.clip(np.where(finite[:, None], boxes_xyxy, 0), 0, np.concatenate([limit, limit], axis=1))
-        # In float32, as they are kept: a sliver that float64 tells from nothing may have no width there.
+        # Compared in float32, in which they are kept: a sliver that has a width in float64 may have none there.
         clipped32 = clipped.astype(np.float32)
         keep = area & (clipped32[:, 2] > clipped32[:, 0]) & (clipped32[:, 3] > clipped32[:, 1])
-        moved = keep & (np.abs(clipped - np.where(finite[:, None], boxes_xyxy, 0)).max(axis=1) > _WORTH_A_WORD)
+        moved = keep & (np.abs(clipped - np.where(finite[:, None], boxes_xyxy, 0)).max(axis=1) > _CLIP_TOLERANCE)
         counts["not finite"] = counts.get("not finite", 0) + int((~finite).sum())
         counts["zero or negative size"] = int((finite & ~area).sum())
         counts["outside the image"] = int((area & ~keep).sum())
         counts["clipped to the image"] = int(moved.sum())
         counts = {reason: count for reason, count in counts.items() if count}
         if counts:
-            told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
-            log.warning("%s: of %d boxes: %s (all but the clipped ones are left out)", name, len(image_of), told)
+            reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+            log.warning("%s: of %d boxes: %s (all but the clipped ones are left out)", name, len(image_of), reasons)
         order = np.flatnonzero(keep)
         order = order[np.argsort(image_of[order], kind="stable")]
         per_image = np.bincount(image_of[order], minlength=len(sizes))
@@ -120,7 +134,16 @@ class BoxIndex:
         return len(self.names)
 
     def read(self, index: int) -> Record:
-        """Return image ``index`` with its boxes.
+        """Return image `index` with its boxes.
+
+        Parameters
+        ----------
+        index : int
+            The image index, from 0.
+
+        Returns
+        -------
+        Record
 
         Raises
         ------
@@ -129,8 +152,8 @@ class BoxIndex:
 
         Notes
         -----
-        Boxes refer to the pixels as they are stored (so COCO and VOC), unless the size that the data set states is
-        that of the image turned upright by its EXIF orientation: then to those.
+        Boxes usually refer to the pixels as they are stored; COCO's and VOC's do. If the size that the data set
+        states only fits the image turned upright by its EXIF orientation, they refer to the upright pixels.
         """
         name = self.names[index]
         try:
@@ -152,9 +175,14 @@ class BoxIndex:
         return Record(image, name, boxes_xyxy[~ignore], self.labels[mine][~ignore], None, boxes_xyxy[ignore])
 
     def relative_sizes(self) -> NDArray[np.float32]:
-        """Return ``(T', 2)``: width and height of every box, relative to a square around its image.
+        """Return the width and height of every box, relative to the longer side of its image.
 
-        That is what a letterboxed network sees; clustering them gives the priors. Ignored boxes are left out.
+        A network sees boxes at this scale after letterboxing, so clustering these sizes gives its priors.
+
+        Returns
+        -------
+        array (T', 2) float32
+            T' counts the boxes that are not ignored.
         """
         image_of = np.repeat(np.arange(len(self)), np.diff(self.offsets))
         longest = self.sizes.max(axis=1)[image_of] if len(image_of) else np.ones(0)
@@ -163,7 +191,10 @@ class BoxIndex:
 
 
 def size_of_file(path: Path) -> tuple[int, int]:
-    """Return an image's width and height from its header; (1, 1) if it has none, as reading it will name it."""
+    """Return an image's width and height in pixels from its header.
+
+    A file without a readable header gives (1, 1): reading the image reports it later.
+    """
     try:
         return image_size(path.read_bytes(), path.name)
     except OSError:
@@ -171,14 +202,20 @@ def size_of_file(path: Path) -> tuple[int, int]:
 
 
 def listed(names: Iterable[str], *, most: int = 10) -> str:
-    """Return the first names as text, with the number of those that are not shown."""
+    """Return the first `most` names as text, and how many more there are.
+
+    Examples
+    --------
+    >>> listed(["cat", "dog", "cow"], most=2)
+    'cat, dog and 1 more'
+    """
     names = list(names)
     text = ", ".join(names[:most])
     return f"{text} and {len(names) - most} more" if len(names) > most else text
 
 
 def contents(folder: Path, *, most: int = 8) -> str:
-    """Return what a folder holds, in a few words, for an error message."""
+    """Describe what a folder holds in a few words, for an error message: up to `most` entries."""
     if not folder.exists():
         parent = next((p for p in folder.parents if p.exists()), None)
         return "no such folder" + (f"; {parent} has {contents(parent)}" if parent else "")
@@ -196,12 +233,30 @@ def nodes_of(
     *,
     skip_missing: bool,
 ) -> list[int]:
-    """Return the node of each class, -1 for a class that is to be skipped.
+    """Return the node of each class, -1 for a class that is left out.
+
+    Parameters
+    ----------
+    source : str
+        The name of the source, for messages.
+    what : str
+        The word for the classes in messages, such as "categories".
+    class_names : iterable of str
+        The classes of the source, in its order.
+    label_map : callable
+        It takes a class name and returns its node, None if it has none.
+    skip_missing : bool
+        Leave out classes without a node instead of raising.
+
+    Returns
+    -------
+    list of int
+        One node for each class.
 
     Raises
     ------
     DatasetError
-        If a class has no node, with all of those classes.
+        If a class has no node and `skip_missing` is not set, or if no class has one. The message names the classes.
     """
     class_names = list(class_names)
     nodes = [label_map(name) for name in class_names]
@@ -209,7 +264,7 @@ def nodes_of(
     if missing and not skip_missing:
         raise UnknownClasses(
             f"{source}: {len(missing)} of {len(class_names)} {what} have no node in the label map: "
-            f"{', '.join(missing)}. Add them to the tree, or pass skip_missing=True to leave them out",
+            f"{', '.join(missing)}. Add them to the tree, or leave them out with `skip_missing`",
             source=source,
             missing=tuple(missing),
         )

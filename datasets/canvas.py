@@ -1,6 +1,6 @@
-"""Putting pictures together: textured backgrounds, places for objects, pasting. Shared by scenes and tiles.
+"""Drawing scenes: textured backgrounds, free places for objects, pasting. `scenes` and `tiles` share it.
 
-Everything here is a function of its arguments and of the generator handed in.
+Every result depends on the arguments alone, one of which is the random generator.
 """
 
 from __future__ import annotations
@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 
 
 def textured_background(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
-    """Return a ``(size, size, 3)`` uint8 texture: a gradient, stripes, patches, clouds or speckle of two colours.
+    """Draw a random texture: a gradient, stripes, patches, clouds or speckle of two colours.
+
+    Parameters
+    ----------
+    rng : Generator
+        The source of all randomness.
+    size : int
+        The side of the texture in pixels.
+
+    Returns
+    -------
+    array (size, size, 3) uint8
 
     Examples
     --------
@@ -58,25 +69,27 @@ def find_place(
     *,
     tries: int = 30,
 ) -> tuple[float, float, float, float] | None:
-    """Return a box of this width and height inside the image that covers no earlier box too much.
+    """Find a random place for a box of this width and height that overlaps no earlier box too much.
 
     Parameters
     ----------
-    width, height
-        Pixels.
-    size
-        Side of the square image in pixels.
-    taken_xyxy
-        Earlier boxes, pixels.
-    max_cover
-        The largest part of the smaller of two boxes that they may share, 0..1.
-    tries
-        Places drawn before giving up.
+    rng : Generator
+        The source of all randomness.
+    width, height : float
+        The size of the box in pixels.
+    size : int
+        The side of the square image in pixels.
+    taken_xyxy : list of tuple of float
+        The earlier boxes in pixels.
+    max_cover : float
+        The largest part of the smaller of two boxes that they may share, from 0 to 1.
+    tries : int
+        The number of places to try before giving up.
 
     Returns
     -------
-    box_xyxy or None
-        Pixels; None if the box does not fit or no place was found.
+    tuple of float or None
+        The box as ``(x0, y0, x1, y1)`` in pixels; None if it does not fit or no place was found.
 
     Examples
     --------
@@ -100,12 +113,12 @@ def paste(canvas: NDArray[np.uint8], layer: NDArray[np.uint8], left: int, top: i
 
     Parameters
     ----------
-    canvas
-        ``(H, W, 3)`` uint8, changed.
-    layer
-        ``(h, w, 4)`` uint8, colours premultiplied with alpha; wholly inside the canvas.
-    left, top
-        Where the layer's first pixel goes.
+    canvas : array (H, W, 3) uint8
+        The image to paste on; it is changed.
+    layer : array (h, w, 4) uint8
+        The picture to paste, its colours premultiplied with alpha. It must lie wholly inside the canvas.
+    left, top : int
+        The column and row of the canvas that the layer's first pixel goes to.
 
     Examples
     --------

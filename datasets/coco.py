@@ -16,7 +16,7 @@ from yolo9000.datasets.box_index import BoxIndex, contents, listed, nodes_of, si
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Kind, Record
 
-# List -> the keys that its entries must have: whole numbers, and others.
+# For each list of the JSON: the keys of whole numbers and the other keys that each of its entries must have.
 _FIELDS = (
     ("images", ("id",), ("file_name",)),
     ("categories", ("id",), ("name",)),
@@ -26,22 +26,22 @@ _FIELDS = (
 
 @dataclass(frozen=True, eq=False)
 class CocoTruth:
-    """The boxes of an annotation file just as it states them, for COCO's own measure. ``M`` boxes.
+    """The T boxes of an annotation file exactly as it states them, for COCO's own evaluation.
 
     Parameters
     ----------
-    names
-        File name of each image.
-    images
-        ``(M,)`` int64: the place in ``names`` of each box's image.
-    labels
-        ``(M,)`` int64: class index or tree node.
-    boxes_xywh
-        ``(M, 4)`` float64: left, top, width and height in pixels of the image, not clipped.
-    areas
-        ``(M,)`` float64: pixels of the object's outline; of the box, if the file does not say.
-    crowd
-        ``(M,)`` bool.
+    names : tuple of str
+        The file name of each image.
+    images : array (T,) int64
+        The index in `names` of each box's image.
+    labels : array (T,) int64
+        The class index or tree node of each box.
+    boxes_xywh : array (T, 4) float64
+        Left, top, width and height of each box in pixels of the image, not clipped.
+    areas : array (T,) float64
+        The area of each object's outline in pixels; the area of its box if the file gives none.
+    crowd : array (T,) bool
+        True for boxes around a crowd.
     """
 
     names: tuple[str, ...]
@@ -60,20 +60,20 @@ class CocoSource:
 
     Parameters
     ----------
-    root
-        The folder that holds ``annotations/`` and the folder of images; or an annotation file itself.
-    label_map
-        Category name -> class index or tree node.
-    split
-        ``train2017``, or ``train`` for whatever ``annotations/instances_train*.json`` there is.
-    images
-        The folder of images. By default the one named as the split, or beside the annotation file.
-    name
-        What messages call it.
-    skip_missing
-        Leave out categories without a node, instead of raising.
-    labelled_nodes
-        Nodes that are labelled exhaustively in every image; None means everything.
+    root : str or Path
+        The folder that holds ``annotations/`` and the folder of images, or an annotation file itself.
+    label_map : mapping of str to int
+        The class index or tree node of each category name.
+    split : str
+        The split, such as ``"train2017"``. ``"train"`` finds the one file ``annotations/instances_train*.json``.
+    images : str or Path, optional
+        The folder of images. By default it is the one named like the split, or the one beside the annotation file.
+    name : str
+        The name of the source in messages.
+    skip_missing : bool
+        Leave out categories without a node instead of raising.
+    labelled_nodes : sequence of int, optional
+        The nodes that are labelled exhaustively in every image; None means all.
 
     Raises
     ------
@@ -121,18 +121,22 @@ class CocoSource:
         return len(self.index)
 
     def read(self, index: int) -> Record:
-        """Return image ``index`` with its boxes; raises ``Unreadable``."""
+        """Return image `index` with its boxes. Raises `Unreadable`."""
         return self.index.read(index)
 
     @property
     def nodes(self) -> list[int]:
-        """Nodes of the categories that the file lists, whether there is a box of them or not."""
+        """The nodes of the categories that the file lists, whether they have boxes or not."""
         return sorted({node for node in self._node_of.values() if node >= 0})
 
     def truth(self) -> CocoTruth:
-        """Read the annotations once more: training does not need what only COCO's own measure asks for.
+        """Read the annotations again, with what only COCO's own evaluation needs.
 
-        Annotations of an image that is not listed, of a category without a node or without a box are left out.
+        Annotations without a box are left out, and those whose image is not listed or whose category has no node.
+
+        Returns
+        -------
+        CocoTruth
         """
         number_of = {image: number for number, image in enumerate(self.image_ids.tolist())}
         rows = [
@@ -157,8 +161,19 @@ def category_names(root: str | Path, split: str) -> list[str]:
 
     Parameters
     ----------
-    root, split
-        As for :class:`CocoSource`, with its errors.
+    root : str or Path
+        As in `CocoSource`.
+    split : str
+        As in `CocoSource`.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    DatasetError
+        If the layout or the JSON do not fit.
     """
     data = _load(_locate(Path(root), split, None)[0])
     return [str(category["name"]) for category in sorted(data["categories"], key=lambda category: int(category["id"]))]
@@ -199,7 +214,7 @@ def _locate(root: Path, split: str, images: Path | None) -> tuple[Path, Path]:
 
 
 def _without_polygons(entry: dict[str, Any]) -> dict[str, Any]:
-    # Nine tenths of COCO's JSON; dropped while it is parsed, so that they never lie in memory together.
+    # Polygons are nine tenths of COCO's JSON. Dropped while it is parsed, they are never in memory all at once.
     entry.pop("segmentation", None)
     return entry
 
@@ -236,7 +251,7 @@ def _repeated(ids: Sequence[int]) -> str:
 
 
 def _side(value: Any) -> int:
-    """Return a side that an image's entry states; 0, which stands for unknown, if it is no number."""
+    """Return the width or height that an image's entry states; 0, meaning unknown, if it is no valid number."""
     return int(value) if isinstance(value, int | float) and 0 < value < 2**31 else 0
 
 
@@ -250,7 +265,7 @@ def _images(
     ids = np.array([int(entry["id"]) for entry in entries], np.int64)
     if twice := _repeated(ids.tolist()):
         raise DatasetError(f"{where}: several images have the same id: {twice}")
-    # One listing per folder; a stat per file would take minutes on a network drive.
+    # Each folder is listed once: a stat call for each file would take minutes on a network drive.
     present: dict[str, set[str]] = {}
     missing = []
     for name in names:
@@ -274,7 +289,7 @@ def _images(
 def _boxes(
     where: str, annotations: list[dict[str, Any]], image_ids: NDArray[np.int64], node_of: dict[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_], dict[str, int]]:
-    """Return image number, box, node and crowd flag of each annotation that has an image and a node."""
+    """Return image index, box, node and crowd flag of each annotation that has an image and a node; count the rest."""
     category = np.array([a["category_id"] for a in annotations], np.int64)
     image_id = np.array([a["image_id"] for a in annotations], np.int64)
     crowd = np.array([bool(a.get("iscrowd") or 0) for a in annotations], np.bool_)

@@ -1,8 +1,10 @@
-"""Darknet's own augmentation, to its last digit, for nets that darknet trained and that are trained further.
+"""Darknet's own augmentation, exact to the last digit, for further training of nets that darknet trained.
 
-Ours (`yolo9000.datasets.transforms`) crops and zooms, samples at pixel centres and works on bytes. Darknet's keeps the
-whole image visible: it changes the aspect, puts the image somewhere on a grey canvas, changes the colours and mirrors.
-Images are ``(C, H, W)`` floats, 0 to 1.
+Our own `yolo9000.datasets.transforms` crops and zooms, samples at pixel centres and works on bytes. Darknet keeps the
+whole image visible: it changes the aspect ratio, puts the image somewhere on a grey canvas, changes the colours and
+mirrors. The functions follow darknet's image.c.
+
+Legend: C channels, H height, W width. Images are floats from 0 to 1.
 """
 
 from __future__ import annotations
@@ -26,18 +28,18 @@ _THINNEST = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class DarknetAugment:
-    """How much darknet's augmentation changes; the values are those of its yolov2 and yolo9000 cfgs.
+    """How much darknet's augmentation changes an image; the defaults are those of its yolov2 and yolo9000 cfgs.
 
     Parameters
     ----------
-    jitter
+    jitter : float
         Width and height each change by up to this fraction before their ratio is taken.
-    hue
-        Largest turn of the hue, as a fraction of the circle.
-    saturation, exposure
-        Largest factor on saturation and value, or its inverse: 0.75 and 1 / 0.75 mean the same.
-    flip
-        Probability of mirroring left to right.
+    hue : float
+        The largest turn of the hue, as a fraction of the circle.
+    saturation, exposure : float
+        The largest factor on saturation and value, or its inverse: 0.75 and 1 / 0.75 mean the same.
+    flip : float
+        The probability of mirroring left to right.
 
     Raises
     ------
@@ -67,21 +69,25 @@ class DarknetAugment:
 def augment_as_darknet(
     record: Record, size: int, rng: np.random.Generator, config: DarknetAugment | None = None
 ) -> Sample:
-    """Return the record, randomly placed, coloured and mirrored as in darknet's detector; for `transforms.augment`.
+    """Place, colour and mirror a record at random as darknet's detector does; it replaces `transforms.augment`.
 
-    The whole image stays visible. The random numbers are ours, in number the same for every image; darknet's limit of
-    30 boxes is not kept. Classification images of a joint training go through the same in darknet.
+    The whole image stays visible. The random numbers are not darknet's, and every image draws equally many. Darknet's
+    limit of 30 boxes is not kept. In joint training, darknet treats images with an image label in the same way.
 
     Parameters
     ----------
-    record
+    record : Record
         An image and its labels.
-    size
-        Side of the network's input in pixels.
-    rng
-        Where all randomness comes from.
-    config
-        How much of what; darknet's values by default.
+    size : int
+        The side of the network's input in pixels.
+    rng : Generator
+        The source of all randomness.
+    config : DarknetAugment, optional
+        How much each step changes; by default as much as in darknet.
+
+    Returns
+    -------
+    Sample
 
     Examples
     --------
@@ -122,19 +128,26 @@ def _factor(largest: float, share: float, inverse: float) -> float:
 def place_image(
     image: NDArray[Any], size: tuple[int, int], offset: tuple[int, int], canvas: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Return a grey canvas with the image on it (darknet's ``place_image``).
+    """Place an image on a grey canvas (darknet's ``place_image``).
 
-    Canvas pixel ``x`` shows the image at ``x / w * W``, without half pixels; beyond the image darknet sees black, so
-    that the last row and column darken where the image grows.
+    With w the image's width on the canvas, its column x shows the image at ``x / w * W``, without an offset for pixel
+    centres. Darknet interpolates with black beyond the image, so the last row and column darken if the image grows.
 
     Parameters
     ----------
-    image
-        ``(C, H, W)`` of floats.
-    size, offset
-        Width and height, left and top of the image on the canvas; it may hang over the edges.
-    canvas
-        Width and height of the result.
+    image : array (C, H, W) of floats
+        The image.
+    size : tuple of int
+        The width and height of the image on the canvas, in pixels.
+    offset : tuple of int
+        The left and top of the image on the canvas; it may hang over the edges.
+    canvas : tuple of int
+        The width and height of the result.
+
+    Returns
+    -------
+    array (C, H', W') float32
+        H' and W' are the canvas's.
 
     Examples
     --------
@@ -158,28 +171,33 @@ def rotate_crop(
     offset: tuple[float, float] = (0.0, 0.0),
     aspect: float = 1.0,
 ) -> NDArray[np.float32]:
-    """Return a rotated, scaled crop around the image's middle (darknet's ``rotate_crop_image``).
+    """Return a rotated, scaled crop around the image's centre (darknet's ``rotate_crop_image``).
 
-    Darknet trains its classifiers on such crops. What lies beyond the image is black.
+    Darknet trains its classifiers on such crops. Whatever lies beyond the image is black.
 
     Parameters
     ----------
-    image
-        ``(C, H, W)`` of floats.
-    radians
-        Turn of the crop within the image, clockwise as seen.
-    scale
-        Pixels of the crop for one of the image; in x it is divided by ``aspect``.
-    size
-        Width and height of the crop.
-    offset
-        How far the crop is moved to the right and down, in its pixels.
-    aspect
-        Width of the image under one pixel of the crop, over its height.
+    image : array (C, H, W) of floats
+        The image.
+    radians : float
+        The angle by which the crop is turned clockwise within the image.
+    scale : float
+        The number of pixels of the crop for one of the image; in x it is divided by `aspect`.
+    size : tuple of int
+        The width and height of the crop.
+    offset : tuple of float
+        How far the crop is moved to the right and down, in its own pixels.
+    aspect : float
+        The width over the height of the part of the image that one pixel of the crop shows.
+
+    Returns
+    -------
+    array (C, H', W') float32
+        H' and W' are the crop's.
 
     Examples
     --------
-    The crop's middle lies at half of the image's width, the left edge of its second pixel.
+    The crop's centre is at half the image's width, which is the left edge of the second pixel.
 
     >>> import numpy as np
     >>> rotate_crop(np.array([[[1.0, 2.0], [3.0, 4.0]]]), np.pi / 2, 1.0, (2, 2)).tolist()
@@ -192,13 +210,13 @@ def rotate_crop(
 
 
 def _bilinear(image: NDArray[Any], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the image at positions that broadcast to ``(H', W')``; 0 beyond it."""
+    """Return the image (C, H, W) interpolated at positions that broadcast to (H', W'); it is 0 beyond its edges."""
     black = np.pad(np.asarray(image, np.float32), ((0, 0), (1, 1), (1, 1)))
     left, top = np.floor(x), np.floor(y)
     across, down = (x - left).astype(np.float32), (y - top).astype(np.float32)
 
     def pixel(right: int, below: int) -> NDArray[np.float32]:
-        # The border of zeros is row and column 0, so that everything moves by one.
+        # The border of zeros takes row and column 0, so every pixel moves by one.
         column = (left + 1 + right).clip(0, black.shape[2] - 1).astype(np.int64)
         row = (top + 1 + below).clip(0, black.shape[1] - 1).astype(np.int64)
         found: NDArray[np.float32] = black[:, row, column]
@@ -211,18 +229,22 @@ def _bilinear(image: NDArray[Any], x: NDArray[np.float64], y: NDArray[np.float64
 
 
 def distort(image: NDArray[Any], hue: float, saturation: float, exposure: float) -> NDArray[np.float32]:
-    """Return an RGB image with other colours (darknet's ``distort_image``), clipped to 0 to 1.
+    """Change the colours of an RGB image (darknet's ``distort_image``).
 
-    Red, green and blue are clipped at the end, not saturation and value.
+    Red, green and blue are clipped to 0 to 1 at the end; saturation and value are not clipped before.
 
     Parameters
     ----------
-    image
-        ``(3, H, W)`` of floats, 0 to 1.
-    hue
-        Turn of the hue, as a fraction of the circle: red becomes yellow at 1/6.
-    saturation, exposure
-        Factors on saturation and value.
+    image : array (3, H, W) of floats
+        The image, from 0 to 1.
+    hue : float
+        The turn of the hue, as a fraction of the circle: red becomes yellow at 1/6.
+    saturation, exposure : float
+        The factors on saturation and value.
+
+    Returns
+    -------
+    array (3, H, W) float32
 
     Examples
     --------
@@ -234,13 +256,13 @@ def distort(image: NDArray[Any], hue: float, saturation: float, exposure: float)
     red, green, blue = rgb
     value = rgb.max(axis=0)
     span = value - rgb.min(axis=0)
-    safe = np.where(span > 0, span, 1)  # a grey pixel has no hue, and needs none
+    safe = np.where(span > 0, span, 1)  # a grey pixel has no hue: any value will do
     sixth = np.where(
         red == value,
         (green - blue) / safe,
         np.where(green == value, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
-    # n sixths of a turn away from a channel's own hue: all of the value up to 1, none of the colour from 2 on
+    # A channel has the whole value up to 1 sixth of a turn from its own hue, and the least value from 2 sixths on.
     sixth = sixth + np.float32(6 * hue)
     value_then = value * np.float32(exposure)
     colour = np.divide(span, value, out=np.zeros_like(span), where=value > 0) * np.float32(saturation)

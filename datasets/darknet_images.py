@@ -1,8 +1,9 @@
 """Resizing and letterboxing exactly as darknet does them, for nets whose numbers are compared with darknet's.
 
-Our own `yolo9000.datasets.transforms` shrinks by area and works on bytes. Darknet works on floats, lets the corner
-pixels of both images coincide, and skips pixels when it shrinks; a net that darknet trained saw such images.
-Letters: ``C`` channels, ``H W`` height and width.
+Our own `yolo9000.datasets.transforms` shrinks by area and works on bytes. Darknet's image.c works on floats, maps
+corner pixels to corner pixels, and skips pixels when it shrinks; a net that darknet trained saw such images.
+
+Legend: C channels, H height, W width.
 """
 
 from __future__ import annotations
@@ -17,11 +18,22 @@ from yolo9000.datasets.sample import Placement, Record, Sample
 from yolo9000.datasets.transforms import target_in_input
 
 GREY = 0.5
-"""Darknet's canvas."""
+"""The value around an image, on a scale from 0 to 1."""
 
 
 def fitted_size(width: int, height: int, net_width: int, net_height: int) -> tuple[int, int]:
-    """Return width and height of an image that is made as large as fits, rounded down as in darknet.
+    """Return width and height of an image scaled to the largest size that fits, rounded down as in darknet.
+
+    Parameters
+    ----------
+    width, height : int
+        The size of the image in pixels.
+    net_width, net_height : int
+        The size to fit it into, in pixels.
+
+    Returns
+    -------
+    tuple of int
 
     Examples
     --------
@@ -35,14 +47,18 @@ def fitted_size(width: int, height: int, net_width: int, net_height: int) -> tup
 
 
 def resize(image: NDArray[Any], width: int, height: int) -> NDArray[np.float32]:
-    """Return an image, bilinearly resized with the corner pixels kept (darknet's ``resize_image``).
+    """Resize an image bilinearly, corner pixels to corner pixels (darknet's ``resize_image``).
 
     Parameters
     ----------
-    image
-        ``(C, H, W)`` of floats.
-    width, height
-        Of the result.
+    image : array (C, H, W) of floats
+        The image.
+    width, height : int
+        The size of the result in pixels.
+
+    Returns
+    -------
+    array (C, height, width) float32
 
     Examples
     --------
@@ -55,7 +71,7 @@ def resize(image: NDArray[Any], width: int, height: int) -> NDArray[np.float32]:
 
 def _along(image: NDArray[np.float32], length: int, axis: Literal[-1, -2]) -> NDArray[np.float32]:
     before = image.shape[axis]
-    # A single column is the last one, which darknet copies without interpolating.
+    # If the result has one column only, it is the last one, which darknet copies without interpolating.
     step = np.float32(before - 1) / np.float32(length - 1) if length > 1 else np.float32(0)
     place = np.arange(length, dtype=np.float32) * step
     left = np.minimum(place.astype(np.int64), before - 1)
@@ -64,7 +80,7 @@ def _along(image: NDArray[np.float32], length: int, axis: Literal[-1, -2]) -> ND
     share[-1] = 0
     if axis == -2:
         share = share[:, None]
-    # `take` and sums in place: half the time of indexing, to the same bits
+    # `take` and sums in place need half the time of indexing and give the same bits.
     mixed: NDArray[np.float32] = image.take(left, axis)
     mixed *= 1 - share
     right = image.take(np.minimum(left + 1, before - 1), axis)
@@ -74,14 +90,18 @@ def _along(image: NDArray[np.float32], length: int, axis: Literal[-1, -2]) -> ND
 
 
 def letterbox_image(image: NDArray[Any], width: int, height: int) -> NDArray[np.float32]:
-    """Return an image as large as fits, in the middle of a grey canvas (darknet's ``letterbox_image``).
+    """Scale an image to the largest size that fits and centre it on a grey canvas (darknet's ``letterbox_image``).
 
     Parameters
     ----------
-    image
-        ``(C, H, W)`` of floats, 0 to 1.
-    width, height
-        Of the canvas.
+    image : array (C, H, W) of floats
+        The image, from 0 to 1.
+    width, height : int
+        The size of the canvas in pixels.
+
+    Returns
+    -------
+    array (C, height, width) float32
 
     Examples
     --------
@@ -97,17 +117,21 @@ def letterbox_image(image: NDArray[Any], width: int, height: int) -> NDArray[np.
 
 
 def letterbox_as_darknet(record: Record, size: int) -> Sample:
-    """Return the record as an input of a darknet net; stands in for `transforms.letterbox`.
+    """Return the record as an input of a darknet net; it replaces `transforms.letterbox` there.
 
-    Boxes go through darknet's formula, which places the image at half pixels where the letterbox rounds down; so they
-    equal darknet's, half a pixel of the input beside the image.
+    Boxes go through darknet's formula, which does not round the image's offset, while the letterbox rounds it down.
+    So boxes equal darknet's, and may lie half a pixel beside the image.
 
     Parameters
     ----------
-    record
+    record : Record
         An image and its labels.
-    size
-        Side of the network's input in pixels.
+    size : int
+        The side of the network's input in pixels.
+
+    Returns
+    -------
+    Sample
 
     Examples
     --------

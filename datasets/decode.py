@@ -1,4 +1,4 @@
-"""Bytes of an image file -> pixels, whatever the file's colour mode."""
+"""Decoding: the bytes of an image file -> RGB pixels, whatever the file's colour mode."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from yolo9000.datasets.sample import Unreadable
 
 NO_IMAGE = "no image in a format that Pillow reads"
 GREY = 127
-"""What lies around an image and behind its transparent parts (darknet's .5 grey)."""
+"""The colour around an image and behind its transparent parts (darknet's .5 grey)."""
 _ORIENTATION, _SHORT = 0x0112, 3
 _TURNS: dict[int, tuple[bool, int | None]] = {
     2: (False, 1),
@@ -25,11 +25,12 @@ _TURNS: dict[int, tuple[bool, int | None]] = {
     7: (True, -1),
     8: (True, 0),
 }
-"""EXIF orientation -> whether rows become columns; then OpenCV's flip: 1 left to right, 0 upside down, -1 both."""
+"""EXIF orientation -> whether rows become columns, and OpenCV's flip after that: 1 left to right, 0 upside down, -1
+both."""
 _END_OF_JPEG = b"\xff\xd9"
 _SHRINK = {
     1: 0,
-    # with IMREAD_COLOR_RGB beside them these shrink, and do not make it grey
+    # Combined with IMREAD_COLOR_RGB, these flags shrink the image but keep its colours.
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
@@ -37,28 +38,33 @@ _SHRINK = {
 
 
 def decode(data: bytes, key: str, *, draft: int | None = None, upright: bool = True) -> NDArray[np.uint8]:
-    """Decode an image to ``(H, W, 3)`` uint8 RGB.
+    """Decode an image to RGB.
 
-    Grey, CMYK, palette and 16-bit images become 8-bit RGB; transparency is laid on mid grey. OpenCV decodes plain
-    JPEGs, Pillow whatever else there is: of a plain JPEG both make the same pixels, OpenCV in four fifths of the time.
+    Grey, CMYK, palette and 16-bit images become 8-bit RGB; transparent parts become mid grey. OpenCV decodes plain
+    JPEGs and Pillow decodes everything else. Both make the same pixels of a plain JPEG, and OpenCV takes four fifths
+    of the time.
 
     Parameters
     ----------
-    data
-        The file's content.
-    key
-        The file's name, for the error.
-    draft
-        Let the JPEG decoder shrink a large image by 2, 4 or 8 as long as both sides stay at least this long: several
-        times as fast. None keeps every pixel, as boxes in pixels need.
-    upright
+    data : bytes
+        The content of the file.
+    key : str
+        The name of the file, for the error.
+    draft : int, optional
+        Let the JPEG decoder shrink a large image by 2, 4 or 8 as long as both sides keep at least this many pixels,
+        which is several times as fast. None keeps every pixel, as boxes in pixels need.
+    upright : bool
         Turn the image as its EXIF orientation says. False gives the pixels as they are stored, to which the boxes of
         a data set may refer; `turn_upright` turns them later. (Pillow turns a TIFF in any case.)
+
+    Returns
+    -------
+    array (H, W, 3) uint8
 
     Raises
     ------
     Unreadable
-        If the data is empty, truncated or no image.
+        If the data are empty, truncated or no image.
 
     Examples
     --------
@@ -90,13 +96,25 @@ def decode(data: bytes, key: str, *, draft: int | None = None, upright: bool = T
 
 
 def orientation_of(data: bytes) -> int:
-    """Return the EXIF orientation of an image file that `decode` reads, 1 to 8; 1, which is upright, if it has none."""
+    """Return the EXIF orientation, 1 to 8, of an image file that `decode` reads; 1 (upright) if it names none."""
     with Image.open(io.BytesIO(data)) as image:
         return _orientation(image.info.get("exif", b""))
 
 
 def turn_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Turn the stored pixels (H, W, 3) of an image so that it stands upright: (H, W, 3), or (W, H, 3) from 5 on.
+    """Turn the stored pixels of an image so that it stands upright.
+
+    Parameters
+    ----------
+    pixels : array (H, W, 3) uint8
+        The pixels as they are stored.
+    orientation : int
+        The EXIF orientation, 1 to 8.
+
+    Returns
+    -------
+    array (H, W, 3) or (W, H, 3) uint8
+        Orientations from 5 on swap the sides.
 
     Examples
     --------
@@ -112,7 +130,18 @@ def turn_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint
 
 
 def image_size(data: bytes, key: str) -> tuple[int, int]:
-    """Return width and height as the file's header says.
+    """Return the width and height in pixels that the header of an image file states.
+
+    Parameters
+    ----------
+    data : bytes
+        The content of the file.
+    key : str
+        The name of the file, for the error.
+
+    Returns
+    -------
+    tuple of int
 
     Raises
     ------
@@ -131,9 +160,10 @@ def image_size(data: bytes, key: str) -> tuple[int, int]:
 
 
 def _orientation(exif: bytes) -> int:
-    """Return the orientation that an EXIF block names; 1 if it names none, or is damaged.
+    """Return the orientation that an EXIF block names; 1 if it names none or is damaged.
 
-    Read by hand: Pillow parses the whole block, which takes longer than a small image's decoding, and warns of flaws.
+    The block is read by hand, because Pillow parses all of it, which takes longer than decoding a small image, and
+    warns about flaws.
     """
     block = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
@@ -152,9 +182,9 @@ def _orientation(exif: bytes) -> int:
 
 
 def _plain_jpeg(data: bytes, header: Image.Image, draft: int | None) -> NDArray[np.uint8] | None:
-    """Return the pixels of a grey or RGB JPEG that is complete; None if Pillow is to decide what it is."""
-    # OpenCV before 5 returns the upper part of a truncated file in silence. Some cameras write bytes after the end;
-    # their files go to Pillow too.
+    """Return the pixels of a complete grey or RGB JPEG; None if Pillow has to decode the file."""
+    # OpenCV before 5 returns the upper part of a truncated file without an error. Files of cameras that write bytes
+    # after the end go to Pillow too.
     if header.format != "JPEG" or header.mode not in ("L", "RGB") or not data.endswith(_END_OF_JPEG):
         return None
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION

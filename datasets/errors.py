@@ -1,22 +1,23 @@
-"""What can be wrong with data. It imports nothing, so that a program can know it without reading any."""
+"""The error for wrong data. This module imports nothing, so that catching the error loads no reader."""
 
 from __future__ import annotations
 
 
 class DatasetError(ValueError):
-    """Data are not what was asked for; the message says what was looked for and what was found."""
+    """The data are not as expected; the message says what was expected and what was found."""
 
 
 class UnknownClasses(DatasetError):
-    """Classes of a data set that the label map lacks.
+    """A data set has classes that the label map lacks.
 
     Parameters
     ----------
-    message
-    source
-        Whose classes they are.
-    missing
-        Their names.
+    message : str
+        The whole message.
+    source : str
+        The data set.
+    missing : tuple of str
+        The names of the classes.
     """
 
     def __init__(self, message: str, *, source: str, missing: tuple[str, ...]) -> None:

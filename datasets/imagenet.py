@@ -1,4 +1,4 @@
-"""Classification images in ImageNet's layout: a folder or a tar per class."""
+"""Images with an image label each, in ImageNet's layout: one folder or tar for each class."""
 
 from __future__ import annotations
 
@@ -27,32 +27,45 @@ _FLAT_ADVICE = (
 
 
 class ImageNetSource:
-    """Images with one label each: ``<wnid>/*.JPEG`` folders, or ``<wnid>.tar`` files read in place, or both.
+    """Images with an image label each: ``<wnid>/*.JPEG`` folders, or ``<wnid>.tar`` files read in place, or both.
 
-    A class that has a folder and a tar is read from the folder. An outer ``images/`` folder inside a class, as the
-    original Tiny-ImageNet has it, is looked into.
+    A class that has both a folder and a tar is read from the folder. If a class's folder holds a folder ``images/``,
+    as in the original Tiny-ImageNet, the images are read from there.
 
     Parameters
     ----------
-    root
-        The folder of the classes, or the one above it that holds ``split``.
-    label_map
-        Name of the folder or tar (a wnid, or a concept of one's own) -> class index or tree node. By default the
-        classes are numbered in the order of their names.
-    split
-        ``train`` or ``val``; None if ``root`` itself is the folder of the classes.
-    name
-        What messages call it.
-    skip_missing
-        Leave out classes without a node, instead of raising.
-    cache
-        Folder for the index of the tars; by default in the user's cache folder.
-    draft
-        See :func:`yolo9000.datasets.decode.decode`: large JPEGs are shrunk while decoding, down to this side.
-    upright
+    root : str or Path
+        The folder of the classes, or the folder above it that holds `split`.
+    label_map : mapping of str to int, optional
+        The class index or tree node for the name of each folder or tar (a wnid or a user's own concept). By default
+        the classes are numbered in the order of their names.
+    split : str or None
+        The folder of the classes inside `root`, such as ``"train"`` or ``"val"``. None means `root` itself.
+    name : str
+        The name of the source in messages.
+    skip_missing : bool
+        Leave out classes without a node instead of raising.
+    cache : str or Path, optional
+        The folder for the index of the tars; by default it is inside the user's cache folder.
+    draft : int, optional
+        Large JPEGs are shrunk while they are decoded, down to this side; see `yolo9000.datasets.decode.decode`.
+    upright : bool
         Turn images as their EXIF orientation says.
-    progress
-        Wraps the tars that are indexed for the first time, to show progress (``tqdm`` fits).
+    progress : callable
+        It wraps the tars that are indexed for the first time, to show progress; ``tqdm`` fits.
+
+    Attributes
+    ----------
+    root : Path
+        The folder of the classes.
+    class_names : list of str
+        The names of folders and tars; `classes` holds indices into this list.
+    classes : array (N,) int32
+        The class of each image.
+    labels : array (N,) int64
+        The class index or tree node of each image.
+    sizes : array (N,) int64
+        The bytes of each image; -1 for a file of its own, whose size has not been read.
 
     Raises
     ------
@@ -90,11 +103,10 @@ class ImageNetSource:
         nodes = nodes_of(f"{name} ({self.root})", "classes", list(found), label_map.get, skip_missing=skip_missing)
         kept = [(class_name, node) for class_name, node in zip(found, nodes, strict=True) if node >= 0]
         self.class_names: list[str] = [class_name for class_name, _ in kept]
-        """Folder and tar names in the order of their numbers in ``classes``."""
         self._folders = [found[class_name] for class_name in self.class_names]
         tarred = [i for i, path in enumerate(self._folders) if path.suffix == ".tar" and path.is_file()]
         tars = index_tars([self._folders[i] for i in tarred], cache=cache, progress=progress)
-        # Loose files first, as images of class i, then the tars' members; then all in the order of the classes.
+        # First the loose files, then the members of the tars; then both are sorted by class.
         names: list[str] = []
         classes: list[int] = []
         empty = []
@@ -114,31 +126,28 @@ class ImageNetSource:
         self._names = NameTable(names[i] for i in order)
         self._offsets = np.concatenate([np.full(loose, -1, np.int64), tars.offsets])[order]  # -1: a file of its own
         self.sizes: NDArray[np.int64] = np.concatenate([np.full(loose, -1, np.int64), tars.sizes])[order]
-        """``(N,)`` bytes of each image; -1 where it has not been asked for (a file of its own)."""
         self.classes: NDArray[np.int32] = unordered[order]
-        """``(N,)``: number of each image's class in ``class_names``."""
         self.labels: NDArray[np.int64] = np.array([node for _, node in kept], np.int64)[self.classes]
-        """``(N,)``: node of each image."""
 
     def __len__(self) -> int:
         return len(self._names)
 
     def key(self, index: int) -> str:
-        """Return ``<wnid>/<file name>`` of image ``index``."""
+        """Return ``<wnid>/<file name>`` of image `index`."""
         return f"{self.class_names[self.classes[index]]}/{self._names[index].rpartition('/')[2]}"
 
     def path(self, index: int) -> Path:
-        """Return the file of image ``index``, or the tar that holds it."""
+        """Return the file of image `index`, or the tar that holds it."""
         path: Path = self._folders[int(self.classes[index])]
         return path if self._offsets[index] >= 0 else path / self._names[index]
 
     def read_bytes(self, index: int) -> bytes:
-        """Return the file of image ``index`` as it lies on the disk; raises ``Unreadable``."""
+        """Return the undecoded content of image `index`. Raises `Unreadable`."""
         path = self.path(index)
         try:
             if self._offsets[index] < 0:
                 return path.read_bytes()
-            # Opened each time, 10 us: a handle for each of 1,000 tars in each worker is more than systems allow.
+            # Opening it each time costs 10 us. Keeping 1,000 tars open in each worker is more than systems allow.
             handle = os.open(path, os.O_RDONLY)
             try:
                 data = os.pread(handle, int(self.sizes[index]), int(self._offsets[index]))
@@ -151,7 +160,7 @@ class ImageNetSource:
         return data
 
     def read(self, index: int) -> Record:
-        """Return image ``index`` with its label and no boxes; raises ``Unreadable``."""
+        """Return image `index` with its image label and no boxes. Raises `Unreadable`."""
         key = self.key(index)
         image = decode(self.read_bytes(index), key, draft=self.draft, upright=self.upright)
         return Record(image, key, image_label=int(self.labels[index]))
@@ -181,9 +190,9 @@ def _classes(root: Path, split: str | None) -> tuple[Path, dict[str, Path]]:
             found.setdefault(stem, Path(entry.path))
         else:
             others.append(entry.name)
-    # A class's own folder may hold images/; then images lie where classes are looked for.
+    # Images beside the folders mean that this is the folder of one class, which may hold images/.
     own = [other for other in others if other.lower().endswith(IMAGE_SUFFIXES)]
-    odd = [path for name, path in found.items() if not _WNID.match(name)]  # splits, or concepts of one's own
+    odd = [path for name, path in found.items() if not _WNID.match(name)]  # splits, or a user's own concepts
     if not found or _WNID.match(folder.name) or own or any(_holds_wnids(path) for path in odd):
         raise DatasetError(
             f"{folder}: looked for a folder or a .tar per class (n02085620/, n02085620.tar, ..), "
@@ -197,7 +206,7 @@ def _holds_wnids(folder: Path) -> bool:
 
 
 def _hint(folder: Path) -> str:
-    """Return what to do about a folder that does not hold the classes."""
+    """Return advice for a user whose folder does not hold the classes."""
     if not folder.is_dir():
         return ""
     names = os.listdir(folder)
@@ -231,7 +240,7 @@ def _outer_tar_advice(tar: Path) -> str:
 
 
 def _files(folder: Path) -> tuple[Path, list[str]]:
-    """Return the folder that really holds a class's images, and their names in order."""
+    """Return the folder that holds a class's images, and their sorted names."""
     if (folder / "images").is_dir():
         folder = folder / "images"
     return folder, sorted(name for name in os.listdir(folder) if name.lower().endswith(IMAGE_SUFFIXES))

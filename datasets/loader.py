@@ -1,4 +1,4 @@
-"""Batches of a :class:`MixedDataset`, for one of several ranks, from any position on."""
+"""Batches of a `MixedDataset` for one rank of several, beginning at any position."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ StartMethod = Literal["fork", "spawn", "forkserver"]
 class PositionSampler(Sampler[list[int]]):
     """The positions of one rank's batches.
 
-    A batch has ``batch_size`` positions in a row, of which each rank takes an equal part in a row. So the ranks'
-    images are disjoint, and together the same for any number of ranks.
+    A batch has `batch_size` consecutive positions, and each rank takes an equal, consecutive part of them. So no two
+    ranks read the same image, and together they read the same images for any number of ranks.
 
     Parameters
     ----------
-    batch_size
-        Images of one batch over all ranks together.
-    rank, world_size
-        Which of how many processes this is.
-    start
-        Position of the first image: the number of images that the run has seen, over all ranks.
-    stop
-        Position to stop before; None never stops. Both are multiples of ``batch_size``.
+    batch_size : int
+        The images of one batch, over all ranks together.
+    rank, world_size : int
+        The number of this process, from 0, and the number of processes.
+    start : int
+        The position of the first image, a multiple of `batch_size`: the number of images that the run has seen, over
+        all ranks.
+    stop : int, optional
+        The position to stop before, a multiple of `batch_size`; None never stops.
 
     Raises
     ------
@@ -86,7 +87,15 @@ class PositionSampler(Sampler[list[int]]):
 
 
 class BatchLoader:
-    """Iterates over batches and counts the unreadable images among them; made by :func:`make_loader`."""
+    """An iterable of batches that counts unreadable images; `make_loader` makes it.
+
+    Parameters
+    ----------
+    loader : DataLoader
+        The batches.
+    unreadable : UnreadableCounter
+        It counts the images that were replaced in each batch.
+    """
 
     def __init__(self, loader: DataLoader[Sample], unreadable: UnreadableCounter) -> None:
         self._loader, self._unreadable = loader, unreadable
@@ -99,7 +108,7 @@ class BatchLoader:
             except StopIteration:
                 return
             except TooManyUnreadable as error:
-                # A worker's arrives with that process's traceback in front, which is of no use to the user.
+                # A worker's error begins with the traceback of its process, which is of no use to the user.
                 raise TooManyUnreadable(str(error).rpartition("TooManyUnreadable: ")[2].strip()) from None
             self._unreadable.add(batch.replaced)
             yield batch
@@ -124,25 +133,31 @@ def make_loader(
 
     Parameters
     ----------
-    dataset
-        What to load. Its ``batch_size`` is shared by all ranks.
-    rank, world_size, start, stop
-        See :class:`PositionSampler`.
-    workers
-        Processes that read and augment; 0 does it in this one.
-    prefetch
-        Batches that each worker prepares ahead.
-    start_method
+    dataset : MixedDataset
+        The images. Its `batch_size` counts the images of all ranks together.
+    rank, world_size, start : int
+        As in `PositionSampler`.
+    stop : int, optional
+        As in `PositionSampler`.
+    workers : int
+        The number of processes that read and augment; 0 does it in this process.
+    prefetch : int
+        The number of batches that each worker prepares ahead.
+    start_method : {"fork", "spawn", "forkserver"}, optional
         How workers are started; None is Python's default.
-    pin_memory
-        Put images into page-locked memory, for copies that do not wait; by default if there is a GPU.
+    pin_memory : bool, optional
+        Put images into page-locked memory, so that copies to a GPU do not wait. The default is whether there is a GPU.
+
+    Returns
+    -------
+    BatchLoader
 
     Raises
     ------
     TooManyUnreadable
         While iterating, if too many images of a source cannot be read.
     DatasetError
-        See :class:`PositionSampler`; or `workers` is negative.
+        If the ranks cannot share a batch equally, or `workers` is negative.
 
     Examples
     --------
@@ -158,12 +173,13 @@ class LetterboxedDataset(Dataset[Sample]):
 
     Parameters
     ----------
-    source
-        What to read.
-    size
-        Side of the network's input in pixels.
-    letterbox
-        Record, size -> sample; `darknet_images.letterbox_as_darknet` for a net that darknet trained.
+    source : Source
+        The images.
+    size : int
+        The side of the network's input in pixels.
+    letterbox : callable
+        It takes a record and `size` and returns a sample. A net that darknet trained needs
+        `darknet_images.letterbox_as_darknet`.
     """
 
     def __init__(self, source: Source, size: int, letterbox: Callable[[Record, int], Sample] = letterbox) -> None:
@@ -173,8 +189,8 @@ class LetterboxedDataset(Dataset[Sample]):
         return len(self.source)
 
     def __getitem__(self, index: int) -> Sample:
-        """Return sample ``index``; raises ``Unreadable``: an evaluation leaves nothing out in silence."""
-        if not 0 <= index < len(self):  # or iterating over the data set would never end
+        """Return sample `index`. Raises `Unreadable`, since an evaluation must not leave out an image silently."""
+        if not 0 <= index < len(self):  # without an IndexError, iterating over the data set would never end
             raise IndexError(f"image {index} of {len(self)}")
         record = labelled_by(self.source, self.source.read(index))
         sample = self.letterbox(record, self.size)
@@ -193,8 +209,32 @@ def make_evaluation_loader(
 ) -> DataLoader[Sample]:
     """Return batches of a source's images in their order, letterboxed; the last batch may be smaller.
 
-    Iterating gives :class:`Batch` objects; parameters are those of :func:`make_loader` and
-    :class:`LetterboxedDataset`.
+    Parameters
+    ----------
+    source : Source
+        The images.
+    size : int
+        The side of the network's input in pixels.
+    batch_size : int
+        The images of one batch.
+    workers : int
+        As in `make_loader`.
+    start_method : {"fork", "spawn", "forkserver"}, optional
+        As in `make_loader`.
+    pin_memory : bool, optional
+        As in `make_loader`.
+    letterbox : callable
+        As in `LetterboxedDataset`.
+
+    Returns
+    -------
+    DataLoader
+        It yields `Batch` objects.
+
+    Raises
+    ------
+    DatasetError
+        If `workers` is negative.
     """
     dataset = LetterboxedDataset(source, size, letterbox)
     batches = [list(range(i, min(i + batch_size, len(dataset)))) for i in range(0, len(dataset), batch_size)]
@@ -221,12 +261,12 @@ def _data_loader(
         prefetch_factor=prefetch if workers else None,
         persistent_workers=workers > 0,
         multiprocessing_context=multiprocessing.get_context(start_method) if workers and start_method else None,
-        # Otherwise the loader draws a seed from torch's global state, which would then depend on how often one is made.
+        # Otherwise each new loader would draw a seed from torch's global generator and so change its state.
         generator=torch.Generator(),
     )
 
 
 def _start_worker(worker: int) -> None:
-    """Set up a worker process."""
-    cv2.setNumThreads(0)  # the workers are the parallelism; and OpenCV's threads do not survive a fork
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends the workers
+    """Turn off OpenCV's threads and Ctrl-C in a worker process."""
+    cv2.setNumThreads(0)  # the workers run in parallel already, and OpenCV's threads do not survive a fork
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process handles Ctrl-C and then ends the workers

@@ -11,13 +11,20 @@ from numpy.typing import NDArray
 class NameTable:
     """An immutable sequence of strings, kept as one array of bytes and one of offsets.
 
-    A list of a million ``str`` is a million objects whose reference counts every worker process touches, and so
-    copies; two arrays stay shared.
+    Worker processes share two arrays. They would copy a list of a million strings, because touching a string writes
+    its reference count.
 
     Parameters
     ----------
-    names
+    names : iterable of str
         The strings.
+
+    Attributes
+    ----------
+    blob : array (bytes,) uint8
+        The UTF-8 bytes of all strings, one after the other.
+    offsets : array (N + 1,) int64
+        String i is ``blob[offsets[i]:offsets[i + 1]]``.
 
     Examples
     --------
@@ -27,14 +34,14 @@ class NameTable:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        # surrogateescape: a file system's names need not be valid UTF-8.
+        # surrogateescape, because file names need not be valid UTF-8
         encoded = [name.encode("utf-8", "surrogateescape") for name in names]
         self.offsets: NDArray[np.int64] = np.cumsum([0, *(len(name) for name in encoded)], dtype=np.int64)
         self.blob: NDArray[np.uint8] = np.frombuffer(b"".join(encoded), np.uint8)
 
     @classmethod
     def of_arrays(cls, blob: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NameTable:
-        """Return the table with these two arrays; string i is ``blob[offsets[i]:offsets[i + 1]]``."""
+        """Return the table made of these two arrays, which are the attributes of the class."""
         table = cls(())
         table.blob, table.offsets = blob, offsets
         return table

@@ -1,8 +1,15 @@
-"""Classification images in one HDF5 file: the bytes of all JPEGs after one another, and where each begins.
+"""Images with an image label each, packed into one HDF5 file.
 
-A pack copies fast and is read as fast as tars: the blob lies in one piece, so that HDF5 is asked once where it begins,
-and every image is read in place. Its data sets: ``blob`` (uint8), ``offsets``
-(int64, N + 1), ``classes`` (int32, N), ``class_names`` (the wnids), ``key_blob`` and ``key_offsets`` (file names).
+One file is fast to copy. It is read as fast as tars: the images lie in one piece, so HDF5 only says where they begin,
+and each is read in place. The data sets of the file, for N images:
+
+================================  ============================================================
+``blob`` uint8                    the bytes of all JPEGs, one after the other
+``offsets`` (N + 1,) int64        the beginning of each image in ``blob``, and the end
+``classes`` (N,) int32            the index in ``class_names`` of each image's class
+``class_names`` strings           the wnids
+``key_blob``, ``key_offsets``     the file names, as in `yolo9000.datasets.names.NameTable`
+================================  ============================================================
 """
 
 from __future__ import annotations
@@ -30,24 +37,24 @@ _CHUNK = 64 << 20
 
 
 class PackError(OSError):
-    """A pack cannot be written; nothing is left behind."""
+    """A pack cannot be written. No part of it is left on the disk."""
 
 
 class PackedImageNet:
-    """Images with one label each, from a pack that :func:`write_pack` has made.
+    """Images with an image label each, from a pack that `write_pack` has made.
 
     Parameters
     ----------
-    path
+    path : str or Path
         The pack.
-    label_map
-        Class name (wnid) -> class index or tree node.
-    name
-        What messages call it.
-    skip_missing
-        Leave out classes without a node, instead of raising.
-    draft
-        See :func:`yolo9000.datasets.decode.decode`.
+    label_map : mapping of str to int
+        The class index or tree node of each class name (wnid).
+    name : str
+        The name of the source in messages.
+    skip_missing : bool
+        Leave out classes without a node instead of raising.
+    draft : int, optional
+        Large JPEGs are shrunk while they are decoded, down to this side; see `yolo9000.datasets.decode.decode`.
 
     Raises
     ------
@@ -99,15 +106,15 @@ class PackedImageNet:
         return len(self._rows)
 
     def key(self, index: int) -> str:
-        """Return ``<wnid>/<file name>`` of image ``index``."""
+        """Return ``<wnid>/<file name>`` of image `index`."""
         return self._keys[int(self._rows[index])]
 
     def read_bytes(self, index: int) -> bytes:
-        """Return the file of image ``index`` as it was packed; raises ``Unreadable``."""
+        """Return the undecoded content of image `index`. Raises `Unreadable`."""
         row = int(self._rows[index])
         begin, end = int(self._offsets[row]), int(self._offsets[row + 1])
         try:
-            # Not through HDF5: that takes 45 us instead of 6, and its handles survive neither a fork nor a pickle.
+            # HDF5 would take 45 us instead of 6, and its handles survive neither a fork nor a pickle.
             with open(self.path, "rb", buffering=0) as file:
                 file.seek(self._blob + begin)
                 data = file.read(end - begin)
@@ -118,7 +125,7 @@ class PackedImageNet:
         return data
 
     def read(self, index: int) -> Record:
-        """Return image ``index`` with its label and no boxes; raises ``Unreadable``."""
+        """Return image `index` with its image label and no boxes. Raises `Unreadable`."""
         key = self.key(index)
         return Record(decode(self.read_bytes(index), key, draft=self.draft), key, image_label=int(self.labels[index]))
 
@@ -136,19 +143,19 @@ def write_pack(
 
     Parameters
     ----------
-    source
-        Folders or tars. Its classes' names go into the pack, not their nodes: any tree can read it.
-    path
+    source : ImageNetSource
+        The images. The pack holds their class names and no nodes, so it can be read with any tree.
+    path : str or Path
         The pack to write.
-    overwrite
+    overwrite : bool
         Replace a file that is there.
-    progress
-        Wraps the image numbers, to show progress (``tqdm`` fits).
+    progress : callable
+        It wraps the image indices, to show progress; ``tqdm`` fits.
 
     Raises
     ------
     FileExistsError
-        If there is a file and ``overwrite`` is not given.
+        If there is a file and `overwrite` is not set.
     PackError
         If the folder cannot be written or the disk is too small.
     Unreadable
@@ -181,7 +188,7 @@ def write_pack(
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(part, 0o666 & ~umask)  # mkstemp's are private, a data set is not
+        os.chmod(part, 0o666 & ~umask)  # mkstemp makes files that only their owner may read
         os.replace(part, path)
     except Unreadable:
         raise
@@ -228,7 +235,7 @@ def _write(
                 raise Unreadable(source.key(i), "the file has changed while it was packed")
             waiting.append(data)
             end += len(data)
-            # Many images a write: HDF5 takes 100 us for each, however small.
+            # Many images are written at once, because HDF5 takes 100 us for each write, however small.
             if end - begin >= _CHUNK or i == len(source) - 1:
                 blob[begin:end] = np.frombuffer(b"".join(waiting), np.uint8)
                 waiting, begin = [], end

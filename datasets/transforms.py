@@ -1,8 +1,8 @@
-"""Pixels and boxes together: random augmentation for training, letterboxing for evaluation.
+"""Transforms of images and their boxes: random augmentation for training, letterboxing for evaluation.
 
-Every image is moved by one affine map per axis, ``input = pixel * scale + offset`` (see ``Placement``), mirrored or
-not; boxes go through the same map. Coordinates are edges: the first pixel covers 0 to 1. Pixels stay bytes in rows of
-RGB, as the decoder has left them; a ``Sample`` shows them as ``(3, H, W)`` without copying.
+One affine map for each axis moves an image, ``input = pixel * scale + offset`` (see `Placement`), and the image may be
+mirrored; boxes go through the same map. Coordinates are edges: the first pixel covers 0 to 1. Pixels stay bytes in
+rows of RGB, as the decoder leaves them; a `Sample` views them as (3, H, W) without copying.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Placement, Record, Sample, Target
 
 _SHRINK = 0.6
-"""Below this scale bilinear sampling skips pixels, and the image is shrunk by area."""
+"""Below this scale bilinear sampling would skip pixels, so the image is shrunk by area."""
 _THINNEST = 1e-3
-"""In training a box thinner than this fraction of the input is left out, as in darknet."""
+"""Training leaves out boxes that are thinner than this fraction of the input, as darknet does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,20 +33,21 @@ class AugmentConfig:
 
     Parameters
     ----------
-    scale
-        Range of the image's size, as a factor on the largest that fits into the input whole. Above 1 it is cropped.
-        Drawn log-uniformly. Darknet keeps 1; the paper's "random crops" do not say how large.
-    aspect
-        The image's width and height each change by up to this fraction before it is fitted (darknet's jitter=.2).
-    flip
-        Probability of mirroring left to right (darknet .5).
-    hue
-        Largest turn of the hue, as a fraction of the circle (darknet .1).
-    saturation, exposure
-        Largest factor on saturation and value; its inverse is the smallest (darknet 1.5).
-    min_visible
-        A box of which a smaller fraction of the area is left in the input becomes an ignore box: no detector should
-        be made to find the tip of a tail, nor punished for it.
+    scale : tuple of float
+        The range of the image's size, as a factor on the largest size that fits into the input. The factor is drawn
+        log-uniformly; above 1 the image is cropped. Darknet keeps 1; the paper does not say how large its "random
+        crops" are.
+    aspect : float
+        The largest fraction by which width and height each change before the image is fitted (darknet's jitter=.2).
+    flip : float
+        The probability of mirroring left to right (darknet .5).
+    hue : float
+        The largest turn of the hue, as a fraction of the circle (darknet .1).
+    saturation, exposure : float
+        The largest factor on saturation and value; its inverse is the smallest (darknet 1.5).
+    min_visible : float
+        The least fraction of a box's area that must be left in the input. A box with less becomes an ignore box: a
+        detector should neither have to find the tip of a tail nor be punished for it.
 
     Examples
     --------
@@ -77,21 +78,25 @@ CLASSIFICATION = AugmentConfig(scale=(0.75, 1.75))
 
 
 def augment(record: Record, size: int, rng: np.random.Generator, config: AugmentConfig = DETECTION) -> Sample:
-    """Return the record, randomly placed, mirrored and coloured, as an input of ``size`` x ``size`` pixels.
+    """Place, mirror and colour a record at random.
 
-    A classification record (one with ``image_label``) gives a target without boxes, whatever boxes it has; the random
-    numbers drawn do not depend on the boxes.
+    A record with an `image_label` gives a target without boxes, even if it has boxes. The random numbers drawn do not
+    depend on the boxes.
 
     Parameters
     ----------
-    record
+    record : Record
         An image and its labels.
-    size
-        Side of the network's input in pixels.
-    rng
-        Where all randomness comes from.
-    config
-        How much of what.
+    size : int
+        The side of the network's input in pixels.
+    rng : Generator
+        The source of all randomness.
+    config : AugmentConfig
+        How much each step changes.
+
+    Returns
+    -------
+    Sample
 
     Examples
     --------
@@ -109,25 +114,30 @@ def augment(record: Record, size: int, rng: np.random.Generator, config: Augment
 
 
 def mosaic(records: Sequence[Record], size: int, rng: np.random.Generator, config: AugmentConfig) -> Sample:
-    """Return n x n classification images side by side: each label holds somewhere inside its cell.
+    """Lay n x n images with image labels side by side: each label holds somewhere inside its area.
 
-    The cells' borders are drawn at random; each image is augmented by itself.
+    The borders between the areas are drawn at random. Each image is augmented by itself.
 
     Parameters
     ----------
-    records
-        n * n records with an ``image_label`` each.
-    size
-        Side of the network's input in pixels.
-    rng
-        Where all randomness comes from.
-    config
-        How each cell is augmented.
+    records : sequence of Record
+        The n * n records, each with an `image_label`.
+    size : int
+        The side of the network's input in pixels.
+    rng : Generator
+        The source of all randomness.
+    config : AugmentConfig
+        How much the augmentation of each image changes.
+
+    Returns
+    -------
+    Sample
+        Its target has the areas and their labels, and no boxes.
 
     Raises
     ------
     ValueError
-        If the number of records is no square or one of them has no ``image_label``.
+        If the number of records is no square or one of them has no `image_label`.
 
     Examples
     --------
@@ -161,14 +171,19 @@ def mosaic(records: Sequence[Record], size: int, rng: np.random.Generator, confi
 
 
 def letterbox(record: Record, size: int) -> Sample:
-    """Return the record as large as fits, centred on grey; ``placement`` leads back to its pixels.
+    """Scale a record to the largest size that fits and centre it on grey.
 
     Parameters
     ----------
-    record
+    record : Record
         An image and its labels.
-    size
-        Side of the network's input in pixels.
+    size : int
+        The side of the network's input in pixels.
+
+    Returns
+    -------
+    Sample
+        Its `placement` maps boxes back to the record's pixels.
 
     Examples
     --------
@@ -190,8 +205,8 @@ def letterbox(record: Record, size: int) -> Sample:
 def _draw(
     image: NDArray[np.uint8], canvas: NDArray[np.uint8], rng: np.random.Generator, config: AugmentConfig
 ) -> Placement:
-    """Draw the image on a grey canvas, which is changed; return where it lies there."""
-    # All draws in a fixed order and number: what one image needs must not shift another's.
+    """Draw the image on a grey canvas, which is changed, and return its placement."""
+    # Every image draws equally many numbers in the same order, so that no image changes the next one's numbers.
     stretch_x, stretch_y, zoom, left, top, mirror = rng.random(6).tolist()
     height, width = image.shape[:2]
     stretch_x, stretch_y = (1 + config.aspect * (2 * stretch - 1) for stretch in (stretch_x, stretch_y))
@@ -199,13 +214,13 @@ def _draw(
     largest = min(canvas.shape[1] / (width * stretch_x), canvas.shape[0] / (height * stretch_y))
     scale = largest * math.exp(low + zoom * (high - low))
     block = 1
-    # never so far that it has to grow again: an image that is blurred in training teaches worse what is sharp later
+    # It never shrinks so far that it has to grow again: training on blurred images hurts on sharp ones.
     while max(stretch_x, stretch_y) * scale * block <= 0.5 and 2 * block <= min(width, height):
         block *= 2
     x = _Stretch.draw(width, stretch_x * scale, canvas.shape[1], left, block)
     y = _Stretch.draw(height, stretch_y * scale, canvas.shape[0], top, block)
     shown = _resized(image[y.source, x.source], block, x.shown, y.shown)
-    shown = _distort(shown, rng, config)  # while it is alone: the canvas stays as grey as a letterbox's
+    shown = _distort(shown, rng, config)  # before it is on the canvas, whose grey must stay a letterbox's
     columns, flipped = x.target, mirror < config.flip
     if flipped:
         shown = np.asarray(cv2.flip(shown, 1), np.uint8)
@@ -216,10 +231,11 @@ def _draw(
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Which pixels of an image go to which of the canvas, along one axis.
+    """A map from pixels of an image to pixels of the canvas, along one axis.
 
-    Both ends are whole pixels, so that plain resizing does it: a third of the time of an affine warp, and no edge mixes
-    with what lies around. The scale moves by a fraction of a pixel over the image's length, and the boxes with it.
+    Both ends are whole pixels, so plain resizing suffices: it takes a third of the time of an affine warp, and no edge
+    mixes with its surroundings. Rounding changes the scale by a fraction of a pixel over the image's length; boxes use
+    the rounded scale.
     """
 
     source: slice
@@ -227,9 +243,10 @@ class _Stretch:
 
     @classmethod
     def draw(cls, length: int, scale: float, canvas: int, share: float, block: int) -> _Stretch:
-        """Return an image somewhere inside the canvas, or one that is larger somewhere covering it.
+        """Place an image inside the canvas, or a larger one so that it covers the canvas.
 
-        ``share``, 0 to 1, says where. A whole number of blocks is shown; fewer pixels than one at the end are cut off.
+        The place is `share` of the way, 0 to 1. Whole blocks are shown, so up to a block of pixels at the end is cut
+        off.
         """
         blocks = length // block
         if length * scale <= canvas:
@@ -256,9 +273,9 @@ class _Stretch:
 
 
 def _resized(image: NDArray[np.uint8], block: int, width: int, height: int) -> NDArray[np.uint8]:
-    """Return the image resized, after each ``block`` x ``block`` pixels have become one."""
+    """Shrink each `block` x `block` pixels to one, then resize the image."""
     while block > 1:
-        # Halves are exact and 15 times as fast as shrinking by area to any other size, for which less is left then.
+        # Halving is exact and 15 times as fast as shrinking by area to another size, which then has less to do.
         half = (image.shape[1] // 2, image.shape[0] // 2)
         image = np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA), np.uint8)
         block //= 2
@@ -268,7 +285,7 @@ def _resized(image: NDArray[np.uint8], block: int, width: int, height: int) -> N
 
 
 def _borders(n: int, size: int, rng: np.random.Generator) -> list[int]:
-    """Return n + 1 cell borders from 0 to ``size``; each inner one moves by up to a quarter of a cell."""
+    """Return n + 1 borders of cells from 0 to `size`; each inner one moves by up to a quarter of a cell."""
     moves = rng.uniform(-0.25, 0.25, n - 1)
     return [0, *(round((i + 1 + move) * size / n) for i, move in enumerate(moves)), size]
 
@@ -280,7 +297,7 @@ def _resize(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uin
 
 
 def _distort(image: NDArray[np.uint8], rng: np.random.Generator, config: AugmentConfig) -> NDArray[np.uint8]:
-    """Return the image with hue turned, saturation and value multiplied (darknet's ranges)."""
+    """Turn the hue and multiply saturation and value at random, within darknet's kind of ranges."""
     turn, saturate, grow_s, expose, grow_v = rng.random(5).tolist()
     hue = (2 * turn - 1) * config.hue
     s = (1 + saturate * (config.saturation - 1)) ** (1 if grow_s < 0.5 else -1)
@@ -290,8 +307,8 @@ def _distort(image: NDArray[np.uint8], rng: np.random.Generator, config: Augment
     hsv = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL), np.uint8)
     turned = np.zeros(hsv.shape[1:], np.uint8)
     turned[:, 0] = round(hue * 256) % 256
-    hsv += turned  # bytes wrap around, as hues do; whole rows, a quarter of the time of every third byte
-    hsv = np.asarray(cv2.transform(hsv, np.diag([1.0, s, v])), np.uint8)  # stops at 255, a sixth of a table's time
+    hsv += turned  # bytes wrap around, as hues do; adding whole rows takes a quarter of the time of every third byte
+    hsv = np.asarray(cv2.transform(hsv, np.diag([1.0, s, v])), np.uint8)  # stops at 255; a sixth of a table's time
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), np.uint8)
 
 
@@ -300,15 +317,22 @@ def _tensor(image: NDArray[np.uint8]) -> Tensor:
 
 
 def target_in_input(record: Record, placement: Placement, min_visible: float = 0.0, thinnest: float = 0.0) -> Target:
-    """Return what a record says about the input that its image was placed in.
+    """Return the target of a record whose image was placed in the network's input.
 
     Parameters
     ----------
-    record, placement
-        The labels in pixels of the image, and where it lies now.
-    min_visible, thinnest
-        A box of which a smaller fraction is left becomes an ignore box; one thinner than this fraction of the input is
-        left out.
+    record : Record
+        The image's labels, with boxes in its pixels.
+    placement : Placement
+        The map from the image's pixels to the input.
+    min_visible : float
+        The least fraction of a box's area that must be left in the input; a box with less becomes an ignore box.
+    thinnest : float
+        The least side of a box, as a fraction of the input; a thinner box is left out.
+
+    Returns
+    -------
+    Target
     """
     if record.image_label is not None:
         return Target.of_image(record.image_label)
@@ -326,7 +350,7 @@ def target_in_input(record: Record, placement: Placement, min_visible: float = 0
 def _place(
     boxes_xyxy: NDArray[np.float32], placement: Placement, thinnest: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return the boxes in the input, clipped to it, and the fraction of each one's area that is left."""
+    """Return the boxes as cxcywh in the input, clipped to it, and the fraction of each box's area that is left."""
     if not len(boxes_xyxy):
         return np.zeros((0, 4), np.float32), np.zeros(0)
     whole = placement.to_input(torch.from_numpy(np.asarray(boxes_xyxy, np.float64))).numpy()

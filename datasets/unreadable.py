@@ -1,4 +1,4 @@
-"""How many unreadable images a run puts up with."""
+"""Counting and replacing unreadable images: a few are replaced, too many stop the run."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from yolo9000.datasets.sample import Record, Replacement, Source, Unreadable
 log = logging.getLogger(__name__)
 
 MOST, FRACTION = 10, 0.01
-"""A source may have up to ``MOST`` unreadable images, or up to this fraction of its images if that is more."""
+"""A source may have up to `MOST` unreadable images, or up to `FRACTION` of its images if that is more."""
 
 
 class TooManyUnreadable(DatasetError):
-    """More than one in a hundred images of a source, and more than ten, cannot be read."""
+    """More images of a source cannot be read than `tolerated` allows."""
 
 
 def tolerated(images: int) -> int:
-    """Return how many unreadable images a source of so many images may have.
+    """Return how many unreadable images a source of `images` images may have.
 
     Examples
     --------
@@ -32,15 +32,20 @@ def tolerated(images: int) -> int:
 
 
 class UnreadableCounter:
-    """Names each unreadable image in the log, once, and stops the run when there are too many of a source.
+    """It logs each unreadable image once, and stops the run when a source has too many of them.
 
-    It belongs to the process that takes the batches: worker processes each see a part only, and cannot write to the
-    run's log. With several ranks, each counts what it gets itself.
+    It belongs to the process that takes the batches: each worker process sees only a part of them and cannot write to
+    the run's log. With several ranks, each rank counts its own batches.
 
     Parameters
     ----------
-    images
-        Source name -> number of its images.
+    images : mapping of str to int
+        The number of images of each source, by its name.
+
+    Attributes
+    ----------
+    keys : dict of str to set of str
+        The unreadable images so far, by the name of their source.
 
     Examples
     --------
@@ -55,12 +60,17 @@ class UnreadableCounter:
         self.keys: dict[str, set[str]] = {}
 
     def add(self, replaced: Iterable[Replacement]) -> None:
-        """Count what was replaced in a batch.
+        """Count the images that were replaced in a batch.
+
+        Parameters
+        ----------
+        replaced : iterable of Replacement
+            The replaced images.
 
         Raises
         ------
         TooManyUnreadable
-            If a source now has too many.
+            If a source now has too many unreadable images.
         """
         for each in replaced:
             keys = self.keys.setdefault(each.source, set())
@@ -78,16 +88,28 @@ class UnreadableCounter:
 
 
 def read_or_next(source: Source, index: int) -> tuple[Record, tuple[Replacement, ...]]:
-    """Return image ``index`` of a source, or the first readable one after it, and what was passed over.
+    """Return image `index` of a source, or the first readable image after it.
 
-    In a joined source an image is replaced by the next of its own set, and counted there.
+    In a joined source an image is replaced by the next one of its own set, and counted there.
+
+    Parameters
+    ----------
+    source : Source
+        The images.
+    index : int
+        The image index, from 0.
+
+    Returns
+    -------
+    tuple of (Record, tuple of Replacement)
+        The image, and the unreadable images that it replaces.
 
     Raises
     ------
     TooManyUnreadable
         If more images in a row cannot be read than the whole source may have.
     """
-    if isinstance(source, JoinedSource):  # a small set that is all rubbish must not hide behind a large one
+    if isinstance(source, JoinedSource):  # or a small set of unreadable images would go unnoticed beside a large one
         part, place = source.part_of(index)
         record, passed_over = read_or_next(part, place)
         return labelled_by(part, record), passed_over

@@ -1,4 +1,4 @@
-"""Detection images in PASCAL VOC's format: one XML per image."""
+"""Detection images in PASCAL VOC's format: one XML file for each image."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 class VocSource:
     """Images with boxes, in the layout of VOC2007 and VOC2012. Difficult objects become ignore boxes.
 
-    VOC's pixels count from 1 and include both ends: a box of the first pixel alone is ``1 1 1 1`` in the XML and
+    VOC counts pixels from 1 and includes both ends: the box of the first pixel is ``1 1 1 1`` in the XML and
     ``0 0 1 1`` here.
 
     Parameters
     ----------
-    root
+    root : str or Path
         The folder with ``ImageSets``, ``Annotations`` and ``JPEGImages`` (``VOCdevkit/VOC2007``).
-    label_map
-        Class name -> class index or tree node.
-    split
-        The file ``ImageSets/Main/<split>.txt``.
-    name
-        What messages call it.
-    skip_missing
-        Leave out classes without a node, instead of raising.
-    labelled_nodes
-        Nodes that are labelled exhaustively in every image; None means everything.
+    label_map : mapping of str to int
+        The class index or tree node of each class name.
+    split : str
+        The split, listed in the file ``ImageSets/Main/<split>.txt``.
+    name : str
+        The name of the source in messages.
+    skip_missing : bool
+        Leave out classes without a node instead of raising.
+    labelled_nodes : sequence of int, optional
+        The nodes that are labelled exhaustively in every image; None means all.
 
     Raises
     ------
@@ -102,7 +102,7 @@ class VocSource:
         return len(self.index)
 
     def read(self, index: int) -> Record:
-        """Return image ``index`` with its boxes; raises ``Unreadable``."""
+        """Return image `index` with its boxes. Raises `Unreadable`."""
         return self.index.read(index)
 
 
@@ -120,7 +120,7 @@ def _ids(root: Path, split: str) -> list[str]:
         elif above:
             hint = f" That is too low: pass {above}."
         raise DatasetError(f"{root}: looked for {_LISTS}/{split}.txt, found {contents(root)}.{hint}")
-    # A class's own list ("dog_train.txt") has a second column.
+    # The list of a single class ("dog_train.txt") has a second column.
     ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not ids:
         raise DatasetError(f"{path} names no image")
@@ -139,7 +139,7 @@ def _image_files(folder: Path, ids: Sequence[str]) -> list[str]:
         for name in os.listdir(folder):
             stem, suffix = os.path.splitext(name)
             if suffix.lower() in _IMAGE_SUFFIXES:
-                files[stem] = min(name, files.get(stem, name))  # not the file system's order
+                files[stem] = min(name, files.get(stem, name))  # independent of the file system's order
     missing = [image_id for image_id in ids if image_id not in files]
     if missing:
         raise DatasetError(f"{len(missing)} of {len(ids)} images are not in {folder}: {listed(missing)}")
@@ -149,7 +149,7 @@ def _image_files(folder: Path, ids: Sequence[str]) -> list[str]:
 def _read_xml(
     path: Path,
 ) -> tuple[tuple[int, int] | None, list[tuple[str, tuple[float, float, float, float], bool]]]:
-    """Return the image's size, if given, and the objects: class name, ``xyxy`` in pixel edges, difficult."""
+    """Return the image's size, if given, and the class name, box (xyxy, pixel edges) and difficulty of each object."""
     try:
         top = ElementTree.parse(path).getroot()
         width, height = (int(float(top.findtext(f"size/{side}") or 0)) for side in ("width", "height"))
@@ -158,7 +158,7 @@ def _read_xml(
             class_name = (thing.findtext("name") or "").strip()
             if not class_name:
                 raise ValueError(f"object {len(objects) + 1} has no <name>")
-            # Only the object's own box: a <part> has one too.
+            # This path finds the object's own box only; a <part> has one too.
             x0, y0, x1, y1 = (float(thing.findtext(f"bndbox/{side}") or "nan") for side in _SIDES)
             objects.append((class_name, (x0 - 1, y0 - 1, x1, y1), (thing.findtext("difficult") or "0").strip() == "1"))
     except (ElementTree.ParseError, ValueError) as error:

@@ -1,16 +1,16 @@
 """WordNet and a list of concepts -> one WordTree.
 
 The steps: find the concepts (`wordtree.concepts`), draw the graph of everything between them and the root, choose
-one path for each (`wordtree.grow`), then tidy up:
+one path for each concept (`wordtree.grow`), then simplify the tree:
 
 contraction
-    A node that is no concept and has one child says nothing: its child takes its place.
+    A node that is no concept and has one child tells nothing apart, so its child takes its place.
 lift
-    An only child that is a leaf becomes a sibling of its parent. The original YOLO9000 tree was made so; it puts
-    airliner beside airplane, not under it, and is off by default.
+    An only child that is a leaf becomes a sibling of its parent, as in the original YOLO9000 tree. This puts airliner
+    beside airplane instead of under it, so it is off by default.
 
-With `lift` the paths are chosen as the original's were, too: the shortest, even past a nearer ancestor concept.
-Without it, every concept with an ancestor concept in WordNet stays below one of its nearest.
+`lift` also chooses the paths as the original did: the shortest, even past a nearer ancestor concept. Without it, every
+concept that has ancestor concepts in WordNet stays below one of the nearest of them.
 """
 
 from __future__ import annotations
@@ -47,37 +47,36 @@ def build_wordtree(
     Parameters
     ----------
     wnids : iterable of str or NewConcept
-        Concepts: wnids of WordNet 3.0, synset names, nouns with a single sense under the root, and new concepts,
+        The concepts: wnids of WordNet 3.0, synset names, nouns with a single sense under the root, and new concepts,
         ``NewConcept("pallet jack", "truck.n.01")`` or ``"pallet jack < truck.n.01"``. The parent that a new concept
         names becomes a node, too. Repetitions count once.
     root : str
-        Synset name or wnid. It is above all nodes and is none itself.
+        The synset name or wnid of the root. It is above all nodes and is no node itself.
     extra_edges : mapping or iterable of (child, parent), optional
         Parents that replace a synset's hypernyms. Four are built in (`wordtree.hierarchy.KNOWN_EDGES`), for signs and
-        bubbles, which WordNet files under abstractions; those used are in ``tree.notes["extra_edges"]``.
+        bubbles, which WordNet files under abstractions. ``tree.notes["extra_edges"]`` lists those in use.
     contract : bool
-        Leave out nodes with one child that are no concept.
+        Leave out nodes that are no concept and have one child.
     lift : bool
         Make an only child that is a leaf its parent's sibling, and prefer the shortest path over the nearest ancestor
-        concept: as in the original tree.
+        concept, as in the original tree.
     rest : {"only_child", "none", "all"}
         Which sibling groups get a rest alternative, see `WordTree`.
     skip_unreachable : bool
-        Leave out concepts that are not below the root (they are listed in ``tree.notes["skipped"]``) instead of
-        refusing them.
+        Leave out concepts that are not below the root instead of raising. ``tree.notes["skipped"]`` lists them.
     wordnet : path or WordNet, optional
         A folder with another copy of WordNet 3.0.
 
     Returns
     -------
     WordTree
-        Siblings in the order of their synset names.
+        Siblings are in the order of their synset names.
 
     Raises
     ------
     ConceptError
-        If any concept does not exist, is no noun, is ambiguous or cannot reach the root: all of them, each with the
-        candidates and the option that would accept it.
+        If any concept does not exist, is no noun, is ambiguous or cannot reach the root. It lists all of these, each
+        with its candidates and the option that would accept it.
     WordNetDataError
         If `wordnet` holds no WordNet 3.0.
 
@@ -108,13 +107,13 @@ def build_wordtree(
 def build_from_resolution(
     resolution: Resolution, *, contract: bool = True, lift: bool = False, rest: Rest = "only_child"
 ) -> WordTree:
-    """Build the tree of concepts that have been looked up; the options are those of `build_wordtree`."""
+    """Build the tree of concepts that are resolved already. The other parameters are those of `build_wordtree`."""
     if rest not in get_args(Rest):
         raise TreeError(f"rest is {rest!r}; it must be one of {', '.join(get_args(Rest))}")
     resolution.require_all()
     hierarchy = resolution.hierarchy
     concepts = {concept for concept in resolution.ids if concept is not None}
-    # Who writes "pallet jack < truck.n.01" expects to see a truck.
+    # A user who writes "pallet jack < truck.n.01" expects a truck in the tree.
     concepts |= {parent for concept in concepts & set(hierarchy.new) for parent in _named_parents(hierarchy, concept)}
     if not concepts:
         skipped = f"; {len(resolution.skipped)} were skipped, none of them below the root" if resolution.skipped else ""
@@ -136,14 +135,15 @@ def concept_graph(hierarchy: Hierarchy, concepts: Iterable[str]) -> Graph:
     Parameters
     ----------
     hierarchy : Hierarchy
+        The hypernyms, and the root.
     concepts : iterable of str
-        Ids of concepts below the root.
+        The ids of concepts below the root.
 
     Returns
     -------
     DiGraph
-        Edges from hypernym to hyponym between labels (synset names; the ids of new concepts). A node has its id as
-        the attribute ``id``.
+        Its nodes are labels: synset names, and the ids of new concepts. Edges go from hypernym to hyponym. Each node
+        has its id as the attribute ``id``.
 
     Examples
     --------
@@ -193,7 +193,7 @@ def contract_single_children(parents: dict[str, str], concepts: frozenset[str]) 
 def lift_only_leaves(parents: dict[str, str], root: str, concepts: frozenset[str]) -> dict[str, str]:
     """Return a tree (child -> parent) in which leaves without siblings have become their parent's siblings.
 
-    A parent that is no concept keeps its child, or it would be left as a leaf.
+    A parent that is no concept keeps its child, because it would become a leaf itself.
 
     Examples
     --------
@@ -225,7 +225,7 @@ def _in_tree_order(
     hierarchy = resolution.hierarchy
     root = hierarchy.label(hierarchy.root)
     children = _children(parents)
-    # A sibling group at a time, then the groups below its members, first member first: as darknet orders its tree.
+    # One sibling group after the other, each followed by the groups below its members, as darknet orders its tree.
     order: list[str] = []
     stack = [root]
     while stack:

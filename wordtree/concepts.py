@@ -1,7 +1,7 @@
-"""From what a person writes to concepts: a wnid, a synset name, a noun, or ``new concept < parent``.
+"""Resolving what a user writes to concepts: a wnid, a synset name, a noun, or ``new concept < parent``.
 
-Everything that is wrong with a list comes in one `ConceptError`, each item with its candidates and the option that
-would accept it: nobody wants to learn of the second mistake after having corrected the first.
+One `ConceptError` reports every mistake in a list, each with its candidates and the option that would accept it, so
+that the user can correct them all at once.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ class ConceptProblem:
     Attributes
     ----------
     concept : str
-        As it was written.
+        The concept as the user wrote it.
     reason : str
+        What is wrong with it, such as ``"is no noun of WordNet 3.0"``.
     candidates : tuple of str
-        Synset name, id and path of each concept that may have been meant.
+        The synset name, id and path of each concept that the user may have meant.
     where : str
-        What it was written for, such as the class of a data set.
+        The place it was written for, such as the class of a data set.
     """
 
     concept: str
@@ -46,7 +47,13 @@ class ConceptProblem:
 
 
 class ConceptError(TreeError):
-    """Concepts that have no place in the tree: all of them, in `problems`."""
+    """Some concepts have no place in the tree.
+
+    Attributes
+    ----------
+    problems : tuple of ConceptProblem
+        One problem for each of these concepts.
+    """
 
     def __init__(self, problems: Iterable[ConceptProblem], what: str) -> None:
         self.problems = tuple(problems)
@@ -63,14 +70,15 @@ class Resolution:
     items : tuple of (str or NewConcept)
         The list.
     ids : tuple of (str or None)
-        The id of each item; None where it was left out or, with its problem in `problems`, could not be resolved.
+        The id of each item; None for items in `problems` and `skipped`.
     hierarchy : Hierarchy
+        The hypernyms, the new concepts and the root.
     problems : mapping of int to ConceptProblem
-        By position in the list.
+        The problem of each item that could not be resolved, by its position in the list.
     skipped : mapping of int to ConceptProblem
-        What `skip_unreachable` left out.
+        The problem of each item that `skip_unreachable` left out, by its position in the list.
     first_senses : mapping of str to str
-        Nouns with several senses, and the synset name that was taken.
+        The synset name that was taken for each noun with several senses.
     """
 
     items: tuple[Concept, ...]
@@ -87,13 +95,13 @@ class Resolution:
             raise ConceptError(unique, self.headline(len(unique)))
 
     def headline(self, problems: int) -> str:
-        """Return the first line of the error about so many problems."""
+        """Return the first line of the error about this many problems."""
         root = self.hierarchy.label(self.hierarchy.root)
         return f"{problems} of {len(set(self.items))} concepts have no place in a tree under {root}"
 
 
 class _Unresolved(LookupError):
-    """Why a text means no concept; `whole`: the reason is about a new concept, not about the parent it names."""
+    """Why a text means no concept. With `whole`, the reason is about a new concept and not about its parent."""
 
     def __init__(
         self, reason: str, candidates: Iterable[str] = (), *, unreachable: bool = False, whole: bool = False
@@ -119,17 +127,23 @@ def resolve_concepts(
     Parameters
     ----------
     concepts : iterable of str or NewConcept
-        A wnid, a synset name, a noun with one sense under the root, the name of a new concept, or
-        ``name < parent``. A new concept may come after those that name it.
-    root, extra_edges, skip_unreachable, wordnet
-        See `build_wordtree`.
+        Each is a wnid, a synset name, a noun with one sense under the root, the name of a new concept, or
+        ``name < parent``. A new concept may come after the concepts that name it.
+    root : str
+        As in `build_wordtree`.
+    extra_edges : mapping or iterable of (child, parent), optional
+        As in `build_wordtree`.
+    skip_unreachable : bool
+        As in `build_wordtree`.
     first_sense : bool
-        Of a noun with several senses under the root take WordNet's first instead of refusing it.
+        Take WordNet's first sense of a noun that has several senses under the root, instead of refusing the noun.
+    wordnet : path or WordNet, optional
+        As in `build_wordtree`.
 
     Returns
     -------
     Resolution
-        Call its `require_all` to raise what is wrong.
+        Its `require_all` raises a `ConceptError` if any concept has a problem.
 
     Raises
     ------
@@ -206,7 +220,7 @@ def _hierarchy(wordnet: WordNet, root: str, extra_edges: Edges | None) -> Hierar
 
 
 class _Finder:
-    """Looks single concepts up; `first_senses` is None where a noun with several senses is refused."""
+    """A lookup of single concepts. `first_senses` is None if nouns with several senses are refused."""
 
     def __init__(self, hierarchy: Hierarchy, new_ids: set[str], first_senses: dict[str, str] | None) -> None:
         self._hierarchy = hierarchy

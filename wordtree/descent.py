@@ -1,4 +1,4 @@
-"""From the top of a tree to the name for a thing, reading only the groups on the way.
+"""Descending from the top of a tree to the node to name, reading only the sibling groups on the way.
 
 Legend: N distributions (boxes), D levels, R single logits that one level of the descent reads.
 """
@@ -16,17 +16,18 @@ from wordtree.tables import TreeTables, tree_tables
 from wordtree.tree import WordTree
 
 LogitsAt: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""Which of the N distributions (R,), and which node of each (R,) -> their logits (R,)."""
+"""A function from R indices of distributions and R nodes, both (R,) int64, to their logits (R,)."""
 
 
 class Descent(NamedTuple):
-    """The nodes to name, and how sure each step to them is.
+    """The nodes to name, and the probabilities on the way to them.
 
     Attributes
     ----------
     nodes : Tensor (N,) int64
+        The node to name for each distribution.
     path_log_probs : Tensor (N, D)
-        log P of the node on each level of the path to it, -inf below it.
+        log P of the path's node on each level, -inf below the node to name.
     """
 
     nodes: Tensor
@@ -41,20 +42,21 @@ class Descent(NamedTuple):
 def descend(logits_at: LogitsAt, count: int, tree: WordTree, threshold: float, device: torch.device) -> Descent:
     """Descend as `TreeDistribution.back_off` does, asking for the logits of one sibling group after the other.
 
-    Where all logits are at hand, `back_off` is the one to use. This one is for a head that computes what it is asked
-    for: a descent reads about a hundred of 9,418 logits.
+    If all logits are known, use `back_off`. This function is for a head that computes single logits on demand: a
+    descent reads about a hundred of 9,418.
 
     Parameters
     ----------
     logits_at : callable
-        See `LogitsAt`; asked once for each level.
+        A `LogitsAt`; it is called once for each level.
     count : int
-        N.
+        The number of distributions, N.
     tree : WordTree
+        The tree of the logits.
     threshold : float
-        How probable a node must be to be named. The best top node is named however improbable it is.
+        The probability above which a node may be named. The best top node is named even if it is less probable.
     device : torch.device
-        Of the logits.
+        The device of the logits.
 
     Returns
     -------
@@ -104,9 +106,9 @@ def descend(logits_at: LogitsAt, count: int, tree: WordTree, threshold: float, d
 
 
 def _best_of_groups(logits_at: LogitsAt, which: Tensor, group: Tensor, tables: TreeTables) -> tuple[Tensor, Tensor]:
-    """The best member of each distribution's group, counted from its first, and log P(member | parent): (n,), (n,).
+    """Return the place of each distribution's best group member in its group, and log P(member | parent), both (n,).
 
-    The groups lie one behind the other in flat tensors: padded to the largest one, which may have a thousand members,
+    The groups lie one after the other in flat tensors. Padded to the largest group, which may have a thousand members,
     they would cost more than the head.
     """
     size = tables.group_size[group]
@@ -118,7 +120,7 @@ def _best_of_groups(logits_at: LogitsAt, which: Tensor, group: Tensor, tables: T
     largest = lowest.scatter_reduce(0, place, logits, "amax")
     first = torch.where(logits == largest[place], member, len(place))
     best = torch.minimum(torch.full_like(group, len(place)).scatter_reduce(0, place, first, "amin"), size - 1)  # NaN
-    # the rest alternative has logit 0, a share of the probability, and is never chosen
+    # A rest alternative has logit 0; it takes its share of the probability, but is never chosen.
     rest = tables.has_rest[group]
     shift = torch.where(rest, largest.clamp(min=0), largest)
     total = torch.where(rest, (-shift).exp(), 0.0).scatter_add(0, place, (logits - shift[place]).exp())

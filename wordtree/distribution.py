@@ -1,4 +1,4 @@
-"""Asking a tree's logits: how probable is a concept, and which one should be named?"""
+"""Questions about a tree's logits: how probable is a concept, and which one should be named?"""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class NodeProbabilities(NamedTuple):
     Attributes
     ----------
     probabilities : Tensor (..., n)
+        P of each of the nodes.
     nodes : Tensor (..., n) or (n,) int64
+        The nodes.
     """
 
     probabilities: Tensor
@@ -42,10 +44,13 @@ class Factor(NamedTuple):
     Attributes
     ----------
     node : int
+        The node.
     name : str
+        Its display name.
     given : str or None
-        The parent's name; for a top node that of the tree's implied root, None if it has none.
+        The name of its parent. For a top node it is the name of the implied root, None if the tree names no root.
     probability : float
+        P(node | parent).
     """
 
     node: int
@@ -60,12 +65,12 @@ class Factor(NamedTuple):
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a node is as probable as it is; prints as a product.
+    """The factors of a node's probability. It prints as a product.
 
     Attributes
     ----------
     factors : tuple of Factor
-        From the node up to the top.
+        The factors from the node up to the top.
     probability : float
         Their product.
     """
@@ -78,13 +83,14 @@ class Explanation:
 
 
 class TreeDistribution:
-    """The probabilities of all concepts of a tree, for one box or for a whole feature map of them.
+    """The probabilities of all K concepts of a tree, for one box or for a whole feature map of boxes.
 
     Parameters
     ----------
     tree : WordTree
+        The tree of the logits.
     logits : Tensor (..., K)
-        Arrays and lists of numbers will do, too.
+        The logits of one or more boxes; arrays and lists of numbers are accepted, too.
 
     Raises
     ------
@@ -122,12 +128,12 @@ class TreeDistribution:
         Parameters
         ----------
         name : str or int
-            As in `WordTree.node`, with its errors.
+            The node or its name, as in `WordTree.node`, with its errors.
         """
         return self._log_conditionals_to(self.tree.node(name)).sum(-1)
 
     def prob(self, name: str | int) -> Tensor:
-        """Return P(node), shape (...): the product of the conditionals on its path."""
+        """Return P(node), shape (...): the product of the conditionals on its path. See `log_prob`."""
         return self.log_prob(name).exp()
 
     def probs(self) -> Tensor:
@@ -137,10 +143,19 @@ class TreeDistribution:
     def explain(self, name: str | int) -> Explanation:
         """Return the factors of one node's probability, in one distribution.
 
+        Parameters
+        ----------
+        name : str or int
+            The node or its name, as in `WordTree.node`, with its errors.
+
+        Returns
+        -------
+        Explanation
+
         Raises
         ------
         TreeMismatch
-            If there are several distributions; take one, as in ``distribution[3].explain("dog")``.
+            If there are several distributions; pick one first, as in ``distribution[3].explain("dog")``.
         """
         if self.logits.ndim != 1:
             raise TreeMismatch(
@@ -154,21 +169,23 @@ class TreeDistribution:
         return Explanation(tuple(reversed(list(factors))), math.prod(conditionals))
 
     def back_off(self, threshold: float, none: bool = False) -> Tensor:
-        """Return the node to name: as deep as the tree is sure.
+        """Return the node to name: the deepest one that is still probable enough.
 
-        From the top, the best child is taken while its probability, multiplied down from the top, is greater than
-        `threshold`. A rest alternative is never named: it only leaves less to the children.
+        The descent begins at the top and takes the best child while P(child) is greater than `threshold`. A rest
+        alternative is never named; it only takes its share of the probability from the children.
 
         Parameters
         ----------
         threshold : float
-            How probable a node must be to be named; 0 always ends at a leaf, 1 always at a top node.
+            The probability above which a node may be named. With 0 the descent always ends at a leaf, with 1 always
+            at a top node.
         none : bool
-            What to return where not even the best top node is probable enough: -1 if set, otherwise that node.
+            Return -1 where even the best top node is not probable enough, instead of that node.
 
         Returns
         -------
         Tensor (...) int64
+            The node of each distribution.
 
         Raises
         ------
@@ -202,15 +219,15 @@ class TreeDistribution:
         Parameters
         ----------
         k : int
-            How many; fewer are returned if there are fewer.
+            The number of nodes; fewer are returned if there are fewer.
         among : {"leaves", "nodes"}
-            Leaves exclude each other, so they are the default: among all nodes every ancestor comes before its
+            The nodes to choose from. Leaves exclude each other; among all nodes, an ancestor always comes before its
             descendants.
 
         Returns
         -------
         NodeProbabilities
-            Both (..., k).
+            Both tensors are (..., k).
 
         Raises
         ------
@@ -227,17 +244,17 @@ class TreeDistribution:
         return NodeProbabilities(*probabilities.topk(min(k, len(self.tree)), dim=-1))
 
     def at_depth(self, depth: int) -> NodeProbabilities:
-        """Return the tree cut off at a depth: its nodes there and the leaves above, which exclude each other.
+        """Cut the tree off at a depth: return the nodes there and the leaves above, which exclude each other.
 
         Parameters
         ----------
         depth : int
-            0 for the top nodes.
+            The depth of the cut; 0 is that of the top nodes.
 
         Returns
         -------
         NodeProbabilities
-            ``probabilities`` (..., n) sum to 1, less what rest alternatives have; ``nodes`` (n,) in tree order.
+            `nodes` (n,) are in tree order. `probabilities` (..., n) sum to 1 minus the share of rest alternatives.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What can be wrong with a tree, a tree file or a name."""
+"""The errors of trees, tree files and names."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ class TreeError(ValueError):
     Attributes
     ----------
     key : str
-        The column at fault, such as ``"parents"``; empty if it is none in particular.
+        The wrong column, such as ``"parents"``; empty if no single column is wrong.
     node : int or None
-        The first node at fault.
+        The first wrong node.
     """
 
     def __init__(self, message: str, *, key: str = "", node: int | None = None) -> None:
@@ -38,7 +38,7 @@ class UnknownName(NameResolutionError):
     Attributes
     ----------
     suggestions : tuple of str
-        Names of the tree that are spelled alike.
+        Names in the tree that are spelled alike.
     """
 
     def __init__(self, message: str, suggestions: tuple[str, ...] = ()) -> None:
@@ -52,7 +52,7 @@ class AmbiguousName(NameResolutionError):
     Attributes
     ----------
     candidates : tuple of int
-        The nodes.
+        The nodes of this name.
     """
 
     def __init__(self, message: str, candidates: tuple[int, ...] = ()) -> None:

@@ -4,13 +4,13 @@
 suffix          holds
 ==============  =====================================================================================================
 .json .json.gz  everything a `WordTree` holds, one key for each of its fields
-.tree           darknet's: a line ``<id> <parent>`` for each node, -1 at the top. Display names stand in a ``.names``
-                file of the same stem, one line for each node; a ``.labels`` file holds the ids alone. No synset
-                names, lemmas, label maps or rest: a tree read from here has ``rest="none"``
-.map            darknet's: for each class of a data set, in its order, a line with its node
+.tree           darknet's format: a line ``<id> <parent>`` for each node, with parent -1 at the top. Display names
+                are in a ``.names`` file of the same stem, one line for each node; a ``.labels`` file holds the ids
+                alone. It has no synset names, lemmas, label maps or rest; a tree read from it has ``rest="none"``
+.map            darknet's format: a line with the node of each class of a data set, in its order
 ==============  =====================================================================================================
 
-Text is UTF-8; Windows line ends and blank lines read fine.
+Text is UTF-8. Windows line ends and blank lines are accepted.
 """
 
 from __future__ import annotations
@@ -46,8 +46,12 @@ def load_tree(name_or_path: str | Path) -> WordTree:
     ----------
     name_or_path : str or Path
         A tree that comes with the package (``"yolo9000"``, ``"imagenet1k"`` or ``"coco"``), or a file that ends in
-        ``.json``, ``.json.gz`` or ``.tree``. Beside ``x.tree``, ``x.names`` gives the display names (without it the
-        ids are shown), and ``x.labels`` must hold the same ids.
+        ``.json``, ``.json.gz`` or ``.tree``. A file ``x.names`` beside ``x.tree`` gives the display names; without it
+        they are the ids. A file ``x.labels`` must hold the same ids.
+
+    Returns
+    -------
+    WordTree
 
     Raises
     ------
@@ -76,7 +80,7 @@ def load_tree(name_or_path: str | Path) -> WordTree:
         try:
             return from_json(gzip.decompress(path.read_bytes()), str(path))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise TreeFormatError(f"{path}: not a whole gzip file: {error}") from None
+            raise TreeFormatError(f"{path}: the gzip file is incomplete or damaged: {error}") from None
     if path.suffix == ".json":
         return from_json(path.read_bytes(), str(path))
     if path.suffix == ".tree":
@@ -90,18 +94,19 @@ def save_tree(tree: WordTree, path: str | Path, *, force: bool = False) -> None:
     Parameters
     ----------
     tree : WordTree
+        The tree to write.
     path : str or Path
-        ``.json`` or ``.json.gz`` keeps everything. ``.tree`` writes darknet's file and the ``.names`` beside it, and
-        keeps ids, parents and display names only.
+        The file to write. ``.json`` and ``.json.gz`` keep everything. ``.tree`` writes darknet's file and the
+        ``.names`` beside it, and keeps ids, parents and display names only.
     force : bool
-        Overwrite what is there.
+        Overwrite existing files.
 
     Raises
     ------
     FileExistsError
-        If a file is there already and `force` is not set; nothing is written then.
+        If a file exists already and `force` is not set. Nothing is written then.
     TreeFormatError
-        If the suffix is none of these.
+        If the path has another suffix.
 
     Examples
     --------
@@ -120,7 +125,7 @@ def tree_files(tree: WordTree, path: str | Path) -> dict[Path, bytes]:
     path = Path(path)
     if path.name.endswith(JSON_SUFFIXES):
         content = to_json(tree).encode()
-        # A fixed time in the header: the same tree is the same file.
+        # A fixed time in the header, so that the same tree always gives the same file.
         return {path: gzip.compress(content, mtime=0) if path.suffix == ".gz" else content}
     if path.suffix == ".tree":
         lines = [f"{wnid} {parent}" for wnid, parent in zip(tree.wnids, tree.parents, strict=True)]
@@ -144,13 +149,18 @@ def read_map(path: str | Path, tree: WordTree | int) -> tuple[int, ...]:
     Parameters
     ----------
     path : str or Path
+        The file to read.
     tree : WordTree or int
-        The tree of the nodes, or how many nodes there are.
+        The tree of the nodes, or the number of its nodes.
+
+    Returns
+    -------
+    tuple of int
 
     Raises
     ------
     TreeFormatError
-        If a line is not the number of a node of `tree`.
+        If a line does not hold a node of `tree`.
 
     Examples
     --------
@@ -182,9 +192,9 @@ def map_content(nodes: Iterable[int | str], tree: WordTree) -> bytes:
 
 
 def to_networkx(tree: WordTree) -> networkx.DiGraph[str]:
-    """Return the tree as a graph: ids as its nodes, in order, edges from parent to child.
+    """Return the tree as a graph whose nodes are the ids, in tree order, with edges from parent to child.
 
-    A node has the attributes ``index``, ``name``, ``synset`` and ``lemmas``.
+    Each node has the attributes ``index``, ``name``, ``synset`` and ``lemmas``.
 
     Examples
     --------
@@ -205,7 +215,7 @@ def to_networkx(tree: WordTree) -> networkx.DiGraph[str]:
 
 
 def to_dot(tree: WordTree) -> str:
-    """Return the tree as text for Graphviz' ``dot``, each node labelled with its display name.
+    """Return the tree as text for Graphviz's ``dot``, each node labelled with its display name.
 
     Examples
     --------
@@ -230,27 +240,32 @@ def to_dot(tree: WordTree) -> str:
 
 
 def to_json(tree: WordTree) -> str:
-    """Return the text of a ``.json`` file, which `from_json` reads; quicker to store and load than the columns."""
+    """Return the text of a ``.json`` file, which `from_json` reads."""
     document = {"format": "wordtree", "version": FORMAT_VERSION}
     document |= {column.name: getattr(tree, column.name) for column in fields(tree)}
-    # One line for each key: compact, yet `grep` and `git diff` have something to hold on to.
+    # One line for each key is compact, and `grep` and `git diff` still show single keys.
     members = [f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in document.items()]
     return "{\n" + ",\n".join(members) + "\n}\n"
 
 
 def from_json(content: str | bytes, file: str) -> WordTree:
-    """Return the tree of a ``.json`` file's content.
+    """Return the tree that the content of a ``.json`` file describes.
 
     Parameters
     ----------
     content : str or bytes
+        The content of the file.
     file : str
-        Where it is from, for the messages.
+        The name of the file, or another name of the source, for messages.
+
+    Returns
+    -------
+    WordTree
 
     Raises
     ------
     TreeFormatError
-        If it is no tree; the message names `file` and the line or key.
+        If the content is no tree. The message names `file` and the line or key.
 
     Examples
     --------
@@ -343,7 +358,7 @@ def _column_beside(path: Path, count: int, tree: Path) -> list[_Line]:
 
 def _lines(path: Path) -> Iterator[_Line]:
     """Yield the lines of a text file that are not blank, without the white space around them."""
-    # Not splitlines(): that one also ends a line where no editor counts one.
+    # Not splitlines(), which also ends lines at characters that no editor counts as a line end.
     for number, line in enumerate(_decoded(path.read_bytes(), str(path)).split("\n"), start=1):
         if text := line.strip():
             yield _Line(number, text)
@@ -358,7 +373,7 @@ def _decoded(content: bytes, file: str) -> str:
 
 
 def _integer(word: str) -> int | None:
-    # int() also takes 1_000 and digits of other scripts, and balks at very long ones.
+    # int() also accepts 1_000 and digits of other scripts, and raises for very long numbers.
     return int(word) if re.fullmatch("-?[0-9]{1,9}", word) else None
 
 

@@ -1,18 +1,19 @@
-"""The WordTree algorithm: one parent for every concept, out of the hypernym paths that WordNet offers.
+"""The WordTree algorithm: it chooses one parent for every concept from the hypernym paths of WordNet.
 
-The rule is the paper's (YOLO9000, section 3): first the concepts with a single path to the root; then, again and
-again, the concept whose best path adds the fewest nodes to the tree. This goes in rounds over all concepts: a round
-takes those that add the fewest, in the order they are given, each by the path that is best when its turn comes. Among
-paths that add equally many, the first wins when the synset names are compared from the root down.
+The rule is the paper's (YOLO9000, section 3). First come the concepts with a single path to the root. Then, repeatedly,
+comes the concept whose best path adds the fewest nodes to the tree. Concepts are added in rounds: a round takes all
+concepts that add the fewest nodes, in the order they are given, each by the path that is best at its turn. Among paths
+that add equally many nodes, the one whose synset names come first, compared from the root down, is taken.
 
-A concept's **nearest ancestor concepts** are its ancestor concepts with no further concept between. The shortest path
-may pass them by: WordNet has the mask right below the covering, and also below the disguise, which is a covering too.
-So, unless `nearest` is false, a concept only takes paths whose last concept is one of its nearest. A node that two
-such concepts need can lie below one of them only; the other concept then skips that node.
+A concept's **nearest ancestor concepts** are its ancestor concepts with no other concept between. The shortest path
+may bypass them: in WordNet, mask is right below covering, and also below disguise, which is itself below covering. So,
+unless `nearest` is false, a concept only takes paths whose last concept is one of its nearest. If two concepts need
+the same node below different nearest ancestors, the node lies below one of these only, and the other concept's path
+skips it.
 
-How it is computed: every node of the graph holds, for each concept that may be the last one above it, its best way to
-the tree: (number of nodes to add, names from the root down). Adding a concept changes the best ways of nodes below the
-added ones; these alone are worked out again, ancestors first. So 82,000 nouns take seconds.
+Every node of the graph holds its best way to the tree, (number of nodes to add, names from the root down), for each
+concept that may be the last one above it. Adding a concept changes the best ways of nodes below the added nodes, and
+only these are computed again, ancestors first. So 82,000 nouns take seconds.
 """
 
 from __future__ import annotations
@@ -25,18 +26,24 @@ import networkx as nx
 from tqdm import tqdm
 
 Graph: TypeAlias = "nx.DiGraph[str]"
-Way: TypeAlias = tuple[int, tuple[str, ...]]  # nodes to add, and the nodes from below the root down to this one
-Ways: TypeAlias = Mapping[str, Way]  # last concept above (_NONE: none) -> best way
+Way: TypeAlias = tuple[int, tuple[str, ...]]  # number of nodes to add, and the path from below the root to this node
+Ways: TypeAlias = Mapping[str, Way]  # last concept above (_NONE if there is none) -> best way
 _NONE = ""
 
 
 def nearest_ancestor_concepts(graph: Graph, concepts: Collection[str]) -> dict[str, frozenset[str]]:
-    """Return, for each concept, its ancestor concepts that have no other ancestor concept of it below them.
+    """Return the nearest ancestor concepts of each concept: those with no other ancestor concept of it below them.
 
     Parameters
     ----------
     graph : DiGraph
-        Edges go from hypernym to hyponym.
+        The graph; its edges go from hypernym to hyponym.
+    concepts : collection of str
+        Nodes of the graph.
+
+    Returns
+    -------
+    dict of str to frozenset of str
 
     Examples
     --------
@@ -66,18 +73,19 @@ def grow_tree(graph: Graph, root: str, concepts: Sequence[str], *, nearest: bool
     Parameters
     ----------
     graph : DiGraph
-        Edges go from hypernym to hyponym; every node is below `root`; no cycle.
+        The graph; its edges go from hypernym to hyponym, every other node is below `root`, and it has no cycle.
     root : str
-        It is in the graph, but no node of the tree.
+        The node of the graph above all others. It is no node of the tree.
     concepts : sequence of str
-        Nodes of the graph, each once, without `root`. Their order decides which of two equally cheap ones comes first.
+        Nodes of the graph, each once, without `root`. Of two concepts that add equally many nodes, the earlier one is
+        added first.
     nearest : bool
         Keep every concept below one of its nearest ancestor concepts.
 
     Returns
     -------
     dict of str to str
-        Child -> parent for every node of the tree; parents come before their children; `root` is only a parent.
+        The parent of every node of the tree, or `root`. Parents come before their children.
 
     Examples
     --------
@@ -87,7 +95,7 @@ def grow_tree(graph: Graph, root: str, concepts: Sequence[str], *, nearest: bool
     """
     growth = _Growth(graph, root, concepts, nearest)
     growth.add_single_paths()
-    # disable=None: no bar where no terminal shows it
+    # disable=None shows no bar if there is no terminal
     with tqdm(total=len(concepts), desc="paths", unit=" concepts", disable=None) as bar:
         bar.update(growth.placed_concepts)
         while concept := growth.next_concept():
@@ -97,7 +105,7 @@ def grow_tree(graph: Graph, root: str, concepts: Sequence[str], *, nearest: bool
 
 
 class _Growth:
-    """The tree so far, and for every node of the graph its best ways to it."""
+    """The tree so far, and the best ways to it from every node of the graph."""
 
     def __init__(self, graph: Graph, root: str, concepts: Sequence[str], nearest: bool) -> None:
         self.parents: dict[str, str] = {}
@@ -109,22 +117,22 @@ class _Growth:
         self._order = order
         self._above = {node: sorted(graph.predecessors(node)) for node in order}
         self._below = {node: sorted(graph.successors(node)) for node in order}
-        # None: paths are not told apart by their last concept
+        # None means that paths may have any last concept
         self._nearest = nearest_ancestor_concepts(graph, concepts) if nearest else None
-        self._shortcuts: dict[str, list[str]] = {}  # concept -> the concepts it is nearest to
-        for concept, hangers in (self._nearest or {}).items():
-            for hanger in hangers:
-                self._shortcuts.setdefault(hanger, []).append(concept)
+        self._nearest_below: dict[str, list[str]] = {}  # concept -> the concepts that it is a nearest ancestor of
+        for concept, ancestors in (self._nearest or {}).items():
+            for ancestor in ancestors:
+                self._nearest_below.setdefault(ancestor, []).append(concept)
         self._placed: dict[str, tuple[str, ...]] = {root: ()}  # node of the tree -> its path
         self._ways: dict[str, Ways] = {}
         self._rank = {concept: rank for rank, concept in enumerate(concepts)}
         self._costs: dict[str, int] = {}  # pending concept -> nodes that its best way adds
         self._by_cost: dict[int, set[str]] = {}
-        self._round: list[str] = []  # what is left of this round, the next one last
+        self._round: list[str] = []  # the concepts left in this round, the next one at the end
 
     @property
     def placed_concepts(self) -> int:
-        """How many concepts are in the tree."""
+        """The number of concepts in the tree."""
         return len(self._concepts) - len(self._pending)
 
     def add_single_paths(self) -> None:
@@ -140,7 +148,7 @@ class _Growth:
         self._refresh(self._order)
 
     def next_concept(self) -> str | None:
-        """Return the concept whose turn it is, None when all are in the tree."""
+        """Return the concept whose turn it is; None if all are in the tree."""
         while self._round:
             if (concept := self._round.pop()) in self._pending:
                 return concept
@@ -165,7 +173,7 @@ class _Growth:
         return new
 
     def _refresh(self, changed: list[str]) -> None:
-        """Work out the ways of the nodes in `changed` and of all that depend on them, ancestors first."""
+        """Compute the ways of the nodes in `changed` and of all nodes that depend on them, ancestors first."""
         queue = [(self._position[node], node) for node in changed]
         heapq.heapify(queue)
         queued = set(changed)
@@ -178,7 +186,7 @@ class _Growth:
             self._ways[node] = ways
             if node in self._pending:
                 self._file(node, self._best_way(node)[0])
-            for other in (*self._below[node], *self._shortcuts.get(node, ())):
+            for other in (*self._below[node], *self._nearest_below.get(node, ())):
                 if other not in queued and other not in self._placed:
                     queued.add(other)
                     heapq.heappush(queue, (self._position[other], other))
@@ -205,10 +213,10 @@ class _Growth:
             return ways
         if self._nearest is None:
             return {_NONE: min(ways.values())}
-        hangers = self._nearest[node]
-        allowed = [way for last, way in ways.items() if last in hangers or not hangers]
-        if not allowed:  # a node on every such path is taken: skip what lies between
-            above = (self._best_way(hanger) for hanger in hangers)
+        nearest = self._nearest[node]
+        allowed = [way for last, way in ways.items() if last in nearest or not nearest]
+        if not allowed:  # every such path has a node that lies elsewhere in the tree: skip the nodes between
+            above = (self._best_way(ancestor) for ancestor in nearest)
             allowed = [(count + 1, (*path, node)) for count, path in above]
         return {node: min(allowed)}
 

@@ -1,6 +1,7 @@
-"""What lies above what: WordNet's hypernyms, edges made by hand, and the user's new concepts, seen from one root.
+"""The parents of every concept below one root: WordNet's hypernyms, edges made by hand, and the user's new concepts.
 
-A concept has an **id**: the wnid of a WordNet synset, or for a new concept ``x-`` and its name, which no wnid can be.
+A concept has an **id**. It is the wnid of a WordNet synset, or ``x-`` and the name of a new concept, which never looks
+like a wnid.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from wordtree.errors import TreeError
 from wordtree.names import fold
 from wordtree.wordnet import WordNet
 
-# Things that WordNet only knows as abstractions, but that have a shape in a picture. The four edges of the original
-# tree that are no hypernyms; each is used where its child would not be below the root without it.
+# WordNet knows these things only as abstractions, but they have a shape in a picture. These are the four edges of the
+# original tree that are no hypernyms; each is used only if its child would not be below the root without it.
 KNOWN_EDGES = (
     ("signal.n.01", "device.n.01"),
     ("sign.n.02", "signal.n.01"),
@@ -31,9 +32,9 @@ class NewConcept:
     Parameters
     ----------
     name : str
-        Display name. Two names that differ in case or underscores only are the same concept.
+        The display name. Two names that differ only in case or underscores are the same concept.
     parent : str
-        What it is a kind of: a wnid, a synset name, or the name of another new concept.
+        The concept that it is a kind of: a wnid, a synset name, or the name of another new concept.
 
     Examples
     --------
@@ -64,7 +65,7 @@ class NewConcept:
 
     @property
     def id(self) -> str:
-        """Its id: the same in every run, whatever else is in the tree, so that weights stay with their node."""
+        """The id. It depends on the name alone, so that weights trained with one tree fit the node in another."""
         folded = fold(self.name)
         slug = re.sub("[^a-z0-9]+", "-", folded).strip("-")
         if re.fullmatch("[a-z0-9 ]+", folded):
@@ -78,10 +79,11 @@ class Hierarchy:
     Parameters
     ----------
     wordnet : WordNet
+        The nouns and their hypernyms.
     root : str
-        Wnid of the root.
-    edges : mapping of str to iterable of str
-        Id of a child -> ids of its parents, instead of its hypernyms.
+        The wnid of the root.
+    edges : mapping of str to iterable of str, optional
+        For the id of a child, the ids of its parents, which replace its hypernyms.
 
     Examples
     --------
@@ -111,7 +113,7 @@ class Hierarchy:
         self._new_parents[concept.id] = parent
 
     def parents(self, concept: str) -> tuple[str, ...]:
-        """Return the ids right above."""
+        """Return the ids of the parents of a concept."""
         if concept in self._new_parents:
             return (self._new_parents[concept],)
         if concept in self.edges:
@@ -119,7 +121,7 @@ class Hierarchy:
         return self.wordnet.hypernyms(concept) if concept in self.wordnet else ()
 
     def ancestors(self, concept: str) -> set[str]:
-        """Return the ids of everything above; the concept itself too if it goes in a circle."""
+        """Return the ids of all ancestors of a concept, with its own if its parents go in a circle."""
         found: set[str] = set()
         todo = [concept]
         while todo:
@@ -129,9 +131,9 @@ class Hierarchy:
         return found
 
     def reaches_root(self, concept: str) -> bool:
-        """Return whether the root is above a concept."""
+        """Return whether a concept is the root or below it."""
         if concept not in self._below:
-            # Up to what is known already: a tree of all nouns asks for each of them.
+            # The search stops at concepts with a known answer, because a tree of all nouns asks for each of them.
             seen = {concept}
             todo = [concept]
             while todo:
@@ -146,19 +148,19 @@ class Hierarchy:
         return self._below[concept]
 
     def label(self, concept: str) -> str:
-        """Return the synset name, for a new concept its id. Labels are unique."""
+        """Return the unique label of a concept: its synset name, or the id of a new concept."""
         return concept if concept in self.new else self.wordnet.synset(concept)
 
     def name(self, concept: str) -> str:
-        """Return the display name."""
+        """Return the display name of a concept."""
         return self.new[concept].name if concept in self.new else self.wordnet.lemmas(concept)[0]
 
     def lemmas(self, concept: str) -> tuple[str, ...]:
-        """Return all names."""
+        """Return all names of a concept."""
         return (self.new[concept].name,) if concept in self.new else self.wordnet.lemmas(concept)
 
     def describe(self, concept: str) -> str:
-        """Return one line that tells a concept from its namesakes."""
+        """Return one line that distinguishes a concept from others of the same name."""
         path = [concept]
         while len(path) < 3 and (above := self.parents(path[-1])) and above[0] not in path:
             path.append(above[0])

@@ -1,7 +1,7 @@
-"""The classes of a data set, as it writes them, and the concept of each.
+"""The classes of a data set as it writes them, and the concept of each.
 
-Every function here returns a dict in the order of the source, which is the order of its class indexes: class name ->
-concept, where a concept is anything that `resolve_concepts` reads. `wordtree.sources` makes one tree of several.
+Every public function returns a dict of class name -> concept in the order of the class indices. A concept is any text
+that `resolve_concepts` accepts. `wordtree.sources` makes one tree of several data sets.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def voc_classes() -> dict[str, str]:
 
 
 def imagenet1k_classes() -> dict[str, str]:
-    """Return the 1,000 classes of ILSVRC 2012, which are wnids, in the order of ILSVRC's own numbers and darknet's.
+    """Return the 1,000 classes of ILSVRC 2012, which are wnids, in the order of ILSVRC's own class numbers.
 
-    (Folders read in alphabetical order give another one, torchvision's.)
+    Darknet has the same order. Torchvision has the alphabetical order of the folders, which is another one.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def imagenet_folder(folder: str | Path) -> dict[str, str]:
     Raises
     ------
     LabelError
-        If the folder holds none; it says what was looked for and what is there.
+        If the folder holds no wnid. The message says what was looked for and what was found.
     """
     folder = Path(folder)
     wanted = f"{folder}: looked for folders or tars named by wnid (n01440764/ or n01440764.tar)"
@@ -98,7 +98,7 @@ def imagenet_folder(folder: str | Path) -> dict[str, str]:
 
 
 def wnid_file(path: str | Path) -> dict[str, str]:
-    """Return the wnids of a text file, the first word of each line (so darknet's ``.tree`` and ``.labels`` too).
+    """Return the wnids of a text file: the first word of each line. Darknet's ``.tree`` and ``.labels`` fit, too.
 
     Raises
     ------
@@ -115,9 +115,9 @@ def wnid_file(path: str | Path) -> dict[str, str]:
 
 
 def darknet_tree(path: str | Path) -> dict[str, str]:
-    """Return the concepts of a darknet tree by their ids; a user's own are written as they would be in a CSV.
+    """Return the concepts of a darknet tree by their ids. A new concept is written ``name < parent``.
 
-    Their display names are in the ``.names`` beside the file.
+    The names of new concepts come from the ``.names`` file beside the tree.
 
     Raises
     ------
@@ -144,25 +144,28 @@ def darknet_tree(path: str | Path) -> dict[str, str]:
 
 
 def noun_file(path: str | Path) -> dict[str, str]:
-    """Return the nouns of a text file, one a line, to be looked up as they are."""
+    """Return the nouns of a text file with one noun on each line; each is its own concept."""
     return {line: line for _, line in _lines(path)}
 
 
 def category_file(path: str | Path) -> dict[str, str]:
     """Return the categories of a data set, in the order of their ids, from a COCO JSON or a CSV ``name,concept``.
 
+    The concept ``-`` leaves a category out.
+
     Parameters
     ----------
     path : str or Path
-        In a **JSON**, a category's concept is its ``concept``; without any, what COCO's class of this name means, if
-        all categories have names of COCO; else its name is looked up as a noun.
-        A **CSV** has a line for each category; without a concept its name is looked up. In both, ``-`` leaves it out.
-        A first line with the columns' names allows them in any order, and others beside them.
+        The file. In a **JSON**, the concept of a category is its key ``concept``. Without this key it is the concept
+        of COCO's class of the same name, if all categories have names of COCO's classes, and otherwise the name
+        itself.
+        A **CSV** has a line for each category; without a concept the name itself is the concept. If the first line
+        names the columns, they may be in any order and have others beside them.
 
     Raises
     ------
     LabelError
-        If the file cannot be read so; the message names the line or key.
+        If the file has another format. The message names the line or key.
     """
     path = Path(path)
     if path.suffix.lower() == ".json":
@@ -181,7 +184,7 @@ def category_file(path: str | Path) -> dict[str, str]:
 
 
 def lvis_file(path: str | Path) -> dict[str, str]:
-    """Return the categories of an LVIS JSON and the synset that it names for each; not all of them are in WordNet.
+    """Return the categories of an LVIS JSON and the synset that it names for each. Some are not in WordNet.
 
     Raises
     ------
@@ -281,7 +284,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _refuse_twice(names: Iterable[tuple[str, str]]) -> None:
-    """Raise if a name stands in two places, each given as (place, name)."""
+    """Raise if two of the pairs (place, name) have the same name."""
     seen: dict[str, str] = {}
     for where, name in names:
         if name in seen:

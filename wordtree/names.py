@@ -1,4 +1,4 @@
-"""From what a person types to a node: wnid, synset name, a source's class name, display name, lemma, in this order."""
+"""Finding the node of a name: a wnid, synset name, class name of a source, display name or lemma, in this order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 
 def fold(name: str) -> str:
-    """Return `name` as names are compared: without case, underscores read as spaces.
+    """Return the form in which a name is compared: without case, and with spaces for underscores.
 
     Examples
     --------
@@ -25,8 +25,8 @@ def fold_all(names: Sequence[str]) -> list[str]:
     >>> fold_all(["Norfolk_terrier", "DOG"])
     ['norfolk terrier', 'dog']
     """
-    # All at once, since a tree of all nouns has 300,000 names. That goes well where every white space between words is
-    # one blank, and every line end one of those put in here.
+    # A tree of all nouns has 300,000 names, so they are folded all at once. This is right only if words are separated
+    # by single blanks and the only line ends are those that join the names.
     text = "\n".join(names).replace("_", " ").casefold()
     folded = text.split("\n")
     if len(folded) == len(names) and text.replace("\n", " ") == " ".join(text.split()):
@@ -35,7 +35,7 @@ def fold_all(names: Sequence[str]) -> list[str]:
 
 
 class _Stage:
-    """Folded name -> nodes."""
+    """One stage of the resolution: a table of folded name -> nodes."""
 
     def __init__(self, names: Sequence[str], nodes: Sequence[int]) -> None:
         folded = fold_all(names)
@@ -53,15 +53,18 @@ class _Stage:
 
 
 class NameIndex:
-    """The nodes behind every name of a tree, one table for each stage of the resolution.
+    """The nodes behind every name of a tree, with one table for each stage of the resolution.
 
     Parameters
     ----------
-    wnids, names : sequence of str, one per node
-    synsets : sequence of str or None, one per node
-    lemmas : sequence of sequences of str, one per node
-    label_maps : mapping
-        Source -> {class name: node}.
+    wnids, names : sequence of str, length K
+        The id and the display name of each node.
+    synsets : sequence of (str or None), length K
+        The synset name of each node.
+    lemmas : sequence of sequences of str, length K
+        The further names of each node.
+    label_maps : mapping of str to mapping of str to int
+        For each source of labels, the node of each class name.
     """
 
     def __init__(
@@ -73,9 +76,9 @@ class NameIndex:
         label_maps: Mapping[str, Mapping[str, int]],
     ) -> None:
         nodes = range(len(wnids))
-        # Two ids may differ in case alone: the exact id comes before every folded one.
+        # Ids may differ in case alone, so an exact id comes before all folded names.
         self._exact = dict(zip(wnids, nodes, strict=True))
-        # Made when they are first asked for: who names nodes by synset never needs the lemmas.
+        # A table is made when it is first needed: a program that names nodes by synset never needs the lemmas.
         self._makers: tuple[Callable[[], _Stage], ...] = (
             lambda: _Stage(wnids, nodes),
             lambda: _stage_of_pairs((synset, node) for node, synset in enumerate(synsets) if synset is not None),
@@ -86,7 +89,7 @@ class NameIndex:
         self._made: list[_Stage | None] = [None] * len(self._makers)
 
     def find(self, name: str) -> tuple[int, ...]:
-        """Return the nodes of the first stage that knows `name`: none, one or several."""
+        """Return the nodes of the first stage that knows `name`, or none; several if the name is ambiguous."""
         if name in self._exact:
             return (self._exact[name],)
         folded = fold(name)

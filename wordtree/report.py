@@ -1,4 +1,4 @@
-"""A tree in words: what is in it, and how it differs from another one."""
+"""Text reports about a tree: its content, and how it differs from another tree."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ if TYPE_CHECKING:
 
 
 def summarize(tree: WordTree, groups: int = 5) -> str:
-    """Return a few lines about a tree: size, the largest sibling groups, what each source added, what was decided.
+    """Return some lines about a tree: its size, its largest sibling groups, and what its notes say of its origin.
 
     Parameters
     ----------
+    tree : WordTree
+        The tree.
     groups : int
-        How many of the largest sibling groups to name.
+        The number of largest sibling groups to name.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -61,18 +67,19 @@ def _head(tree: WordTree, group: int) -> str:
 
 @dataclass(frozen=True)
 class ParentComparison:
-    """How the parents of one tree agree with those of another, node by node of the other.
+    """How the parents of a tree's nodes agree with those of a reference tree.
 
     Attributes
     ----------
     total : int
-        Nodes of the reference.
+        The number of nodes of the reference.
     agreeing : int
-        How many of them are in the tree below the same parent.
+        The number of these nodes that have the same parent in the tree.
     different : tuple of (str, str, str, str)
-        Label, its parent here, its parent in the reference ("-" at the top), and why, where WordNet tells.
+        For each node with different parents: its label, its parent in the tree, its parent in the reference ("-" at
+        the top), and how far above it WordNet has them (empty if no WordNet was given).
     missing, extra : tuple of str
-        Labels that only the reference, only the tree has.
+        The labels of nodes that only the reference has, and of those that only the tree has.
     """
 
     total: int
@@ -91,13 +98,18 @@ class ParentComparison:
 
 
 def compare_parents(tree: WordTree, reference: WordTree, wordnet: WordNet | None = None) -> ParentComparison:
-    """Compare the parents of two trees, nodes matched by id.
+    """Compare the parents in two trees, whose nodes are matched by id.
 
     Parameters
     ----------
     tree, reference : WordTree
+        The tree, and the tree to compare it with.
     wordnet : WordNet, optional
-        To say how far above a node in WordNet each of its two parents is.
+        If given, the result says how far above a node in WordNet each of its two parents is.
+
+    Returns
+    -------
+    ParentComparison
 
     Examples
     --------
@@ -108,7 +120,7 @@ def compare_parents(tree: WordTree, reference: WordTree, wordnet: WordNet | None
       airedale: below dog, there below terrier
     """
     here, there = _parent_ids(tree), _parent_ids(reference)
-    # The tree that was built knows synset names; one read from darknet's files knows display names alone.
+    # Labels of the tree come first: it has synset names, while one read from darknet's files has display names only.
     labels = {wnid: _label(reference, node) for node, wnid in enumerate(reference.wnids)}
     labels |= {wnid: _label(tree, node) for node, wnid in enumerate(tree.wnids)}
     labels |= {"-": "-"}

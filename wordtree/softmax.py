@@ -2,8 +2,8 @@
 
 Legend: K nodes, G sibling groups, D levels, N distributions (boxes), C columns that one label's path touches.
 
-Everything is computed in float32 whatever comes in (float64 stays float64) and is finite for logits up to 1e4: a
-bfloat16 conditional would cost about a tenth of each probability. Nothing here makes a GPU wait for the host.
+Everything is computed in float32 (float64 stays float64), because conditionals in bfloat16 would make each probability
+wrong by about a tenth. Results are finite for logits up to 1e4. Nothing here makes a GPU wait for the host.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ def log_conditionals(logits: Tensor, tree: WordTree) -> Tensor:
     Parameters
     ----------
     logits : Tensor (..., K)
+        One logit for each node.
     tree : WordTree
-        Where a sibling group has a rest alternative, that one has logit 0 and its share of the probability.
+        The tree. A rest alternative in a sibling group has logit 0 and takes its share of the probability.
 
     Returns
     -------
@@ -70,8 +71,8 @@ def log_conditionals(logits: Tensor, tree: WordTree) -> Tensor:
 def log_probs(logits: Tensor, tree: WordTree | TreeTables) -> Tensor:
     """Return log P(node) of every node: the sum of `log_conditionals` along its path.
 
-    The shapes and errors are those of `log_conditionals`. In place of the tree its tables will do, for a graph that is
-    compiled: it cannot hold a tree, but the tensors made of one.
+    The shapes and errors are those of `log_conditionals`. A compiled graph passes the tables of the tree, because it
+    can hold tensors, but no tree.
 
     Examples
     --------
@@ -91,7 +92,7 @@ def log_probs(logits: Tensor, tree: WordTree | TreeTables) -> Tensor:
 
 
 def tables_for(logits: Tensor, tree: WordTree) -> TreeTables:
-    """Return the tables of `tree` on the device of `logits` (..., K); raise `TreeMismatch` if K is another."""
+    """Return the tables of `tree` on the device of `logits` (..., K). Raises `TreeMismatch` if K is not its size."""
     if logits.ndim == 0 or logits.shape[-1] != len(tree):
         raise TreeMismatch(
             f"logits of shape {tuple(logits.shape)} for a tree of {len(tree)} nodes: the last dimension must be "
@@ -101,14 +102,21 @@ def tables_for(logits: Tensor, tree: WordTree) -> TreeTables:
 
 
 def bucket_log_softmax(logits: Tensor, tables: TreeTables) -> list[Tensor]:
-    """Return log P(node | parent), in buckets of sibling groups of one size.
+    """Return log P(node | parent) in buckets, each of which has all sibling groups of one size.
+
+    Parameters
+    ----------
+    logits : Tensor (..., K)
+        N distributions in all.
+    tables : TreeTables
+        The tables of the tree.
 
     Returns
     -------
     list of Tensor (groups, size, N)
-        One for each of ``tables.buckets``; the rest is in the normaliser, but not among the members.
+        One tensor for each of ``tables.buckets``. A rest alternative takes its share, but is not among the members.
     """
-    # Nodes first: the members of a group are whole rows then, several times faster than columns with gaps.
+    # With the nodes first, the members of a group are whole rows: several times faster than columns with gaps.
     rows = _at_least_float32(logits).reshape(-1, logits.shape[-1]).t().contiguous()
     rows = rows.index_select(0, tables.bucket_order)
     pieces = torch.split(rows, [bucket.groups * bucket.size for bucket in tables.buckets])
@@ -134,24 +142,24 @@ def _at_least_float32(values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class PathColumns:
-    """The nodes whose logits a loss along the path of a node reads: those of every sibling group on the path.
+    """The nodes whose logits a loss along a path reads: the members of every sibling group on the path.
 
     Attributes
     ----------
     columns : Tensor (..., C) int64
-        Nodes, group after group from the top down; padded with 0.
+        The nodes, group after group from the top down; padded with 0.
     level : Tensor (..., C) int64
-        The level of each, 0 for a top node; padded with 0.
+        The level of each of these nodes, 0 for a top node; padded with 0.
     valid : Tensor (..., C) bool
         False for padding.
     on_path : Tensor (..., C) bool
-        Whether it is the path's own node on its level.
+        Whether the node is on the path itself.
     level_valid : Tensor (..., D) bool
         Whether the path reaches this level.
     level_rest : Tensor (..., D) bool
         Whether the group of this level has a rest alternative.
     level_group : Tensor (..., D) int64
-        The group of this level, padded with -1.
+        The group of this level; padded with -1.
     """
 
     columns: Tensor
@@ -169,16 +177,17 @@ def path_columns(nodes: Tensor, tree: WordTree, width: int | None = None) -> Pat
     Parameters
     ----------
     nodes : Tensor (...) int64
-        Labels; negative for "no label", which reads nothing.
+        The labels; negative for "no label", which reads nothing.
     tree : WordTree
+        The tree.
     width : int, optional
-        C, the same for all: at least `path_width` of these nodes, or the lowest levels are cut off. Without it, what
-        suffices for every node of the tree.
+        C, the same for all labels: at least their `path_width`, or the lowest levels are cut off. The default suffices
+        for every node of the tree.
 
     Returns
     -------
     PathColumns
-        On the device of `nodes`; its shapes depend on the shape of `nodes` and on `width` alone.
+        It is on the device of `nodes`. Its shapes depend on the shape of `nodes` and on `width` alone.
 
     Examples
     --------
@@ -212,7 +221,7 @@ def path_columns(nodes: Tensor, tree: WordTree, width: int | None = None) -> Pat
 
 
 def path_groups(nodes: Tensor, tree: WordTree) -> Tensor:
-    """Return the sibling groups on the path of each node: (...) -> (..., D), padded with -1.
+    """Return the sibling groups on the path of each node, (...) -> (..., D), padded with -1.
 
     Examples
     --------
@@ -226,12 +235,12 @@ def path_groups(nodes: Tensor, tree: WordTree) -> Tensor:
 
 
 def _paths_to(nodes: Tensor, tables: TreeTables) -> Tensor:
-    """The nodes from the top to each node, (..., D), padded with -1; nothing but that for a negative one."""
+    """Return the nodes from the top to each node, (..., D), padded with -1; all padding for a negative node."""
     return torch.where(nodes.unsqueeze(-1) >= 0, tables.path[nodes.clamp(min=0)], -1)
 
 
 def path_width(tree: WordTree, nodes: Sequence[int]) -> int:
-    """Return how many columns `path_columns` needs for these labels, at least 1; computed on the host.
+    """Return the number of columns that `path_columns` needs for these labels, at least 1. It runs on the host.
 
     Examples
     --------
@@ -250,7 +259,7 @@ def level_log_conditionals(column_logits: Tensor, path: PathColumns) -> Tensor:
     column_logits : Tensor (..., C)
         The logits at ``path.columns``.
     path : PathColumns
-        Its leading dimensions must be those of `column_logits`, or broadcast to them.
+        The columns. Their leading dimensions must be those of `column_logits`, or broadcast to them.
 
     Returns
     -------
@@ -268,11 +277,11 @@ def level_log_conditionals(column_logits: Tensor, path: PathColumns) -> Tensor:
     levels = (*logits.shape[:-1], path.level_valid.shape[-1])
     level = path.level.expand(logits.shape)
     lowest = torch.finfo(logits.dtype).min
-    # A maximum for each group: with one for the whole row, a group far below it would lose everything to underflow.
+    # Each group has its own maximum: with one for the whole row, groups far below it would underflow to 0.
     largest = torch.where(path.level_rest, logits.new_zeros(()), logits.new_full((), lowest)).expand(levels)
     largest = largest.scatter_reduce(-1, level, torch.where(path.valid, logits.detach(), lowest), "amax")
     largest = torch.where(path.level_valid, largest, 0.0)
-    # Masked before exp(), not after: the gradient of a masked infinity is NaN.
+    # Padding is masked before exp() and not after, because the gradient of a masked infinity is NaN.
     shifted = torch.where(path.valid, logits - largest.gather(-1, level), 0.0)
     zero = torch.zeros((), dtype=logits.dtype, device=logits.device)
     total = torch.where(path.level_rest, (-largest.clamp(min=0)).exp(), zero).expand(levels)
@@ -287,13 +296,16 @@ def path_log_prob(logits: Tensor, tree: WordTree, nodes: Tensor | Sequence[int] 
     Parameters
     ----------
     logits : Tensor (..., K)
+        One logit for each node.
     tree : WordTree
+        The tree.
     nodes : Tensor (...) int64, sequence of int, or int
-        One node for each distribution (or broadcast to that); negative for "no label", whose log-probability is 0.
+        One node for each distribution, or nodes that broadcast to that. Negative means "no label" and gives 0.
 
     Returns
     -------
     Tensor (...)
+        log P of each node.
 
     Raises
     ------
@@ -323,7 +335,7 @@ def path_log_prob(logits: Tensor, tree: WordTree, nodes: Tensor | Sequence[int] 
 def path_nll(logits: Tensor, tree: WordTree, nodes: Tensor | Sequence[int] | int) -> Tensor:
     """Return -log P(node): the sum of the cross-entropies of the sibling groups on the node's path.
 
-    Parameters and errors are those of `path_log_prob`. Nothing below the node has a part in it.
+    Parameters and errors are those of `path_log_prob`. The logits of nodes below the node do not matter.
 
     Examples
     --------

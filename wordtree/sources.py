@@ -1,4 +1,4 @@
-"""Several data sets -> one tree that knows the classes of each."""
+"""Building one tree that has the classes of several data sets."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ class LabelSource:
     Attributes
     ----------
     name : str
-        Key of its map in ``tree.label_maps``.
+        The key of its map in ``tree.label_maps``.
     classes : mapping of str to str
-        Class name -> concept, in the order of the class indexes.
+        The concept of each class name, in the order of the class indices.
     fillable : bool
-        A person chose the names, and can say what they mean: problems go into a template.
+        Whether a template is written for classes without a concept, because a person chose the names and can say what
+        they mean.
     template : bool
-        It is such a template, filled in: what it says goes before what the file says that it was made for.
+        Whether this is such a template, filled in. Its concepts replace those of the file that it was made for.
     mapped : bool
-        The tree gets a map of its classes. Not where nobody labels with them and their names are the ids of the
-        nodes: the map would say nothing, and be a third of the file.
+        Whether the tree gets a map of the classes. It is False if the class names are the ids of the nodes and no
+        data set uses them as labels: the map would repeat the ids and take a third of the file.
     """
 
     name: str
@@ -70,7 +71,7 @@ def default_sources() -> list[LabelSource]:
 
 
 def imagenet(folder: Path) -> LabelSource:
-    """Return the source ``imagenet`` of a folder with folders or tars named by wnid."""
+    """Return the source ``imagenet`` of a folder that holds folders or tars named by wnid."""
     return LabelSource("imagenet", labels.imagenet_folder(folder))
 
 
@@ -80,31 +81,39 @@ def lvis(path: Path) -> LabelSource:
 
 
 def wnids(path: Path) -> LabelSource:
-    """Return the source of a file of wnids, called by its stem."""
+    """Return the source of a file of wnids. Its name is the file's stem."""
     return LabelSource(path.stem, labels.wnid_file(path))
 
 
 def darknet(path: Path) -> LabelSource:
-    """Return the source of the concepts of a darknet tree, called by its stem."""
+    """Return the source of the concepts of a darknet tree. Its name is the file's stem."""
     return LabelSource(path.stem, labels.darknet_tree(path))
 
 
 def nouns(path: Path) -> LabelSource:
-    """Return the source of a file of nouns, called by its stem."""
+    """Return the source of a file of nouns. Its name is the file's stem."""
     return LabelSource(path.stem, labels.noun_file(path), fillable=True)
 
 
 def all_nouns(
     root: str = "physical_entity.n.01", *, extra_edges: Edges | None = None, wordnet: WordNetSource = None
 ) -> LabelSource:
-    """Return the source ``all_nouns``: every noun of WordNet below a root, itself left out; it gets no label map.
+    """Return the source ``all_nouns``: every noun of WordNet below a root. It gets no label map.
+
+    There are 46,161 nouns below ``physical_entity.n.01`` and 82,114 below ``entity.n.01``.
 
     Parameters
     ----------
-    root, wordnet
-        See `build_wordtree`. There are 46,161 nouns below ``physical_entity.n.01``, 82,114 below ``entity.n.01``.
-    extra_edges
-        Those of the tree: what they put elsewhere than below the root is left out.
+    root : str
+        As in `build_wordtree`. It is not among the nouns.
+    extra_edges : mapping or iterable of (child, parent), optional
+        The extra edges of the tree to build. Nouns that are not below the root with them are left out.
+    wordnet : path or WordNet, optional
+        As in `build_wordtree`.
+
+    Returns
+    -------
+    LabelSource
 
     Raises
     ------
@@ -124,14 +133,14 @@ def all_nouns(
 
 
 def read_later(read: Callable[[Path], LabelSource]) -> Callable[[str], Callable[[], LabelSource]]:
-    """Return a type for argparse that keeps the path: what is wrong with a file is no mistake in the command line."""
+    """Return a type for argparse that only keeps the path, so that a wrong file is no error of the command line."""
     return lambda path: partial(read, Path(path))
 
 
 def categories(path: Path) -> LabelSource:
-    """Return the source of a file of categories, called by its stem.
+    """Return the source of a file of categories. Its name is the file's stem.
 
-    ``x.categories.csv`` is the template that was written for ``x``, filled in: its source is ``x``.
+    ``x.categories.csv`` is the filled-in template of the source ``x``, so its name is ``x``.
     """
     template = path.name.endswith(TEMPLATE_SUFFIX)
     name = path.name.removesuffix(TEMPLATE_SUFFIX) if template else path.stem
@@ -140,13 +149,21 @@ def categories(path: Path) -> LabelSource:
 
 @dataclass(frozen=True)
 class ResolvedLabels:
-    """What the classes of some sources mean, as far as that is known."""
+    """The concepts that the classes of some sources mean, as far as they are known.
+
+    Attributes
+    ----------
+    sources : tuple of LabelSource
+        The sources, each with a name of its own.
+    resolution : Resolution
+        The concepts of all classes, source after source.
+    """
 
     sources: tuple[LabelSource, ...]
     resolution: Resolution
 
     def concepts_of(self, source: LabelSource) -> dict[str, tuple[str | None, ConceptProblem | None]]:
-        """Return class -> (id, problem) for a source."""
+        """Return the id and the problem of each class of a source; each is None if there is none."""
         start = 0
         for other in self.sources:
             if other is source:
@@ -171,12 +188,12 @@ class ResolvedLabels:
 
 
 def merge_sources(sources: Iterable[LabelSource]) -> tuple[LabelSource, ...]:
-    """Join what has one name: several ImageNet folders, and a filled-in template with the file it was made for.
+    """Merge sources of the same name: several ImageNet folders, or a filled-in template and the file it was made for.
 
     Raises
     ------
     LabelError
-        If two sources give a class different meanings, neither being a template's.
+        If two sources of the same name give a class different concepts and neither source is a template.
     """
     merged: dict[str, LabelSource] = {}
     for source in sources:
@@ -204,7 +221,7 @@ def resolve_labels(
     first_sense: bool = False,
     wordnet: WordNetSource = None,
 ) -> ResolvedLabels:
-    """Look the classes of all sources up; the options are those of `resolve_concepts`.
+    """Look up the classes of all sources. The other parameters are those of `resolve_concepts`.
 
     Examples
     --------
@@ -233,11 +250,30 @@ def build_from_labels(
     rest: Rest = "only_child",
     flat: bool = False,
 ) -> WordTree:
-    """Build one tree with a label map for each source; the options are those of `build_wordtree`.
+    """Build one tree with a label map for each source.
 
-    With ``flat`` the concepts of the classes lie beside each other without hypernyms, see `WordTree.flatten`.
+    For each source, ``tree.notes["sources"]`` has the number of its classes and of the concepts that no earlier source
+    has.
 
-    ``tree.notes["sources"]`` says how many classes each source has and how many concepts it was the first to name.
+    Parameters
+    ----------
+    resolved : ResolvedLabels
+        The concepts of the classes.
+    contract, lift : bool
+        As in `build_wordtree`.
+    rest : {"only_child", "none", "all"}
+        As in `build_wordtree`.
+    flat : bool
+        Put all concepts beside each other at the top, without hypernyms; see `WordTree.flatten`.
+
+    Returns
+    -------
+    WordTree
+
+    Raises
+    ------
+    ConceptError
+        If a class could not be resolved.
     """
     resolved.require_all()
     tree = build_from_resolution(resolved.resolution, contract=contract, lift=lift, rest=rest)
@@ -258,16 +294,16 @@ def build_from_labels(
 
 
 def check_outputs(out: Path, darknet_stem: Path | None = None, *, force: bool = False) -> None:
-    """Raise before the work begins, not after it, if a tree cannot be written.
+    """Raise if `write_tree` could not write a tree, so that nobody waits for one in vain.
 
     Raises
     ------
     FileExistsError
-        If a file is there and `force` is not set.
+        If a file exists and `force` is not set.
     OSError
         If its folder does not exist or may not be written to.
     TreeFormatError
-        If `out` is no JSON: other formats have no place for what the sources call their classes.
+        If `out` is no JSON file: other formats cannot hold the class names of the sources.
     """
     if not out.name.endswith(JSON_SUFFIXES):
         raise TreeFormatError(
@@ -281,7 +317,7 @@ def check_outputs(out: Path, darknet_stem: Path | None = None, *, force: bool = 
 def write_tree(tree: WordTree, out: Path, darknet_stem: Path | None = None, *, force: bool = False) -> None:
     """Write a tree and, for darknet, ``stem.tree``, ``stem.names`` and a ``stem.<source>.map`` for each source.
 
-    All of the files or, if one cannot be written, none.
+    If one of the files cannot be written, none is.
     """
     files = tree_files(tree, out)
     if darknet_stem is not None:
@@ -292,16 +328,16 @@ def write_tree(tree: WordTree, out: Path, darknet_stem: Path | None = None, *, f
 
 
 def write_templates(resolved: ResolvedLabels, folder: str | Path) -> dict[Path, bool]:
-    """Write ``<source>.categories.csv`` for each source that a person can complete and has to.
+    """Write a template ``<source>.categories.csv`` for each fillable source that has unresolved classes.
 
-    The file has a line for each class. Where it is known what the class means the concept is filled in; elsewhere the
-    column is empty, and ``note`` says why and lists candidates. Filled in, it takes the place of the source's own file.
+    The file has a line for each class. Known concepts are filled in. The others are empty, and the column ``note`` says
+    why and lists candidates. Once a user has filled it in, it replaces the source's own file.
 
     Returns
     -------
     dict of Path to bool
-        For each file whether it was written. One that is there already is left as it is: somebody may have begun to
-        fill it in.
+        Whether each file was written. An existing file is left as it is, because the user may have begun to fill it
+        in.
     """
     written: dict[Path, bool] = {}
     for source in resolved.sources:

@@ -1,4 +1,7 @@
-"""A tree as tensors on a device: what the softmax, and a loss along a path, look things up in."""
+"""A tree as tensors on a device, in which the softmax and the loss along a path look nodes and groups up.
+
+Legend: K nodes, G sibling groups, D levels.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,14 @@ from wordtree.tree import IntTable, WordTree
 
 
 class Bucket(NamedTuple):
-    """All sibling groups of one size: one softmax over them all.
+    """All sibling groups of one size, either with or without a rest alternative; one softmax handles them together.
 
     Attributes
     ----------
     groups, size : int
-        How many groups, of how many members each.
+        The number of groups, and of the members of each.
     has_rest : bool
-        Whether each has a rest alternative beside its members.
+        Whether each group has a rest alternative beside its members.
     """
 
     groups: int
@@ -33,35 +36,39 @@ class Bucket(NamedTuple):
 
 @dataclass(frozen=True)
 class TreeTables:
-    """A tree as tensors on one device; ``int64`` unless said otherwise.
+    """A tree as tensors on one device, which are int64 unless another type is given.
 
     Attributes
     ----------
     parent, group, child_group, depth : Tensor (K,)
-        As in `WordTree`.
+        `parent_of`, `group_of`, `child_group` and `depths` of the `WordTree`.
     group_offset, group_size : Tensor (G,)
+        `group_offsets` and `group_sizes` of the `WordTree`.
     has_rest : Tensor (G,) bool
+        `group_has_rest` of the `WordTree`.
     path : Tensor (K, D)
         The nodes from the top to each node, padded with -1.
     max_path_columns : int
         The largest number of nodes in the sibling groups along any path.
     max_depth : int
-        D, the number of levels.
+        The number of levels, D.
     buckets : tuple of Bucket
+        The sibling groups by size, and by whether they have a rest alternative.
     bucket_order : Tensor (K,)
         The nodes, bucket after bucket, group after group.
     bucket_rank : Tensor (K,)
-        Where a node stands in `bucket_order`.
+        The place of each node in `bucket_order`.
     group_rank : Tensor (G,)
-        Where a group stands in the order of the buckets.
+        The place of each group in the order of the buckets.
     level_sizes : tuple of int, length D
         The number of nodes on each level.
     level_order : Tensor (K,)
         The nodes, level after level.
     level_rank : Tensor (K,)
-        Where a node stands in `level_order`.
+        The place of each node in `level_order`.
     parent_on_level : Tensor (K - level_sizes[0],)
-        For each node below the top, in the order of `level_order`: which of the nodes of the level above its parent is.
+        The place of the parent among the nodes of its level, for each node below the top in the order of
+        `level_order`.
     """
 
     parent: Tensor
@@ -85,11 +92,11 @@ class TreeTables:
 
 
 def tree_tables(tree: WordTree, device: torch.device | str) -> TreeTables:
-    """Return the tables of `tree` on `device`; made once for each pair of them."""
+    """Return the tables of `tree` on `device`. They are cached."""
     device = torch.device(device)
-    # Under FakeTensorMode and its like a new tensor is no plain one, and must not be met again outside of it.
+    # Under FakeTensorMode and similar modes a new tensor is no plain tensor, and must not be cached for use outside.
     if type(torch.empty(0, device=device)) is not Tensor:
-        # torch.from_numpy() goes unseen there; a list does not.
+        # Such a mode does not notice torch.from_numpy(), but it does notice tensors made of lists.
         return _make_tables(
             tree, lambda values: torch.tensor(values.tolist(), device=device, dtype=torch.from_numpy(values).dtype)
         )
@@ -98,7 +105,7 @@ def tree_tables(tree: WordTree, device: torch.device | str) -> TreeTables:
 
 @dataclass(frozen=True)
 class _Key:
-    """A tree as the key of a cache: to find the tables of an equal tree, no two lists of names are compared."""
+    """A tree as the key of a cache. It compares digests alone, so finding an equal tree compares no lists of names."""
 
     digest: str
     tree: WordTree = field(compare=False)
@@ -106,7 +113,7 @@ class _Key:
 
 @lru_cache(maxsize=16)
 def _cached_tables(key: _Key, device: torch.device) -> TreeTables:
-    # Tables first made under inference_mode() would be of no use to a later training step.
+    # Tables made under inference_mode() could not be used by a later training step.
     with torch.inference_mode(False):
         return _make_tables(key.tree, lambda values: torch.from_numpy(values).to(device))
 
@@ -159,7 +166,7 @@ def _paths(tree: WordTree) -> IntTable:
     depths = tree.depths
     paths = np.full((len(tree), int(depths.max()) + 1), -1, dtype=np.int32)
     step, rows = np.arange(len(tree), dtype=np.int32), np.arange(len(tree))
-    while len(rows):  # a level up at a time
+    while len(rows):  # each turn goes one level up
         paths[rows, depths[step]] = step
         step = tree.parent_of[step]
         rows, step = rows[step >= 0], step[step >= 0]
@@ -167,7 +174,7 @@ def _paths(tree: WordTree) -> IntTable:
 
 
 def path_widths(tree: WordTree) -> IntTable:
-    """Return for each node how many nodes stand in the sibling groups along its path, (K,)."""
+    """Return the number of nodes in the sibling groups along the path of each node, (K,)."""
     return _cached_path_widths(_Key(tree.digest, tree))
 
 

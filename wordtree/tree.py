@@ -1,16 +1,16 @@
-"""WordTree: one tree of concepts as a frozen value, and the questions one asks of it.
+"""WordTree: one tree of concepts as a frozen value, and its queries.
 
 Terms
 -----
 node
-    A concept, named by its position ``0 .. K-1``: parents come before their children.
+    A concept, identified by its position ``0 .. K-1``. Parents come before their children.
 top node
-    A node without a parent (its parent is -1). There may be several; a root above them, if any, is only implied.
+    A node without a parent (its parent is -1). There may be several. A root above them, if any, is only implied.
 sibling group
     All children of one node, or all top nodes (group 0). One softmax runs over each group, so the members of a
     group are contiguous. Groups are numbered in node order, as darknet does.
 rest
-    An alternative in a group that is not a node, with logit 0: "a car, but none of the kinds we know".
+    An alternative in a sibling group that is not a node and has logit 0: "a car, but none of the kinds in the tree".
 """
 
 from __future__ import annotations
@@ -53,13 +53,14 @@ IntTable: TypeAlias = npt.NDArray[np.int32]
 
 
 class TreeSubset(NamedTuple):
-    """A part of a tree, and where its nodes came from, so that weights can follow.
+    """A part of a tree, and the map between its nodes and those of the whole tree, which weights need.
 
     Attributes
     ----------
     tree : WordTree
+        The part.
     old_to_new : tuple of int
-        For each node of the whole tree its node in `tree`, -1 where it was dropped.
+        For each node of the whole tree, its node in `tree`; -1 if it was dropped.
 
     Examples
     --------
@@ -75,7 +76,7 @@ class TreeSubset(NamedTuple):
 
     @property
     def new_to_old(self) -> tuple[int, ...]:
-        """For each node of `tree` its node in the whole tree: which rows of a head's weights to take."""
+        """For each node of `tree`, its node in the whole tree: the rows to take from a head's weights."""
         return tuple(np.flatnonzero(np.asarray(self.old_to_new) >= 0).tolist())
 
 
@@ -88,24 +89,24 @@ class WordTree:
     Parameters
     ----------
     wnids : tuple of str, length K
-        Unique ids without white space: WordNet 3.0 ids such as ``'n02958343'``, or a user's own.
+        The unique ids, without white space: WordNet 3.0 ids such as ``'n02958343'``, or a user's own.
     names : tuple of str, length K
-        Display names, one line each. They may repeat.
+        The display names, one line each. They may repeat.
     parents : tuple of int, length K
-        ``parents[i] < i``; -1 for a top node. The children of a node are contiguous.
+        The parent of each node, ``parents[i] < i``; -1 for a top node. The children of a node are contiguous.
     synsets : tuple of (str or None), length K or 0
-        Synset names such as ``'car.n.01'``; ``()`` is read as None for every node.
+        The synset names, such as ``'car.n.01'``; ``()`` means None for every node.
     lemmas : tuple of tuples of str, length K or 0
-        Further names of each node; ``()`` is read as none for every node.
+        The further names of each node; ``()`` means that there are none.
     rest : {"none", "only_child", "all"}
-        Which sibling groups have a rest alternative: none (darknet's trees), those of one member (which would be
-        certain otherwise: every car a taxi), or all.
+        The sibling groups that have a rest alternative: none (as in darknet's trees), those of one member, or all.
+        Without a rest an only child is certain, and every car is a taxi.
     label_maps : mapping of str to mapping of str to int
-        For each source of labels, its class names as it writes them, in its order, and their nodes.
+        For each source of labels, the node of each class name, as the source writes it and in its order.
     root : str, optional
-        The implied root, e.g. ``'physical_entity.n.01'``; it is not a node.
+        The implied root, such as ``'physical_entity.n.01'``. It is not a node.
     notes : mapping
-        Where the tree comes from, as JSON values.
+        The origin of the tree, as JSON values.
 
     Raises
     ------
@@ -170,11 +171,11 @@ class WordTree:
         return self._content == other._content
 
     def __hash__(self) -> int:
-        # From the digest, not from str's hash: that one differs between processes, and `digest` may be pickled.
+        # The digest is the same in every process, which the hash of a str is not.
         return int(self.digest[:15], 16)
 
     def __reduce__(self) -> tuple[type[WordTree], tuple[object, ...]]:
-        # The columns alone: the cached tables are cheaper to make again than to send to every worker.
+        # Only the columns are pickled: making the cached tables again is cheaper than sending them to every worker.
         return type(self), tuple(getattr(self, column.name) for column in fields(self))
 
     def __repr__(self) -> str:
@@ -182,14 +183,14 @@ class WordTree:
 
     @property
     def _content(self) -> tuple[object, ...]:
-        # The order of a source's classes is its class index, which comparing dicts would not see.
+        # The order of a source's classes gives their class indices, and comparing dicts would ignore it.
         maps = {source: tuple(classes.items()) for source, classes in self.label_maps.items()}
         columns = (self.wnids, self.names, self.parents, self.synsets, self.lemmas)
         return (*columns, self.rest, maps, self.root, self.notes)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) of ids, parents and `rest`: equal if and only if a head's logits mean the same."""
+        """SHA-256 (hex) of ids, parents and `rest`: equal if and only if a head's logits mean the same in both."""
         return hashlib.sha256(json.dumps([self.wnids, self.parents, self.rest]).encode()).hexdigest()
 
     # ---------------------------------------------------------------------------------------------------- queries
@@ -197,15 +198,24 @@ class WordTree:
     def node(self, name: str | int) -> int:
         """Return the node that a name stands for.
 
-        Tried in this order, ignoring case and reading underscores as spaces: wnid; synset name; class name of a
-        source in `label_maps`; display name; lemma. The first of these that knows the name decides.
+        A name is compared without case, and underscores count as spaces. It is looked up as a wnid, a synset name, a
+        class name of a source in `label_maps`, a display name and a lemma, in this order; the first match decides.
+
+        Parameters
+        ----------
+        name : str or int
+            The name. A number must be a node and is returned as it is.
+
+        Returns
+        -------
+        int
 
         Raises
         ------
         UnknownName
-            If nothing is called so (names spelled alike are listed), or the number is no node.
+            If no node has this name (the message lists names spelled alike), or the number is no node.
         AmbiguousName
-            If several nodes are; each is listed as `describe` shows it.
+            If several nodes have this name. The message lists each as `describe` shows it.
 
         Examples
         --------
@@ -267,7 +277,7 @@ class WordTree:
         return False
 
     def lowest_common_ancestor(self, a: str | int, b: str | int) -> int:
-        """Return the deepest node that is `a` and `b` or above them, -1 if there is none.
+        """Return the deepest node on the paths of both `a` and `b`, -1 if there is none.
 
         Examples
         --------
@@ -284,12 +294,18 @@ class WordTree:
         return left
 
     def describe(self, node: str | int, levels: int = 3) -> str:
-        """Return one line that tells a node from its namesakes: synset, id, and the end of its path.
+        """Return one line that distinguishes a node from others of the same name: synset, id, and end of the path.
 
         Parameters
         ----------
+        node : str or int
+            The node or its name.
         levels : int
-            How many nodes of the path to show, the node itself included.
+            The number of nodes of the path to show, the node itself included.
+
+        Returns
+        -------
+        str
 
         Examples
         --------
@@ -315,7 +331,7 @@ class WordTree:
         named = np.asarray(self._nodes(nodes), dtype=np.int64)
         keep = self._with_ancestors(named)
         below = named
-        while len(below):  # a level at a time; what is kept already may have children that are not
+        while len(below):  # one level at a time; a node that is kept already may have children that are not
             keep[below] = True
             groups = np.unique(self.child_group[below])
             below = self._members_of(groups[groups >= 0])
@@ -333,9 +349,9 @@ class WordTree:
         return self._restricted_to(self._with_ancestors(np.asarray(self._nodes(keep), dtype=np.int64)))
 
     def flatten(self, keep: str | int | Iterable[str | int]) -> TreeSubset:
-        """Return the nodes in `keep` beside each other, all at the top: one softmax over them, as without a tree.
+        """Return a tree with the nodes in `keep` beside each other, all at the top: one softmax over them.
 
-        What the tree is worth can be measured against this. A node and something below it exclude each other then.
+        It is the baseline that shows what the hierarchy is worth. In it, a node and its descendants exclude each other.
 
         Examples
         --------
@@ -351,9 +367,9 @@ class WordTree:
     def closure(self, nodes: str | int | Iterable[str | int]) -> TreeSubset:
         """Return the smallest tree of whole sibling groups that determines the probability of each of `nodes`.
 
-        It holds every member of every sibling group on their paths. A softmax over its logits alone therefore gives
-        P of those nodes, and of all others that it holds, as one over the whole tree does, rest alternatives
-        included: a head can leave the columns that nobody asked for uncomputed.
+        It holds every member of every sibling group on their paths, and the groups keep their rest alternatives. A
+        softmax over its logits alone therefore gives its nodes the same P as one over the whole tree, and a head need
+        not compute the other columns.
 
         Raises
         ------
@@ -382,7 +398,7 @@ class WordTree:
         return self._restricted_to(self.read_along(self._nodes(nodes)))
 
     def read_along(self, nodes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Return which nodes stand in a sibling group on the path of any of `nodes`, (K,): those of their `closure`.
+        """Mark the nodes that are in a sibling group on the path of any of `nodes`, (K,): the nodes of `closure`.
 
         Examples
         --------
@@ -419,12 +435,12 @@ class WordTree:
 
     @cached_property
     def group_sizes(self) -> IntTable:
-        """(G,) the number of nodes of each sibling group, a rest alternative not counted."""
+        """(G,) the number of nodes of each sibling group, without a rest alternative."""
         return _frozen(np.diff(self.group_offsets, append=len(self)))
 
     @cached_property
     def child_group(self) -> IntTable:
-        """(K,) the sibling group that a node's children make, -1 for a leaf."""
+        """(K,) the sibling group of a node's children, -1 for a leaf."""
         table = np.full(len(self), -1)
         parent_of_group = self.parent_of[self.group_offsets]
         table[parent_of_group[1:]] = np.arange(1, len(parent_of_group))
@@ -487,7 +503,7 @@ class WordTree:
                 found.append(self.node(node))
             except NameResolutionError as error:
                 errors.append(error)
-        if len(errors) > 1:  # all of them: nobody wants to learn of the second after having corrected the first
+        if len(errors) > 1:  # one error lists all, so that the user can correct them at once
             raise NameResolutionError("\n".join((f"{len(errors)} names lead to no node:", *map(str, errors))))
         if errors:
             raise errors[0]
@@ -504,11 +520,11 @@ class WordTree:
         return keep
 
     def _restricted_to(self, keep: npt.NDArray[np.bool_], *, flat: bool = False) -> TreeSubset:
-        """Return the tree of the nodes marked in `keep` (K,), which must hold the ancestors of each, unless flat."""
+        """Return the tree of the nodes marked in `keep` (K,). Unless `flat`, their ancestors must be marked too."""
         old = np.flatnonzero(keep)
         if not len(old):
             raise TreeError("no node was named, and a tree needs at least one")
-        # One place more, so that the parent of a top node, -1, stays -1.
+        # One more place at the end, so that the parent of a top node, -1, stays -1.
         renumbered = np.full(len(self) + 1, -1)
         renumbered[old] = np.arange(len(old))
         old_to_new = renumbered[:-1].tolist()

@@ -1,4 +1,4 @@
-"""What makes columns a tree: each check returns the first fault, so that a reader can name the line."""
+"""Checks that columns make a tree. Each returns the first fault, so that a reader of a file can name its line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from wordtree.errors import TreeError
 
 
 class Fault(NamedTuple):
-    """A node, what is wrong with it, and in which column of the tree."""
+    """What is wrong with a node.
+
+    Attributes
+    ----------
+    node : int
+        The wrong node.
+    message : str
+        What is wrong with it.
+    key : str
+        The column of the tree that is wrong.
+    """
 
     node: int
     message: str
@@ -28,7 +38,7 @@ def first_structure_fault(wnids: Sequence[object], parents: Sequence[int]) -> Fa
     >>> first_structure_fault(("a", "b", "b"), (-1, 0, 0))
     Fault(node=2, message="the id 'b' is already that of node 1", key='wnids')
     """
-    known_good = _are_words(wnids)  # all at once: a large tree is read in some milliseconds
+    known_good = _are_words(wnids)  # checking all at once keeps the reading of a large tree to some milliseconds
     first_with_id: dict[object, int] = {}
     opened: set[int] = set()
     previous: int | None = None
@@ -51,12 +61,12 @@ def first_structure_fault(wnids: Sequence[object], parents: Sequence[int]) -> Fa
 
 
 def _is_word(text: object) -> bool:
-    # isprintable() is False for every white space but the blank, for control characters and lone surrogates.
+    # isprintable() is False for control characters, lone surrogates and all white space except the blank.
     return isinstance(text, str) and bool(text) and " " not in text and text.isprintable()
 
 
 def _are_words(texts: Sequence[object]) -> bool:
-    """Return whether all are different words, as `_is_word`."""
+    """Return whether all texts are different, and words as in `_is_word`."""
     if set(map(type, texts)) != {str} or len(set(texts)) != len(texts) or "" in texts:
         return False
     joined = "".join(texts)  # type: ignore[arg-type]
@@ -66,7 +76,7 @@ def _are_words(texts: Sequence[object]) -> bool:
 def first_name_fault(
     names: Sequence[object], synsets: Sequence[object], lemmas: Sequence[Sequence[object]]
 ) -> Fault | None:
-    """Return the first node with a display name, synset name or lemma that is not one line of text."""
+    """Return the first node whose display name, synset name or lemma is not one line of text, None if there is none."""
     if _are_plain_lines([*names, *(synset for synset in synsets if synset is not None), *chain.from_iterable(lemmas)]):
         return None
     for node, (name, synset, of_node) in enumerate(zip(names, synsets, lemmas, strict=True)):
@@ -94,20 +104,20 @@ def first_label_fault(label_maps: Mapping[str, Mapping[str, int]], count: int) -
 
 
 def is_line(text: object) -> bool:
-    """Return whether `text` is a line that every text format gives back as it was."""
+    """Return whether `text` is one line that survives writing to a text file and reading back."""
     if not isinstance(text, str) or not text:
         return False
     if text.isascii() and text.isprintable():
         return text[0] != " " != text[-1]
-    # Joiners and direction marks are not printable but belong into names; line breaks, byte order marks and lone
-    # surrogates would not come back from a file.
+    # Joiners and direction marks are not printable but may be part of names. Line breaks, byte order marks and lone
+    # surrogates would not survive a file.
     if text != text.strip() or len(text.splitlines()) != 1:
         return False
     return not any(character == "\ufeff" or 0xD800 <= ord(character) <= 0xDFFF for character in text)
 
 
 def as_ints(values: Sequence[object]) -> tuple[int, ...]:
-    """Return `values` as Python ints; numpy's are accepted, floats and booleans are not."""
+    """Return `values` as Python ints. Integers of numpy are accepted; floats and booleans are not."""
     if set(map(type, values)) == {int}:
         return tuple(values)  # type: ignore[arg-type]
     ints = []
@@ -119,7 +129,7 @@ def as_ints(values: Sequence[object]) -> tuple[int, ...]:
 
 
 def as_json(notes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of `notes` as a JSON file would give it back, so that a saved tree equals the original."""
+    """Return a copy of `notes` as it would come back from a JSON file, so that a saved tree equals the original."""
     try:
         copy = json.loads(json.dumps(dict(notes), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
@@ -129,7 +139,7 @@ def as_json(notes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def json_line(text: str, key: str, node: int) -> int | None:
-    """Return the number of the line on which a key's value for a node stands, or that key if it holds no list."""
+    """Return the number of the line with a node's value in the list of a key, or with the key if it has no list."""
     found = re.search(rf'"{key}"\s*:\s*(\[?)', text)
     if found is None:
         return None
@@ -147,7 +157,7 @@ def json_line(text: str, key: str, node: int) -> int | None:
 
 
 def _are_plain_lines(texts: list[object]) -> bool:
-    """Return whether all are ASCII lines as in `is_line`; at once, since a tree is read in some milliseconds."""
+    """Return whether all texts are ASCII lines as in `is_line`. Checking all at once keeps the reading fast."""
     if set(map(type, texts)) != {str}:
         return False
     joined = "\n".join(["", *texts, ""])  # type: ignore[list-item]

@@ -1,11 +1,11 @@
-"""The nouns of WordNet 3.0, read through nltk. No other file imports nltk.
+"""The nouns of WordNet 3.0, read through nltk. No other module imports nltk.
 
-A **wnid** such as ``n02958343`` is "n" and the byte offset of a synset in WordNet **3.0**'s ``data.noun``: it means
-something only in this version. The package carries that file, with the glosses blanked so that the offsets still
-hold, and the index of lemmas; `tools/make_wordnet_data.py` made the archive.
+A **wnid** such as ``n02958343`` is "n" and the byte offset of a synset in the file ``data.noun`` of WordNet **3.0**, so
+it is valid in this version only. The package has this file, with the glosses blanked so that the offsets still hold,
+and the index of lemmas; `tools/make_wordnet_data.py` made the archive.
 
-nltk's reader wants a folder inside its own data path and files of every part of speech. `_NounReader` hands it text
-in memory instead: nothing is unpacked to disk, and a user's copy may lie anywhere.
+nltk's reader needs a folder inside its own data path and files of every part of speech. `_NounReader` gives it text in
+memory instead, so nothing is unpacked to disk and a user's copy may be anywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -29,8 +29,8 @@ from wordtree.errors import TreeError
 NOUN_ARCHIVE = Path(__file__).with_name("data") / "wordnet-3.0-nouns.zip"
 NOUN_FILES = ("data.noun", "index.noun")
 OPTIONAL_FILES = ("noun.exc",)  # irregular plurals
-_HELD_IN = ("", "dict", "wordnet", "corpora/wordnet")  # below the folder named: Debian, a release, nltk
-# Synsets whose offsets moved between the versions: a file without a version line is still told apart.
+_HELD_IN = ("", "dict", "wordnet", "corpora/wordnet")  # below the user's folder: as in Debian, a release, nltk
+# Synsets whose offsets differ between the versions identify the version of a file that does not state it.
 _LANDMARKS = {2084071: "dog", 2958343: "car", 15169873: "week"}
 _WNID = re.compile(r"n\d{8}")
 
@@ -57,7 +57,7 @@ def is_wnid(text: str) -> bool:
 class WordNet:
     """The nouns of one copy of WordNet 3.0; `open_wordnet` makes it.
 
-    Synsets are named by wnid. What comes back in an order is sorted explicitly, for nltk keeps sets.
+    Methods take and return wnids. Results in an order are sorted explicitly, because nltk keeps sets.
 
     Examples
     --------
@@ -69,19 +69,19 @@ class WordNet:
     def __init__(self, reader: WordNetCorpusReader) -> None:
         self._reader = reader
         self._known: dict[str, Any] = {}
-        # What is above a synset is asked again from everything below it: for all nouns some million times.
+        # Hypernyms are cached, because every descendant of a synset asks for them: for all nouns some million times.
         self._above: dict[str, tuple[str, ...]] = {}
 
     def __contains__(self, wnid: object) -> bool:
         return isinstance(wnid, str) and self._find(wnid) is not None
 
     def wnid(self, synset_name: str) -> str:
-        """Return the wnid of a synset name such as ``'car.n.01'``; any of its lemmas does.
+        """Return the wnid of a synset name such as ``'car.n.01'``, which may use any of the synset's lemmas.
 
         Raises
         ------
         UnknownSynset
-            If there is none, or if it is no noun.
+            If there is no such synset, or it is no noun.
         """
         name = "_".join(synset_name.split())
         if not re.fullmatch(r".+\.n\.0*[1-9]\d*", name):
@@ -97,11 +97,11 @@ class WordNet:
         return name
 
     def lemmas(self, wnid: str) -> tuple[str, ...]:
-        """Return the words for a synset, in WordNet's order, spaces instead of underscores."""
+        """Return the words for a synset in WordNet's order, with spaces instead of underscores."""
         return tuple(lemma.replace("_", " ") for lemma in self._get(wnid).lemma_names())
 
     def hypernyms(self, wnid: str) -> tuple[str, ...]:
-        """Return the wnids right above, instance hypernyms too, sorted by synset name."""
+        """Return the wnids of the hypernyms and instance hypernyms, sorted by synset name."""
         above = self._above.get(wnid)
         if above is None:
             synset = self._get(wnid)
@@ -109,12 +109,12 @@ class WordNet:
         return above
 
     def hyponyms(self, wnid: str) -> tuple[str, ...]:
-        """Return the wnids right below, instances too, sorted by synset name."""
+        """Return the wnids of the hyponyms and instance hyponyms, sorted by synset name."""
         synset = self._get(wnid)
         return _by_name(synset.hyponyms() + synset.instance_hyponyms())
 
     def senses(self, noun: str) -> tuple[str, ...]:
-        """Return the wnids that a noun may mean, the most frequent first; a plural is tried as its singular too.
+        """Return the wnids that a noun may mean, the most frequent first. A plural is looked up as its singular, too.
 
         Examples
         --------
@@ -132,7 +132,7 @@ class WordNet:
         ('giraffe',)
         """
         wanted = "_".join(noun.split()).lower()
-        # Nobody mistypes the first letter, and comparing with all 117,000 takes a second.
+        # The first letter is taken as right, because a comparison with all 117,000 nouns takes a second.
         nouns = (
             lemma
             for lemma in self._reader.all_lemma_names("n")
@@ -141,17 +141,11 @@ class WordNet:
         return tuple(match.replace("_", " ") for match in difflib.get_close_matches(wanted, nouns, n=n, cutoff=0.8))
 
     def ancestors(self, wnid: str) -> frozenset[str]:
-        """Return every wnid above, on any path."""
-        found: set[str] = set()
-        todo = [wnid]
-        while todo:
-            new = set(self.hypernyms(todo.pop())) - found
-            found |= new
-            todo.extend(new)
-        return frozenset(found)
+        """Return the wnids of all ancestors, on any path."""
+        return _all_reached(wnid, self.hypernyms)
 
     def descendants(self, wnid: str) -> frozenset[str]:
-        """Return every wnid below.
+        """Return the wnids of all descendants, on any path.
 
         Examples
         --------
@@ -159,13 +153,7 @@ class WordNet:
         >>> sorted(map(wordnet.synset, wordnet.descendants(wordnet.wnid("wildcat.n.03"))))[:3]
         ['bobcat.n.01', 'canada_lynx.n.01', 'caracal.n.01']
         """
-        found: set[str] = set()
-        todo = [wnid]
-        while todo:
-            new = set(self.hyponyms(todo.pop())) - found
-            found |= new
-            todo.extend(new)
-        return frozenset(found)
+        return _all_reached(wnid, self.hyponyms)
 
     def _get(self, wnid: str) -> Any:
         synset = self._find(wnid)
@@ -192,14 +180,18 @@ def open_wordnet(source: WordNetSource = None) -> WordNet:
 
     Parameters
     ----------
-    source : path, optional
+    source : path or WordNet, optional
         A folder with ``data.noun`` and ``index.noun`` (Debian's ``/usr/share/wordnet``, the ``dict`` of a release,
-        nltk's ``corpora/wordnet``). Default: the copy in the package. A `WordNet` is returned as it is.
+        nltk's ``corpora/wordnet``). The default is the copy in the package. A `WordNet` is returned as it is.
+
+    Returns
+    -------
+    WordNet
 
     Raises
     ------
     WordNetDataError
-        If the folder has no noun database, or another version's: ids of one version are wrong in another.
+        If the folder has no noun database, or that of another version, in which ids mean other synsets.
     """
     if isinstance(source, WordNet):
         return source
@@ -223,7 +215,7 @@ def _wordnet_in(folder: Path) -> WordNet:
         what = f"it holds {', '.join(found)}" if found else "it is empty" if folder.is_dir() else "it is no folder"
         zipped = " Unpack the archive first." if any(name.endswith(".zip") for name in found) else ""
         raise WordNetDataError(f"{folder}: looked for {' and '.join(NOUN_FILES)}; {what}.{zipped}")
-    # latin-1 keeps one character a byte, so that offsets hold whatever the file contains.
+    # latin-1 makes one character of each byte, so offsets hold whatever the file contains.
     present = (*NOUN_FILES, *(name for name in OPTIONAL_FILES if (home / name).is_file()))
     files = {name: (home / name).read_bytes().decode("latin-1") for name in present}
     _check_version(home / "data.noun", files["data.noun"])
@@ -245,6 +237,17 @@ def _check_version(path: Path, text: str) -> None:
         "has other synsets at these offsets. Use a copy of 3.0 (Debian's package wordnet-base), or leave the option "
         "out: the package carries one."
     )
+
+
+def _all_reached(start: str, step: Callable[[str], Iterable[str]]) -> frozenset[str]:
+    """Return all wnids that repeated steps from `start` reach."""
+    found: set[str] = set()
+    todo = [start]
+    while todo:
+        new = set(step(todo.pop())) - found
+        found |= new
+        todo.extend(new)
+    return frozenset(found)
 
 
 def _by_name(synsets: list[Any]) -> tuple[str, ...]:
@@ -272,16 +275,16 @@ class _NounReader(WordNetCorpusReader):  # type: ignore[misc]
     """nltk's reader of WordNet over the noun files alone, given as text."""
 
     def __init__(self, files: Mapping[str, str]) -> None:
-        # It wants the names of the lexicographers' files, which Debian leaves out and nothing here uses.
+        # nltk requires the names of the lexicographers' files, which Debian leaves out and nothing here uses.
         self._files = {"lexnames": "".join(f"{i:02d}\tfile{i:02d}\t1\n" for i in range(45)), **files}
         with catch_warnings():
             simplefilter("ignore")  # "multilingual functions are not available"
             super().__init__(_InMemory(), None)
 
     def open(self, file: str) -> io.StringIO:
-        return io.StringIO(self._files.get(file, ""))  # other parts of speech: as if they had no words
+        return io.StringIO(self._files.get(file, ""))  # other parts of speech have no words
 
     def map_wn(self, version: str = "wordnet") -> dict[str, str]:
-        return {}  # serves other languages only, and needs index.sense
+        return {}  # it serves other languages only, and would need index.sense
 
     map_wn30 = map_wn  # its name before nltk 3.8.2

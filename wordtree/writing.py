@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and never over another one by accident."""
+"""Writing files: they appear whole or not at all, and never replace others by accident."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def check_writable(paths: Iterable[Path], *, force: bool = False) -> None:
-    """Raise what `write_new_files` would, where that can be told before there is anything to write."""
+    """Raise the errors of `write_new_files` that can be known before there is anything to write."""
     for path in paths:
         if not path.parent.is_dir():
             raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
@@ -24,13 +24,14 @@ def write_new_files(contents: Mapping[Path, bytes], *, force: bool = False) -> N
     Parameters
     ----------
     contents : mapping of Path to bytes
+        The content of each file.
     force : bool
-        Replace files that are there.
+        Replace existing files.
 
     Raises
     ------
     FileExistsError
-        If one is there and `force` is not set; nothing is written then.
+        If a file exists and `force` is not set. Nothing is written then.
     OSError
         If a folder does not exist or may not be written to.
     """
