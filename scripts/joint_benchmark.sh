@@ -56,7 +56,7 @@ export PYTHON="$python" PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_TH
 
 # Lines "RUN BOXED OPTION ..." -> runs, JOBS at a time.
 run_all() {
-    xargs -P "${JOBS:-2}" -L 1 sh "$here/recipes/joint_benchmark.sh" --one
+    xargs -P "${JOBS:-2}" -L 1 sh "$here/scripts/joint_benchmark.sh" --one
 }
 
 wanted() { # PART
@@ -97,7 +97,7 @@ for set in $data; do
     steps=1000
     [ "$set" != pictograms ] || steps=1200
     boxed=own
-    [ "$set" != tiles_b ] || boxed="\"$here/recipes/tile_split_b.json\""
+    [ "$set" != tiles_b ] || boxed="\"$here/scripts/tile_split_b.json\""
     for seed in "$@"; do
         start=$(start_of "$set" "$seed")
         to=$runs/$set/seed$seed

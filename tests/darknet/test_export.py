@@ -11,10 +11,10 @@ from torch import nn
 from yolo9000.darknet import from_cfg, load_darknet_weights, save_darknet_weights
 from yolo9000.darknet.export import cfg_of_detector
 from yolo9000.inference.prepare import prepare
-from yolo9000.models import Detector, DetectorConfig, RegionSpec
+from yolo9000.models import BoxCoding, Detector, DetectorConfig, FlatClasses, RegionSpec
 from yolo9000.models.darknet19 import ConvBlock
 
-REGION = RegionSpec(priors=((1.0, 1.5), (2.0, 2.5)), num_classes=3)
+REGION = RegionSpec(coding=BoxCoding(((1.0, 1.5), (2.0, 2.5))), classes=FlatClasses(3))
 FORM = DetectorConfig(width=0.05, extra_convs=1, passthrough=True)
 
 

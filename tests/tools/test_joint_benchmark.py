@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks import joint_training
 
-SCRIPT = Path(__file__).resolve().parents[2] / "recipes" / "joint_benchmark.sh"
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "joint_benchmark.sh"
 BOXED, NEVER_BOXED = ("n02099601", "n02123045"), ("n02085620",)  # golden retriever, tabby; chihuahua
 
 

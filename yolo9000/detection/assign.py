@@ -19,7 +19,7 @@ from yolo9000.runtime.tensors import to_device
 class Assignment:
     """Truths of detection images -> boxes (YOLO9000 paper, section 2; darknet's region layer)."""
 
-    box: Tensor  # (B, M) flat index over the whole batch; 0 where there is no truth
+    box_index: Tensor  # (B, M) over the whole batch; 0 where there is no truth
     valid: Tensor  # (B, M) bool: a truth stands here
     wins: Tensor  # (B, M) bool: and no later truth took the same box
     later_at_same_box: Tensor  # (B, M, M) bool: [b, m, n]: n is a later truth at the box of m
@@ -86,7 +86,7 @@ def assign_boxes(
         shared = intersection(rows, ignore_boxes_cxcywh.to(flat.dtype)[:, :, None]).amax(dim=1)
         is_background = is_background & (shared <= 0.5 * flat[..., 2] * flat[..., 3])
     return Assignment(
-        box=in_image + image * (a * h * w),
+        box_index=in_image + image * (a * h * w),
         valid=valid,
         wins=valid & ~later.any(dim=-1),
         later_at_same_box=later,

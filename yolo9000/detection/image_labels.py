@@ -32,7 +32,7 @@ class AreaPick:
     """Areas that have a label -> the boxes that take it."""
 
     picked: Tensor  # (T,) index among the P boxes of the image
-    box: Tensor  # (T, S) flat index over the whole batch
+    box_index: Tensor  # (T, S) over the whole batch
     part: Tensor  # (T, S) share of the loss; adds up to 1
 
 
@@ -85,7 +85,7 @@ def pick_boxes(
     first = images * boxes_of_image
     match image_labels.spread:
         case "picked":
-            return AreaPick(picked=picked, box=(first + picked)[:, None], part=torch.ones_like(boxes[:, :1, 0]))
+            return AreaPick(picked=picked, box_index=(first + picked)[:, None], part=torch.ones_like(boxes[:, :1, 0]))
         case "overlapping":
             seed = boxes.gather(1, picked[:, None, None].expand(-1, 1, 4))
             shares = inside & (iou(boxes, seed) > 0.5)
@@ -103,7 +103,7 @@ def pick_boxes(
             assert label_log_prob is not None
             log_weight = 2 * log_objectness + label_log_prob
     heaviest = torch.where(shares, log_weight, nowhere).topk(min(MAX_SHARING, boxes_of_image), dim=-1)
-    return AreaPick(picked=picked, box=first[:, None] + heaviest.indices, part=heaviest.values.softmax(dim=-1))
+    return AreaPick(picked=picked, box_index=first[:, None] + heaviest.indices, part=heaviest.values.softmax(dim=-1))
 
 
 @torch.no_grad()
@@ -138,8 +138,8 @@ def image_label_terms(
     if pick is None or packed.area_paths is None:
         return {"image_class": nothing, "image_objectness": nothing}
     images = packed.area_images
-    shared = _stretch(packed.area_paths, pick.box.shape[1])
-    read = logits.unflatten(0, pick.box.shape).gather(2, shared.columns)  # (T, S, C)
+    shared = _stretch(packed.area_paths, pick.box_index.shape[1])
+    read = logits.unflatten(0, pick.box_index.shape).gather(2, shared.columns)  # (T, S, C)
     nll = -level_log_conditionals(read, shared).sum(dim=-1)  # (T, S)
     terms = {"image_class": image_labels.weight * region.loss.class_scale * (pick.part * nll).sum()}
 

@@ -1,4 +1,4 @@
-"""The joint loss of detection and classification images over one tree (YOLO9000 paper, section 4; darknet).
+"""The joint loss of boxes and image labels over one tree (YOLO9000 paper, section 4; darknet).
 
 Pure functions of the net's output and the targets. Terms are *sums over the batch*, as darknet's; divide by the full
 batch size for a step. Their gradients are darknet's: squared errors carry a factor of one half, class terms are
@@ -37,29 +37,29 @@ def joint_loss(
     images_seen: int,
     recipe: str | ImageLabels = DEFAULT_RECIPE,
 ) -> dict[str, Tensor]:
-    """Named loss terms of a batch of detection and classification images, summed over the batch.
+    """Named loss terms of a batch of images with boxes and images with a label, summed over the batch.
 
     Parameters
     ----------
     output
         The net's output, or darknet's dense array (B, A*(5+K), H, W).
     targets
-        One for each image. One with an image label (or labelled areas) is a classification image: it never gives a
-        box loss, and its boxes, if any, are ignored.
+        One for each image. One with an image label (or areas that have one) never gives a box loss, and its boxes, if
+        any, are ignored.
     region
         Classes, box coding and scales.
     images_seen
-        Images seen so far, this batch included. Below ``region.loss.prior_pull_images`` every box of a detection image
-        is pulled to its prior.
+        Images seen so far, this batch included. Below ``region.loss.prior_pull_images`` every box of an image with
+        boxes is pulled to its prior.
     recipe
-        What a classification image teaches: a name of :data:`RECIPES`, or an :class:`ImageLabels`.
+        What an image label teaches: a name of :data:`RECIPES`, or an :class:`ImageLabels`.
 
     Returns
     -------
     dict[str, Tensor]
         Scalars, always the same keys: ``box`` (assigned boxes), ``prior_pull``, ``objectness`` (assigned boxes),
-        ``background`` (all others of detection images), ``class`` (assigned boxes, along the label's path, nothing
-        below the label), ``image_class`` and ``image_objectness`` (classification images).
+        ``background`` (all others of images with boxes), ``class`` (assigned boxes, along the label's path, nothing
+        below the label), ``image_class`` and ``image_objectness`` (image labels).
 
     Raises
     ------
@@ -110,8 +110,8 @@ def packed_loss(
         is_background = is_background & ~_shows_unlabelled(output, objectness.detach(), packed.unlabelled, region)
     pick = pick_for_areas(output, predicted, objectness.detach(), packed, recipe)
     # one call for all that is read of the classes, so that their weights have one gradient
-    boxes = assignment.box.flatten().index_select(0, packed.truths)
-    boxes = boxes if pick is None else torch.cat([boxes, pick.box.flatten()])
+    boxes = assignment.box_index.flatten().index_select(0, packed.truths)
+    boxes = boxes if pick is None else torch.cat([boxes, pick.box_index.flatten()])
     logits = full_precision(output.class_logits(boxes, packed.columns))
     truth_logits, area_logits = logits.split([len(packed.truths), len(boxes) - len(packed.truths)])
     return {
@@ -127,7 +127,7 @@ def _box_terms(
 ) -> dict[str, Tensor]:
     """Squared errors on the box numbers of the assigned boxes as they are coded, weight 2 - w*h (darknet)."""
     rows = raw_boxes.reshape(-1, 4)
-    at_truths = rows.index_select(0, assignment.box.flatten()).view(assignment.raw_target.shape)
+    at_truths = rows.index_select(0, assignment.box_index.flatten()).view(assignment.raw_target.shape)
     area = (packed.boxes_cxcywh[..., 2] * packed.boxes_cxcywh[..., 3]).to(rows.dtype)
     scale = region.loss.coord_scale * (2 - area) * assignment.wins
     # a double `where`, for the box of a truth that is none may be anything
@@ -143,7 +143,8 @@ def _box_terms(
 
 def _at_boxes(assignment: Assignment, value: Tensor, count: int) -> Tensor:
     """Write one value a winning truth (B, M) to its box: -> (count,), zero elsewhere."""
-    slot = torch.where(assignment.wins, assignment.box, count)  # losers write to one slot too many, which is cut off
+    # losers write to one slot too many, which is cut off
+    slot = torch.where(assignment.wins, assignment.box_index, count)
     return value.new_zeros(count + 1).scatter(0, slot.flatten(), value.flatten())[:count]
 
 

@@ -41,7 +41,7 @@ class PackedTargets:
     """Targets of B images as tensors on the device of the net's output."""
 
     boxes_cxcywh: Tensor  # (B, M, 4), padded with zeros
-    labels: Tensor  # (B, M) class or tree node, after the region's map; -1 where there is no truth
+    labels: Tensor  # (B, M) class or tree node, after the classes' map; -1 where there is no truth
     ignore_boxes_cxcywh: Tensor  # (B, I, 4), padded with zeros
     is_detection: Tensor  # (B,) bool: an image with an image label is not
     truths: Tensor  # (V,) places image * M + number of the truths; of all B*M if the host does not know the labels
@@ -90,7 +90,7 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
         if not of_image:
             continue
         if classes.tree is None:
-            raise ValueError(f"image {number} has an image label, which needs a tree; the region has none")
+            raise ValueError(f"image {number} has an image label, which needs a tree; the classes have none")
         if target.image_label is not None:
             images.append(number)
             nodes.append(torch.tensor([int(target.image_label)], device=target.labels.device))

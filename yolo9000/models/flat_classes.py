@@ -58,9 +58,9 @@ class FlatClasses:
 
     def __post_init__(self) -> None:
         if self.number < 1:
-            raise Mistake(f"`classes` {self.number}: at least 1 is needed")
+            raise Mistake(f"`number` {self.number}: at least 1 class is needed")
         if self.over not in ("softmax", "sigmoid"):
-            raise ValueError(f"classes over {self.over!r}: softmax or sigmoid is needed")
+            raise Mistake(f"`over` {self.over}: softmax or sigmoid is needed")
         if self.names is not None:
             if len(self.names) != self.number:
                 raise Mistake(f"`names`: {len(self.names)} names for {self.number} classes")
