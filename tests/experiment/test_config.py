@@ -29,7 +29,7 @@ from yolo9000.experiment.config import (
 )
 from yolo9000.experiment.data import Data
 from yolo9000.experiment.plan import plan_phases
-from yolo9000.models import Detector, DetectorConfig, RegionSpec
+from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
 from yolo9000.runtime.config import MachineConfig
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.train import Beginning
@@ -61,7 +61,7 @@ def test_phases_obey_the_plan() -> None:
     )
     boxes.name, images.name = "boxes", "images"
     data = Data(
-        tree=tree,
+        classes=TreeClasses(tree),
         detection=boxes,
         classification=images,
         val_detection=None,
@@ -71,7 +71,8 @@ def test_phases_obey_the_plan() -> None:
         image_labels=(0,),
         evaluated=(0,),
     )
-    detector = Detector(DetectorConfig(width=0.05), RegionSpec(priors=((1.0, 1.0),), num_classes=1, tree=tree))
+    region = RegionSpec(coding=BoxCoding(((1.0, 1.0),)), classes=TreeClasses(tree))
+    detector = Detector(DetectorConfig(width=0.05), region)
 
     def kinds(joint: Joint) -> tuple[list[str], list[int]]:
         """The phases, and of the last one's first 4 batches of 8 how many images are boxed, labelled, mosaics."""
@@ -79,7 +80,7 @@ def test_phases_obey_the_plan() -> None:
         phases = plan_phases(detector, data, config)
         batches = iter(phases[-1].batches(0))
         targets = [target for _ in range(4) for target in next(batches).targets]
-        mosaics = sum(target.regions_cxcywh is not None and len(target.regions_cxcywh) > 1 for target in targets)
+        mosaics = sum(target.areas_cxcywh is not None and len(target.areas_cxcywh) > 1 for target in targets)
         labelled = sum(target.image_label is not None for target in targets)
         return [phase.name for phase in phases], [len(targets) - labelled - mosaics, labelled, mosaics]
 

@@ -23,7 +23,8 @@ from yolo9000.detection.config import DecodeConfig, ImageLabels
 from yolo9000.experiment.config import DataConfig, Joint, PlanConfig, RunConfig
 from yolo9000.experiment.plan import PlanError
 from yolo9000.inference.predict import NoImages
-from yolo9000.models.region import RegionSpec
+from yolo9000.models.box_coding import BoxCoding
+from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
 from yolo9000.runtime.device import DeviceError
 from yolo9000.runtime.mistakes import Mistake, flags_of, in_flags, run
@@ -33,7 +34,9 @@ from yolo9000.training.tally import NonFiniteLoss
 
 FLAGS = {"batch_size": "--batch", "burn_in": "--burn-in"}
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("models", "detection", "runtime", "training", "experiment", "engine")
+PARTS = (
+    "models", "detection", "darknet", "runtime", "training", "evaluation", "inference", "experiment",
+)  # fmt: skip
 LIBRARY = ("wordtree", "datasets", *(f"yolo9000/{part}" for part in PARTS))
 COMMANDS = {  # flags of whole commands that the library runs or tells its user to run
     "datasets/pictograms.py": {"--upgrade"},
@@ -155,8 +158,8 @@ def test_warnings_name_flags_as_well() -> None:
         (DecodeConfig, {"tree_threshold": 1.5}, "tree_threshold"),
         (DecodeConfig, {"max_detections": 0}, "max_detections"),
         (ImageLabels, {"weight": -1.0}, "weight"),
-        (RegionSpec, {"priors": (), "num_classes": 3}, "priors"),
-        (RegionSpec, {"priors": ((1.0, 1.0),), "num_classes": 0}, "num_classes"),
+        (BoxCoding, {"priors": ()}, "priors"),
+        (FlatClasses, {"number": 0}, "number"),
     ],
 )
 def test_a_configuration_names_the_field_that_is_wrong(

@@ -18,6 +18,7 @@ def optimiser_of_cfg(options: NetOptions) -> OptimiserConfig:
 
     Examples
     --------
+    >>> import torch
     >>> from yolo9000.darknet import from_cfg
     >>> with torch.device("meta"):
     ...     options = from_cfg("yolo9000").options
