@@ -125,7 +125,7 @@ def test_a_folder_that_holds_something_is_not_written_to(run: RunFolder, tmp_pat
     inputs = photos(tmp_path / "photos", "a.png", "b.jpg")
     before = {path.name: path.read_bytes() for path in inputs}
     message = (
-        r"photos: the folder holds something already \(a\.png, b\.jpg\); name another folder, or ask with overwrite"
+        r"photos: the folder holds something already \(a\.png, b\.jpg\); name another folder, or ask with `overwrite`"
     )
     with pytest.raises(FileExistsError, match=message):
         choose_folder(tmp_path / "photos", inputs)

@@ -196,7 +196,7 @@ def choose_folder(
     if held and not overwrite:
         raise FileExistsError(
             f"{chosen}: the folder holds something already ({', '.join(held[:3])}{', ..' * (len(held) > 3)}); name "
-            "another folder, or ask with overwrite to replace what an earlier prediction wrote there"
+            "another folder, or ask with `overwrite` to replace what an earlier prediction wrote there"
         )
     images = list(map(Path, inputs))
     kept = _identities(images)
