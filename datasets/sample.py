@@ -1,5 +1,7 @@
 """What a data set hands to the network and the loss: records, samples, targets and batches.
 
+It is one file because these values are one contract, and none of them means anything without the others.
+
 Legend: ``B`` images, ``M`` boxes of one image, ``I`` ignored boxes, ``R`` labelled areas, ``L`` nodes,
 ``H W`` height and width. ``boxes_xyxy`` are pixels of an image (``x0 <= x1``, edges, not pixel centres);
 ``boxes_cxcywh`` are relative to the network's square input, 0..1.

@@ -1,5 +1,7 @@
 """WordTree: one tree of concepts as a frozen value, and its queries.
 
+It is one file because it is one class: every query is a short method on the same arrays.
+
 Terms
 -----
 node

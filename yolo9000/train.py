@@ -15,7 +15,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from yolo9000.experiment.config import NetConfig, RunConfig, differences, override, read_config
+from yolo9000.experiment.config import NetConfig, RunConfig
+from yolo9000.experiment.config_file import differences, override, read_config
 from yolo9000.experiment.presets import joint_recipe, preset_for
 from yolo9000.options import DataSets, flags_of, parse, parse_some, sets_of, typed
 from yolo9000.runtime.interrupt import EXIT_INTERRUPTED

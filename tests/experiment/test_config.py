@@ -16,17 +16,8 @@ from wordtree import WordTree
 from yolo9000.datasets.pictograms import pictogram_concepts
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
 from yolo9000.detection.config import DecodeConfig, ImageLabels
-from yolo9000.experiment.config import (
-    DataConfig,
-    Joint,
-    NetConfig,
-    PlanConfig,
-    RunConfig,
-    differences,
-    from_plain,
-    override,
-    read_config,
-)
+from yolo9000.experiment.config import DataConfig, Joint, NetConfig, PlanConfig, RunConfig
+from yolo9000.experiment.config_file import differences, from_plain, override, read_config
 from yolo9000.experiment.data import Data
 from yolo9000.experiment.plan import plan_phases
 from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from yolo9000 import train
-from yolo9000.experiment.config import RunConfig, differences, override
+from yolo9000.experiment.config import RunConfig
+from yolo9000.experiment.config_file import differences, override
 from yolo9000.experiment.presets import PRESETS, preset_for
 from yolo9000.models.config import YOLO9000_PRIORS, YOLOV2_PRIORS
 from yolo9000.options import flags_of

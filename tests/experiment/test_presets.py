@@ -9,7 +9,8 @@ import pytest
 from torch import nn
 
 from yolo9000.detection.config import RECIPES
-from yolo9000.experiment.config import PlanConfig, RunConfig, override
+from yolo9000.experiment.config import PlanConfig, RunConfig
+from yolo9000.experiment.config_file import override
 from yolo9000.experiment.plan import what_does_not_fit
 from yolo9000.experiment.presets import PRESETS, joint_recipe, preset_for
 from yolo9000.runtime.mistakes import Mistake

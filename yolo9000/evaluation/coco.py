@@ -1,5 +1,7 @@
 """COCO's average precision and recall, at the cost of the boxes: classes and images that never meet are free.
 
+It is one file because its steps, from boxes to a summary, share one table of candidates and nobody else uses them.
+
 The rules are those of pycocotools' ``COCOeval``, down to which of two equal boxes is taken; its cost is images times
 classes, which at the nodes of a tree is out of reach.
 

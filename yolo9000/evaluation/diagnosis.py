@@ -1,5 +1,7 @@
 """What average precision does not say: is the box right, is a coarser name right, is a probability what it claims?
 
+It is one file because all of its figures are read from one kind of value, an `Observation`.
+
 A truth box is judged by its *best box*: of the boxes that overlap it by an IoU of .5 or more, the one with the highest
 objectness; no other detection enters. Classes that had boxes in training and classes that had none are told apart.
 

@@ -1,5 +1,7 @@
 """`RunConfig`: everything that defines a run, each field documented once.
 
+It is one file because a run is one value: who looks for a field finds all of them in the order of the whole.
+
 The command line is generated from these classes, ``config.json`` holds one, ``--resume`` and ``--config`` read it
 back, and Python builds one by hand. It imports no torch, so that a command's help is there at once.
 """
@@ -7,11 +9,8 @@ back, and Python builds one by hand. It imports no torch, so that a command's he
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, cast
 
 from tyro.conf import Fixed, arg
 from tyro.constructors import PrimitiveConstructorSpec
@@ -24,7 +23,6 @@ from yolo9000.runtime.config import MachineConfig
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.training.config import OptimiserConfig, TrainConfig
 
-Config = TypeVar("Config")
 _NAMED_PRIORS = {"yolo9000": YOLO9000_PRIORS, "yolov2": YOLOV2_PRIORS}
 
 
@@ -434,156 +432,3 @@ class EvaluateConfig:
         for name, least in (("images", 1), ("batch_size", 1), ("workers", 0)):
             if getattr(self, name) < least:
                 raise Mistake(f"`{name}` {getattr(self, name)}: at least {least} is needed")
-
-
-def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
-    """The same configuration with some fields changed, each named by its way from the top.
-
-    Parameters
-    ----------
-    config : RunConfig
-    changes : mapping of str to any
-        ``{"plan.joint.mosaic": 0.0}``.
-
-    Returns
-    -------
-    RunConfig
-
-    Raises
-    ------
-    Mistake
-        There is no such field, or a value is out of its range.
-
-    Examples
-    --------
-    >>> override(RunConfig(), {"optimiser.learning_rate": 0.1, "seed": 3}).optimiser.learning_rate
-    0.1
-    """
-    for way, value in changes.items():
-        config = _changed(config, way.split("."), value, way)
-    return config
-
-
-def _changed(config: Any, way: list[str], value: Any, whole: str) -> Any:
-    name, *rest = way
-    known = [each.name for each in dataclasses.fields(config)] if dataclasses.is_dataclass(config) else []
-    if name not in known:
-        raise Mistake(f"{whole}: there is no field {name}; there are {', '.join(known) or 'none'}")
-    if rest:
-        value = _changed(getattr(config, name), rest, value, whole)
-    return dataclasses.replace(config, **{name: value})
-
-
-def differences(before: RunConfig, after: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """Where two configurations differ: way of each field -> the two values.
-
-    Examples
-    --------
-    >>> differences(RunConfig(), RunConfig(seed=2))
-    {'seed': (0, 2)}
-    """
-    now = dict(_leaves(after))
-    return {way: (value, now[way]) for way, value in _leaves(before) if value != now[way]}
-
-
-def _leaves(config: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    for each in dataclasses.fields(config):
-        value, way = getattr(config, each.name), f"{above}{each.name}"
-        if dataclasses.is_dataclass(value):
-            yield from _leaves(value, f"{way}.")
-        else:
-            yield way, value
-
-
-def from_plain(kind: type[Config], plain: Any, where: str) -> Config:
-    """A configuration from plain values, as JSON and checkpoints hold them.
-
-    Parameters
-    ----------
-    kind : type
-        A configuration class.
-    plain : mapping
-        ``dataclasses.asdict`` of one; lists may stand for tuples. What is absent takes its default.
-    where : str
-        The file, for messages.
-
-    Returns
-    -------
-    kind
-
-    Raises
-    ------
-    Mistake
-        A key is unknown or a value does not fit; the message names file and key.
-
-    Examples
-    --------
-    >>> from_plain(RunConfig, {"plan": {"steps": 5}}, "config.json").plan.steps
-    5
-    """
-    from pydantic import TypeAdapter, ValidationError
-
-    _refuse_unknown(kind, plain, where)
-    try:
-        return TypeAdapter(kind).validate_python(plain)
-    except ValidationError as error:
-        first = error.errors()[0]
-        cause = first.get("ctx", {}).get("error")
-        # a file has keys, and none of the flags that fields in backquotes become
-        said = str(cause).replace("`", "") if isinstance(cause, Mistake) else first["msg"]
-        raise Mistake(": ".join([where, *_way_of(kind, first["loc"]), said])) from error
-
-
-def _way_of(kind: Any, parts: tuple[Any, ...]) -> list[str]:
-    """The way of a field, without what follows it: a place in a tuple, or which of several types was tried."""
-    way: list[str] = []
-    for part in parts:
-        known = {each.name: each for each in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}
-        if part not in known:
-            break
-        way.append(part)
-        kind = _default_of(known[part])
-    return [".".join(way)] if way else []
-
-
-def _refuse_unknown(kind: Any, plain: Any, where: str, above: str = "") -> None:
-    if not isinstance(plain, Mapping):
-        raise Mistake(f"{where}: {above.rstrip('.') or 'the content'} must be an object, not {plain!r}")
-    known = {each.name: each for each in dataclasses.fields(kind)}
-    for key, value in plain.items():
-        if key not in known:
-            raise Mistake(f"{where}: unknown key {above}{key}; there are {', '.join(known)}")
-        default = _default_of(known[key])
-        if dataclasses.is_dataclass(default):
-            _refuse_unknown(default, value, where, f"{above}{key}.")
-
-
-def _default_of(each: dataclasses.Field[Any]) -> Any:
-    return each.default_factory() if each.default_factory is not dataclasses.MISSING else each.default
-
-
-def read_config(path: Path) -> RunConfig:
-    """The configuration in a run's ``config.json``.
-
-    Parameters
-    ----------
-    path : Path
-        The file, or the folder of the run.
-
-    Returns
-    -------
-    RunConfig
-
-    Raises
-    ------
-    Mistake
-        The file is absent, is no JSON, or holds no configuration.
-    """
-    file = path / "config.json" if path.is_dir() else path
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Mistake(f"{file}: cannot be read ({error}); is it the config.json of a run?") from error
-    if not isinstance(content, dict) or "config" not in content:
-        raise Mistake(f"{file}: holds no configuration of a run under the key config")
-    return from_plain(RunConfig, content["config"], str(file))

@@ -19,7 +19,8 @@ from yolo9000.detection.config import ImageLabels
 from yolo9000.evaluation.detector import classification_top1, evaluate_detector, held_out_loss
 from yolo9000.evaluation.report import without_nan
 from yolo9000.experiment.class_maps import find_class_map, with_class_map
-from yolo9000.experiment.config import DataConfig, EvaluateConfig, from_plain
+from yolo9000.experiment.config import DataConfig, EvaluateConfig
+from yolo9000.experiment.config_file import from_plain
 from yolo9000.experiment.data import Data, Excerpt, load_data
 from yolo9000.inference.darknet_files import letterbox_of, open_detector
 from yolo9000.inference.model import TrainedModel, checkpoint_of
