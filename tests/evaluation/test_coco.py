@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from yolo9000.engine import coco_evaluation
+from yolo9000.evaluation import coco
 from yolo9000.evaluation.coco import (
     BoxEvaluation,
     FoundBoxes,
@@ -144,7 +144,7 @@ def test_more_detections_than_the_limit(seed: int) -> None:
 def test_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, found = crowded_scenes(0, images=4, num_classes=3, truths=60, detections=300)
     whole = evaluate_boxes(truth, found, 3)
-    monkeypatch.setattr(coco_evaluation, "_CHUNK", 7)
+    monkeypatch.setattr(coco, "_CHUNK", 7)
     pieces = evaluate_boxes(truth, found, 3)
     np.testing.assert_array_equal(pieces.precision, whole.precision)
     np.testing.assert_array_equal(pieces.recall, whole.recall)
