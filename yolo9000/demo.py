@@ -1,6 +1,6 @@
 """``python -m yolo9000.demo``: the whole job on drawn scenes, with the commands that anyone would type.
 
-Builds a tree, trains one classifier of the labelled images, then goes on from it twice, side by side: on boxes alone,
+Builds a tree, trains one classifier on images with a label, then goes on from it twice, side by side: on boxes alone,
 and jointly on boxes and image labels. The table says what image labels taught about the classes that never had a box.
 """
 
@@ -29,7 +29,7 @@ from yolo9000.runtime.mistakes import Mistake, flags_of, run
 
 START = ["--classification-steps", "2400", "--classification-size", "64", "--detection-steps", "0", "--steps", "0"]
 FURTHER = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "1200"]
-# The joint variant sees the same 32 images with boxes in a step as the other, and 32 labelled images besides.
+# The joint variant sees the same 32 images with boxes in a step as the other, and 32 with a label besides.
 VARIANTS = {"detection_only": ["--batch", "32"], "joint": ["--joint", "--batch", "64"]}
 TEST_IMAGES = 1000
 PICTURES = 12

@@ -36,7 +36,7 @@ class Options:
 
     Parameters
     ----------
-    out
+    out : str, optional
         Where the figures go (default: evaluation.json in the run, and reliability.png beside it; for NAME.json that is
         NAME.reliability.png).
     """
@@ -52,7 +52,7 @@ class Command(Options):
 
     Parameters
     ----------
-    run
+    run : str
         The folder of a run, a checkpoint, or weights of darknet's.
     """
 

@@ -43,7 +43,7 @@ class Command(Options):
 
     Parameters
     ----------
-    paths
+    paths : tuple of str
         The folder of a run or a checkpoint (none with --weights); then image files, or folders of them.
     """
 

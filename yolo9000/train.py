@@ -54,15 +54,15 @@ class Beginning:
 
     Parameters
     ----------
-    preset
+    preset : str, optional
         Values of all that is not typed; scenes for drawn data and photographs for real data, if none is named.
-    recipe
+    recipe : str, optional
         How joint training mixes images with a label with those with boxes, and what a label teaches.
-    config
+    config : str, optional
         Begin with the configuration of another run: its folder or its config.json.
-    resume
+    resume : str, optional
         Continue a run at the exact position, with its own configuration.
-    out
+    out : str, optional
         The run's folder (default: runs/joint or runs/boxes).
     """
 
@@ -108,6 +108,7 @@ def configure(words: Sequence[str]) -> Asked:
     Parameters
     ----------
     words : sequence of str
+        What was typed after the name of the program.
 
     Returns
     -------

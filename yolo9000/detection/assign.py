@@ -17,7 +17,7 @@ from yolo9000.runtime.tensors import to_device
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """Truths of detection images -> boxes (YOLO9000 paper, section 2; darknet's region layer)."""
+    """Truths of images with boxes -> predicted boxes (YOLO9000 paper, section 2; darknet's region layer)."""
 
     box_index: Tensor  # (B, M) over the whole batch; 0 where there is no truth
     valid: Tensor  # (B, M) bool: a truth stands here
@@ -41,12 +41,16 @@ def assign_boxes(
 
     Parameters
     ----------
-    raw_boxes, predicted_cxcywh
-        (B, A, H, W, 4) tx ty tw th, and (B, P, 4) the relative boxes that they stand for.
-    boxes_cxcywh, labels
-        (B, M, 4) and (B, M); a label of -1, or a box of no size, is no truth.
-    ignore_boxes_cxcywh
-        (B, I, 4): a predicted box that lies in one by more than half of its area is no background.
+    raw_boxes : Tensor (B, A, H, W, 4)
+        The net's tx ty tw th.
+    predicted_cxcywh : Tensor (B, P, 4)
+        The relative boxes that they stand for.
+    boxes_cxcywh : Tensor (B, M, 4)
+        The truths; a box of no size is none.
+    labels : Tensor (B, M)
+        Their labels; one of -1 says that there is no truth.
+    ignore_boxes_cxcywh : Tensor (B, I, 4)
+        Ignored areas: a predicted box that lies in one by more than half of its area is no background.
     """
     b, a, h, w, _ = raw_boxes.shape
     boxes = boxes_cxcywh.to(raw_boxes.dtype)

@@ -36,12 +36,16 @@ def suppress(scores: Tensor, doubles_of: Callable[[int], NDArray[np.bool_]], max
 
     Parameters
     ----------
-    scores
-        (N,); equal scores keep their order.
-    doubles_of
-        Row -> (N,) bool: the boxes that overlap this one and can be the same object. Asked only for kept rows.
-    max_detections
+    scores : Tensor (N,)
+        Equal scores keep their order.
+    doubles_of : callable
+        Row -> (N,) bool: the boxes that overlap this one and can be the same object. It is asked only for kept rows.
+    max_detections : int
         How many are kept at most.
+
+    Returns
+    -------
+    NDArray of intp
 
     Examples
     --------
@@ -140,9 +144,9 @@ def score_nodes(
 
     Parameters
     ----------
-    nodes
+    nodes : sequence of int
         The S nodes that are evaluated.
-    threshold
+    threshold : float
         Least objectness of a box (darknet's ``valid``: .005).
     """
     (found,) = score_node_sets(

@@ -49,12 +49,18 @@ def pick_boxes(
 
     Parameters
     ----------
-    predicted_cxcywh, objectness
-        (B, P, 4) relative boxes and (B, P) raw objectness logits.
-    label_log_prob
-        (T, P) log P(label of the area) at every box of its image; None if it is not needed.
-    images, areas_cxcywh
-        (T,) image of each area and (T, 4) its rectangle: boxes with their centre inside are candidates.
+    predicted_cxcywh : Tensor (B, P, 4)
+        Relative boxes.
+    objectness : Tensor (B, P)
+        Raw objectness logits.
+    label_log_prob : Tensor (T, P), optional
+        log P(label of the area) at every box of its image; None if it is not needed.
+    images : Tensor (T,)
+        The image of each area.
+    areas_cxcywh : Tensor (T, 4)
+        The rectangle of each area: boxes with their centre inside are candidates.
+    image_labels : ImageLabels
+        How boxes are picked, and how the label is shared among them.
     """
     boxes = predicted_cxcywh[images]  # (T, P, 4)
     log_objectness = torch.nn.functional.logsigmoid(objectness[images])

@@ -41,22 +41,22 @@ def joint_loss(
 
     Parameters
     ----------
-    output
-        The net's output, or darknet's dense array (B, A*(5+K), H, W).
-    targets
+    output : RegionOutput or Tensor (B, A*(5+K), H, W)
+        The net's output, or darknet's dense array.
+    targets : sequence of Target
         One for each image. One with an image label (or areas that have one) never gives a box loss, and its boxes, if
         any, are ignored.
-    region
+    region : RegionSpec
         Classes, box coding and scales.
-    images_seen
+    images_seen : int
         Images seen so far, this batch included. Below ``region.loss.prior_pull_images`` every box of an image with
         boxes is pulled to its prior.
-    recipe
+    recipe : str or ImageLabels
         What an image label teaches: a name of :data:`RECIPES`, or an :class:`ImageLabels`.
 
     Returns
     -------
-    dict[str, Tensor]
+    dict of str to Tensor ()
         Scalars, always the same keys: ``box`` (assigned boxes), ``prior_pull``, ``objectness`` (assigned boxes),
         ``background`` (all others of images with boxes), ``class`` (assigned boxes, along the label's path, nothing
         below the label), ``image_class`` and ``image_objectness`` (image labels).
@@ -96,8 +96,20 @@ def packed_loss(
 
     Parameters
     ----------
-    pull
-        Whether the boxes of detection images are pulled to their priors.
+    output : RegionOutput
+        The net's output.
+    packed : PackedTargets
+        The targets, packed on the device of the output.
+    region : RegionSpec
+        Classes, box coding and scales.
+    pull : bool
+        Whether the boxes of images with boxes are pulled to their priors.
+    recipe : ImageLabels
+        What an image label teaches.
+
+    Returns
+    -------
+    dict of str to Tensor ()
     """
     raw_boxes, objectness = full_precision(output.boxes), full_precision(output.objectness)
     predicted = output.boxes_cxcywh

@@ -22,17 +22,21 @@ def cluster_priors(
 
     Parameters
     ----------
-    boxes_wh
-        (N, 2) width and height, positive, in any unit.
-    k
+    boxes_wh : NDArray of floating (N, 2)
+        Width and height, positive, in any unit.
+    k : int
         Number of priors.
-    seed
-        Of the first centres (k-means++ with the same distance).
+    seed : int
+        The seed that draws the first centres (k-means++ with the same distance).
+    max_iterations : int
+        How often the centres are moved at most.
 
     Returns
     -------
-    priors, mean_iou
-        (k, 2) in the unit of the boxes, smallest area first, and the mean IoU of a box with its best prior.
+    priors : NDArray of float64 (k, 2)
+        Width and height in the unit of the boxes, smallest area first.
+    mean_iou : float
+        The mean IoU of a box with its best prior.
 
     Raises
     ------

@@ -16,17 +16,17 @@ class Detections:
 
     Parameters
     ----------
-    boxes_cxcywh
-        (N, 4), relative to the network's input; ``Placement.to_image`` brings them back to pixels of the image.
-    scores
-        (N,) objectness * P(node).
-    nodes
-        (N,) class: a node of the tree, or a flat class.
-    objectness
-        (N,) how sure the net is that there is a thing.
-    probabilities
-        (N,) P(node), given that there is a thing.
-    paths
+    boxes_cxcywh : Tensor (N, 4)
+        Relative to the network's input; ``Placement.to_image`` brings them back to pixels of the image.
+    scores : Tensor (N,)
+        Objectness * P(node).
+    nodes : Tensor (N,)
+        The class of each box: a node of the tree, or a flat class.
+    objectness : Tensor (N,)
+        How sure the net is that there is a thing.
+    probabilities : Tensor (N,)
+        P(node), given that there is a thing.
+    paths : tuple of tuples of float, optional
         For every box P of each node on the path to its label, from the top; None for flat classes.
     """
 
@@ -45,10 +45,14 @@ class Detections:
 
         Parameters
         ----------
-        classes
-            Gives ids and names, as far as the classes have them.
-        boxes_xyxy
-            (N, 4) in the unit the file shall have, as a rule pixels of the image.
+        classes : Classes
+            They give ids and names, as far as they have them.
+        boxes_xyxy : Tensor (N, 4)
+            Boxes in the unit the file shall have, as a rule pixels of the image.
+
+        Returns
+        -------
+        list of dict
         """
         found = []
         for i, node in enumerate(self.nodes.tolist()):

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """T = 10. By linspace, as COCO's: arange and decimal literals differ from it in the last bit, which ties would feel."""
 RECALL_LEVELS = np.linspace(0.0, 1.0, 101)
-"""At which precision is read and averaged."""
+"""The levels of recall at which precision is read and averaged."""
 AREA_RANGES = ((0.0, 1e5**2), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e5**2))
 """COCO's all, small, medium and large, in pixels of the image; both ends belong to a range."""
 MAX_DETECTIONS = (1, 10, 100)
@@ -41,16 +41,16 @@ class TruthBoxes:
 
     Parameters
     ----------
-    images
-        ``(M,)`` int64: number of the image, from 0.
-    classes
-        ``(M,)`` int64: 0 to K - 1.
-    boxes_xywh
-        ``(M, 4)`` float64.
-    areas
-        ``(M,)`` float64. COCO's are those of the outline and smaller than their box.
-    crowd
-        ``(M,)`` bool: boxes around several objects, which may be found any number of times, or not.
+    images : NDArray of int64 (M,)
+        Number of the image, from 0.
+    classes : NDArray of int64 (M,)
+        0 to K - 1.
+    boxes_xywh : NDArray of float64 (M, 4)
+        Left, top, width and height.
+    areas : NDArray of float64 (M,)
+        COCO's areas are those of the outline and smaller than their box.
+    crowd : NDArray of bool (M,)
+        Boxes around several objects, which may be found any number of times, or not.
 
     Raises
     ------
@@ -77,14 +77,14 @@ class FoundBoxes:
 
     Parameters
     ----------
-    images
-        ``(N,)`` int64: number of the image, from 0.
-    classes
-        ``(N,)`` int64: 0 to K - 1.
-    boxes_xywh
-        ``(N, 4)`` float64.
-    scores
-        ``(N,)`` float64.
+    images : NDArray of int64 (N,)
+        Number of the image, from 0.
+    classes : NDArray of int64 (N,)
+        0 to K - 1.
+    boxes_xywh : NDArray of float64 (N, 4)
+        Left, top, width and height.
+    scores : NDArray of float64 (N,)
+        How sure each detection is; only their order counts.
 
     Raises
     ------
@@ -131,12 +131,12 @@ class BoxEvaluation:
 
     Parameters
     ----------
-    precision
-        ``(A, T, K)``: average precision with as many detections as the last limit allows.
-    recall
-        ``(A, D, T, K)``: the share of the positives that is found.
-    positives
-        ``(A, K)`` int64.
+    precision : NDArray of float64 (A, T, K)
+        Average precision with as many detections as the last limit allows.
+    recall : NDArray of float64 (A, D, T, K)
+        The share of the positives that is found.
+    positives : NDArray of int64 (A, K)
+        How many boxes are to be found.
     """
 
     precision: NDArray[np.float64]
@@ -253,8 +253,8 @@ def rows_between(first: NDArray[np.int64], last: NDArray[np.int64]) -> tuple[NDA
 
     Parameters
     ----------
-    first, last
-        ``(n,)``: first number of each range, and the one after its last.
+    first, last : NDArray of int64 (n,)
+        The first number of each range, and the one after its last.
 
     Examples
     --------
@@ -380,17 +380,17 @@ def _match(
 
     Parameters
     ----------
-    candidates
-        Of all pairs.
-    ignored, crowd
-        ``(M,)``.
-    detections
+    candidates : _Candidates
+        The candidates of all pairs.
+    ignored, crowd : NDArray of bool (M,)
+        Boxes that do not count in the area range, and those around several objects.
+    detections : int
         N.
 
     Returns
     -------
-    right, excused
-        ``(T, N)`` bool: detections that took a positive, and those that took an ignored box.
+    right, excused : NDArray of bool (T, N)
+        Detections that took a positive, and those that took an ignored box.
     """
     required = _required_overlaps()[:, None]
     right, excused = (np.zeros((len(IOU_THRESHOLDS), detections), bool) for _ in range(2))
@@ -435,18 +435,18 @@ def _average_precision(
 
     Parameters
     ----------
-    right
-        ``(N,)``: sorted by class, the best first.
-    counts
-        ``(N,)``: right or wrong, and not ignored.
-    classes
-        ``(N,)``.
-    positives
-        ``(K,)``.
+    right : NDArray of bool (N,)
+        Detections that took a positive; sorted by class, the best first.
+    counts : NDArray of bool (N,)
+        Detections that are right or wrong, and not ignored.
+    classes : NDArray of int64 (N,)
+        The class of each detection.
+    positives : NDArray of int64 (K,)
+        How many boxes of each class are to be found.
 
     Returns
     -------
-    (K,) float64
+    NDArray of float64 (K,)
         0 for a class without a right one.
     """
     rows = np.flatnonzero(right)

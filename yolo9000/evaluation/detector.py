@@ -61,7 +61,7 @@ def score_batches(
     threshold : float
         Least objectness (darknet's ``valid``: .005).
     max_detections : int
-        Of an image and set.
+        The most detections that an image keeps in a set.
     look : callable, optional
         Is shown the raw output of each batch and its targets, for what scored boxes do not tell.
 
@@ -123,8 +123,16 @@ def evaluate_detector(
 
     Parameters
     ----------
-    model, batches, classes, device, precision
-        As for `score_batches`.
+    model : nn.Module
+        Detector in evaluation mode, on `device`.
+    batches : iterable of Batch
+        The images, with the boxes that are to be found.
+    classes : Classes
+        The classes of the net.
+    device : torch.device
+        Where the net is.
+    precision : Precision
+        The precision that the net is run at.
     boxed, never_boxed : collection of int
         Labels. Those without a box in `batches` do not enter a mean.
     parents : bool
@@ -139,7 +147,7 @@ def evaluate_detector(
         Also say how labels are answered when backing off, how well boxes are placed whatever they are called, and
         whether P(node) is right as often as it says; see `yolo9000.evaluation.diagnosis.diagnose`.
     max_detections : int
-        Of an image, over all classes.
+        The most detections that an image keeps, over all classes.
 
     Returns
     -------
@@ -257,7 +265,7 @@ def classification_top1(
     device: torch.device,
     precision: Precision = "float32",
 ) -> float:
-    """Share of labelled images whose label is the best of all labels.
+    """Share of images with a label whose label is the best of all labels.
 
     A classifier scores P(label). A detector scores a label by its best box, objectness * P(label).
 
@@ -273,7 +281,7 @@ def classification_top1(
     Returns
     -------
     float
-        NaN without a labelled image.
+        NaN without an image that has a label.
     """
     choices = torch.tensor(list(labels), device=device)
     right = images = 0
@@ -307,7 +315,7 @@ def held_out_loss(
     Parameters
     ----------
     model : nn.Module
-        In evaluation mode, on `device`.
+        The net in evaluation mode, on `device`.
     batches : iterable of Batch
     loss : callable
         The loss that is trained with; see `yolo9000.training.phases.Loss`.

@@ -45,7 +45,7 @@ BoxSource: TypeAlias = CocoSource | VocSource
 LabelSource: TypeAlias = ImageNetSource | PackedImageNet
 
 CLUTTER = (2, 4)
-"""Tiles of a cluttered labelled image."""
+"""Fewest and most tiles of a cluttered image with a label."""
 PRIOR_SCENES = 500
 """Scenes that are read to cluster priors, where the boxes are not in an index: about 1,500 boxes."""
 
@@ -56,20 +56,21 @@ class Data:
 
     Parameters
     ----------
-    classes
-    detection, classification
-        For training; None where the data have none.
-    val_detection, val_classification
-        Held out.
-    boxed, never_boxed
+    classes : Classes
+        The classes of the net.
+    detection, classification : Source, optional
+        Images with boxes and images with a label to train on; None where the data have none.
+    val_detection, val_classification : Source, optional
+        The same, held out.
+    boxed, never_boxed : tuple of int
         Labels that have boxes in training, and those that only images are labelled with.
-    image_labels
-        All labels of the classification images: the choices of a top-1.
-    evaluated
+    image_labels : tuple of int
+        All labels of the images with a label: the choices of a top-1.
+    evaluated : tuple of int
         Labels that the held-out boxes may have: the classes of average precision. A data set's boxes say nothing
         about the classes of another.
-    detection_augment, classification_augment
-        How images are augmented in training.
+    detection_augment, classification_augment : Augment
+        How images with boxes and images with a label are augmented in training.
     """
 
     classes: Classes
@@ -89,7 +90,7 @@ class Data:
 class Excerpt:
     """`length` images of another source at equal distances, or all if it has fewer.
 
-    Classification images lie class by class, so the first few hundred would be of few classes. An image that cannot be
+    Images with a label lie class by class, so the first few hundred would be of few classes. An image that cannot be
     read is named in the log and replaced by the next: it shall not end a training at its first evaluation.
     """
 
@@ -160,7 +161,7 @@ def load_data(
 def box_shapes(source: Source) -> NDArray[np.float64]:
     """Width and height (N, 2) of a source's boxes, relative to the letterboxed input; for priors.
 
-    Of joined sources it is all their boxes, so the largest set has the most to say.
+    Joined sources give all their boxes, so the largest set has the most to say.
     """
     if isinstance(source, JoinedSource):
         return np.concatenate([box_shapes(part) for part in source.sources])
@@ -189,7 +190,7 @@ def _scenes(config: DataConfig, classes: Classes | None, size: int) -> Data:
 
     def scenes(split: Split, kind: Kind, length: int) -> SceneSource:
         scene = SceneConfig(size=size, split=split)
-        # held-out detection scenes show every class: the never-boxed ones are what the evaluation is about
+        # held-out scenes with boxes show every class: the never-boxed ones are what the evaluation is about
         shown = with_boxes if kind == "detection" and split == "train" else None
         source = SceneSource(scene, kind=kind, length=length, classes="all", label_map=label_map, names=shown)
         source.name = f"{kind} scenes ({split})"  # the mixed data set tells its two sources apart by name

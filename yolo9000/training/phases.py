@@ -30,21 +30,21 @@ class Phase:
 
     Parameters
     ----------
-    name
-        As shown in the progress line and in ``results.csv``.
-    steps
+    name : str
+        The name that is shown in the progress line and in ``results.csv``.
+    steps : int
         Updates of the weights.
-    model
+    model : nn.Module
         Images (B, 3, S, S) -> whatever `loss` reads. Phases may share one.
-    loss
-        See `Loss`. The sum of its terms over the whole batch, divided by the batch size, is minimised.
-    batches
+    loss : Loss
+        What the model answers -> named terms. Their sum over the whole batch, divided by the batch size, is minimised.
+    batches : callable
         Number of the first wanted batch of this phase, from 0 -> the batches from there on, this process's share.
-    optimiser
+    optimiser : OptimiserConfig
         Optimiser and schedule; a phase starts with a fresh one.
-    begin
-        Called when the phase starts, not when it is resumed: takes over weights of an earlier phase's model.
-    evaluate
+    begin : callable, optional
+        It is called when the phase starts, not when it is resumed, and takes over weights of an earlier phase's model.
+    evaluate : callable, optional
         A model -> named scores, for ``results.csv``.
     """
 
