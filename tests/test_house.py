@@ -72,25 +72,12 @@ OLDER_DIALECT = {
     "yolo9000/darknet/net.py",
     "yolo9000/darknet/net_options.py",
     "yolo9000/darknet/weights.py",
-    "yolo9000/detection/assign.py",
-    "yolo9000/detection/decode.py",
-    "yolo9000/detection/image_labels.py",
-    "yolo9000/detection/loss.py",
-    "yolo9000/detection/priors.py",
-    "yolo9000/detection/results.py",
-    "yolo9000/evaluate.py",
-    "yolo9000/evaluation/coco.py",
-    "yolo9000/evaluation/detector.py",
-    "yolo9000/experiment/data.py",
     "yolo9000/models/classes.py",
     "yolo9000/models/darknet19.py",
     "yolo9000/models/output.py",
     "yolo9000/models/region.py",
     "yolo9000/models/tree_head.py",
     "yolo9000/models/yolov2.py",
-    "yolo9000/predict.py",
-    "yolo9000/train.py",
-    "yolo9000/training/phases.py",
 }
 
 
@@ -127,10 +114,7 @@ OLDER_WORDS = {
     "datasets/sample.py",
     "tools/make_bundled_trees.py",
     "yolo9000/darknet/builtin_cfg.py",
-    "yolo9000/demo.py",
-    "yolo9000/evaluation/detector.py",
     "yolo9000/evaluation/report.py",
-    "yolo9000/experiment/data.py",
 }
 
 
