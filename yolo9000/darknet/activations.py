@@ -17,16 +17,16 @@ def region_activations(output: RegionOutput | Tensor, region: RegionSpec) -> Ten
 
     Parameters
     ----------
-    output
-        The net's output, or its array (B, A*(5+K), H, W).
-    region
-        Classes and box coding.
+    output : RegionOutput or Tensor (B, A*(5+K), H, W)
+        The net's output, or its array.
+    region : RegionSpec
+        The classes and the box coding.
 
     Returns
     -------
-    Tensor
-        (B, A*(5+K), H, W), channel ``prior*(5+K) + entry``: sigmoid(tx), sigmoid(ty), tw, th, sigmoid(to), and the
-        classes: P(node | parent) with a tree, else one softmax or sigmoids.
+    Tensor (B, A*(5+K), H, W)
+        Channel ``prior*(5+K) + entry`` holds sigmoid(tx), sigmoid(ty), tw, th, sigmoid(to), and the classes:
+        P(node | parent) with a tree, else one softmax or sigmoids.
 
     Raises
     ------

@@ -120,7 +120,7 @@ BUILTIN_NETS = tuple(_TEXTS)
 
 
 def builtin_cfg(name: str) -> str:
-    """The cfg of a net of the papers, as text that darknet reads too (sizes and options: DARKNET.md, sections 3, 8).
+    """The cfg of a net of the papers, as text that darknet reads too.
 
     Where darknet's own file has a ``[cost]`` section after the softmax, which would count the loss twice, ours has
     none.

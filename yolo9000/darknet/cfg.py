@@ -80,14 +80,14 @@ class Section:
 
     Parameters
     ----------
-    file
-        Name of the file, for messages.
-    name
-        Without brackets; darknet's short forms (``conv``) are written out.
-    line
-        Where it begins, from 1.
-    options
-        Key -> value, of repeated keys the first.
+    file : str
+        The name of the file, for messages.
+    name : str
+        Its name without brackets; darknet's short forms (``conv``) are written out.
+    line : int
+        The line where it begins, from 1.
+    options : mapping of str to Option
+        Key -> value; of repeated keys the first counts.
     """
 
     file: str
@@ -158,14 +158,14 @@ class DarknetCfg:
 
     Parameters
     ----------
-    file
-        Name of the file, for messages.
-    net
+    file : str
+        The name of the file, for messages.
+    net : Section
         The first section, ``[net]``.
-    layers
+    layers : tuple of Section
         The others in order; darknet's layer numbers are positions in this tuple.
-    folder
-        Where the file lies, from which its paths are tried; None for a built-in net.
+    folder : Path, optional
+        The folder of the file, from which its paths are tried; None for a built-in net.
 
     Examples
     --------
@@ -191,6 +191,16 @@ class DarknetCfg:
 def read_cfg(path: str | Path) -> DarknetCfg:
     """Read a ``.cfg`` file.
 
+    Parameters
+    ----------
+    path : str or Path
+        The file; paths inside it are tried from its folder.
+
+    Returns
+    -------
+    DarknetCfg
+        Its sections, see `parse_cfg`.
+
     Raises
     ------
     CfgError
@@ -211,12 +221,17 @@ def parse_cfg(text: str, file: str = "cfg", folder: Path | None = None) -> Darkn
 
     Parameters
     ----------
-    text
-        Content of the file.
-    file
+    text : str
+        The content of the file.
+    file : str
         Its name for messages.
-    folder
-        Where paths inside it are tried from.
+    folder : Path, optional
+        The folder from which paths inside it are tried.
+
+    Returns
+    -------
+    DarknetCfg
+        Its sections, with a line for every option.
 
     Raises
     ------

@@ -35,12 +35,12 @@ class DarknetScores:
 
     Parameters
     ----------
-    boxes_cxcywh
-        (P, 4) float64, relative to the network's input; `undo_letterbox` brings them to the image.
-    objectness
-        (P,) 0 for a box that is not above the threshold.
-    scores
-        (P, C).
+    boxes_cxcywh : Tensor (P, 4) float64
+        The boxes relative to the network's input; `undo_letterbox` brings them to the image.
+    objectness : Tensor (P,)
+        The probability of a thing; 0 for a box that is not above the threshold.
+    scores : Tensor (P, C)
+        The score of each box as each class; 0 where darknet does not report it.
     """
 
     boxes_cxcywh: Tensor
@@ -53,10 +53,17 @@ def absolute_probabilities(conditional: Tensor, tree: WordTree, *, only_leaves: 
 
     Parameters
     ----------
-    conditional
-        Pr(node | parent).
-    only_leaves
-        Set what has children to 0, as darknet's classifiers do.
+    conditional : Tensor (..., K)
+        P(node | parent).
+    tree : WordTree
+        The tree of the K nodes.
+    only_leaves : bool
+        Whether what has children is set to 0, as darknet's classifiers do.
+
+    Returns
+    -------
+    Tensor (..., K)
+        P(node).
 
     Examples
     --------
@@ -128,20 +135,27 @@ def darknet_scores(
 
     Parameters
     ----------
-    output, classes
-        Raw output of a net, and what its class channels mean.
-    threshold
-        Least objectness; with classes or a map also the least objectness * P(class).
-    tree_threshold
-        Where the descent in the tree stops; not looked at with a map.
-    class_map
+    output : DetectorOutput
+        The raw output of a net.
+    classes : Classes
+        What its class channels mean.
+    threshold : float
+        The least objectness; with flat classes or a map also the least objectness * P(class).
+    tree_threshold : float
+        The probability at which the descent in the tree stops; with a map it is not looked at.
+    class_map : sequence of int (C,), optional
         The node of each of C classes, for a net with a tree: they are scored objectness * P(node). Darknet reads 200
         lines of it whatever its length; here C are read.
+
+    Returns
+    -------
+    list of DarknetScores
+        The boxes and scores of each image.
 
     Raises
     ------
     ValueError
-        A map is given to a net without a tree, or a node in it is none of the tree's.
+        If a map is given to a net without a tree, or a node in it is none of the tree's.
     """
     tree, number = classes.tree, classes.number
     if class_map is not None and tree is None:
@@ -203,12 +217,17 @@ def undo_letterbox(
 
     Parameters
     ----------
-    boxes_cxcywh
-        Relative to the network's input.
-    network, image
-        Width and height of each in pixels.
-    relative
-        The result is relative to the image; otherwise it is in its pixels.
+    boxes_cxcywh : Tensor (..., 4)
+        The boxes relative to the network's input.
+    network, image : tuple of (int, int)
+        The width and height of each in pixels.
+    relative : bool
+        Whether the result is relative to the image; otherwise it is in its pixels.
+
+    Returns
+    -------
+    Tensor (..., 4)
+        The boxes of the image.
 
     Examples
     --------

@@ -20,8 +20,20 @@ Shape = tuple[int, int, int]
 class DarknetMaxPool(nn.Module):
     """Max pooling with darknet's padding: (B, C, H, W) -> (B, C, H', W'), H' = (H + padding - size) // stride + 1.
 
-    `padding` is the total of both sides, by default size - 1; windows begin at ``i * stride - padding // 2``, and what
-    lies outside never wins. So size 2 and stride 2 round an odd H up, and size 2 and stride 1 keep H.
+    Windows begin at ``i * stride - padding // 2``, and what lies outside never wins. So size 2 and stride 2 round an
+    odd H up, and size 2 and stride 1 keep H.
+
+    Parameters
+    ----------
+    size, stride : int
+        The height and width of a window, and the step from one to the next.
+    padding : int, optional
+        The total of both sides; by default it is size - 1.
+
+    Raises
+    ------
+    ValueError
+        If some windows would lie wholly in the padding.
 
     Examples
     --------
@@ -76,8 +88,8 @@ class Route(nn.Module):
 
     Parameters
     ----------
-    layers
-        Numbers of the layers, from 0.
+    layers : sequence of int
+        The numbers of the layers, from 0.
     """
 
     def __init__(self, layers: Sequence[int]) -> None:

@@ -57,8 +57,8 @@ class NetOutput:
 
     Parameters
     ----------
-    raw
-        Logits (B, K) of a classifier, before any softmax; (B, C, H, W) if the cfg ends in another layer.
+    raw : Tensor (B, K) or (B, C, H, W)
+        The logits of a classifier, before any softmax; the last layer's output if the cfg ends in another layer.
     """
 
     raw: Tensor
@@ -80,7 +80,8 @@ def from_cfg(cfg: str | Path, tree: WordTree | str | Path | None = None) -> Dark
     Returns
     -------
     DarknetNet
-        With fresh weights: He et al.'s, biases 0, as darknet. (Its running variances begin at 1, darknet's at 0.)
+        The net with fresh weights: He et al.'s, biases 0, as darknet. (Its running variances begin at 1, darknet's
+        at 0.)
 
     Raises
     ------
@@ -153,23 +154,24 @@ class DarknetNet(nn.Module):
     Parameters
     ----------
     cfg : DarknetCfg
+        The sections that it is built from.
     tree : WordTree, optional
-        In place of the cfg's own; the last convolution is given as many filters as it needs.
+        A tree in place of the cfg's own; the last convolution is given as many filters as it needs.
 
     Attributes
     ----------
     cfg : DarknetCfg
         What it was built from.
     options : NetOptions
-        Input size and darknet's training options.
+        The input size and darknet's training options.
     region : RegionSpec or None
-        Meaning of a detector's numbers; None for a classifier.
+        The meaning of a detector's numbers; None for a classifier.
     classes : Classes or None
-        Those of a detector or a classifier.
+        The classes of a detector or a classifier; None for any other net.
     layers : ModuleList
-        One for each section after ``[net]``.
+        One layer for each section after ``[net]``.
     shapes : tuple of (int, int, int)
-        Channels, height and width of each layer's output for the input size of the cfg.
+        The channels, height and width of each layer's output for the input size of the cfg.
     """
 
     def __init__(self, cfg: DarknetCfg, tree: WordTree | None = None) -> None:
@@ -218,7 +220,8 @@ class DarknetNet(nn.Module):
         Returns
         -------
         RegionOutput or NetOutput
-            Of both, ``raw`` is the array: (B, A*(5+K), H', W') in darknet's channel order, or logits (B, K).
+            What the net answers. The field ``raw`` of both is the array: (B, A*(5+K), H', W') in darknet's channel
+            order, or logits (B, K).
 
         Raises
         ------

@@ -16,27 +16,30 @@ class NetOptions:
 
     Parameters
     ----------
-    width, height, channels
-        Of the input for which the net is checked. Other sizes run as well.
-    batch
-        Images of an update.
-    subdivisions
-        Parts in which a batch goes through the net.
-    learning_rate, momentum, decay
-        Of the update; `decay` holds for convolution weights only.
-    policy
+    width, height, channels : int
+        The size of the input for which the net is checked. Other heights and widths run as well.
+    batch : int
+        The number of images of an update.
+    subdivisions : int
+        The number of parts in which a batch goes through the net.
+    learning_rate, momentum, decay : float
+        The constants of the update; `decay` holds for convolution weights only.
+    policy : {"constant", "step", "exp", "poly", "steps", "sigmoid", "random"}
         How the rate falls: "steps" multiplies it by each of `scales` from the batch in `steps` on, "poly" is
         ``(1 - batch / max_batches) ** power``, "constant" leaves it; the others are darknet's too.
-    burn_in
-        Batches of rising rate: ``(batch / burn_in) ** power``.
-    power
-        Exponent of burn-in and poly.
-    max_batches
-        Updates of the training.
-    steps, scales
-        Of the policy "steps".
-    angle, aspect, saturation, exposure, hue
-        Ranges of the augmentation (degrees; a factor or its inverse; share of the circle).
+    burn_in : int
+        The number of batches with a rising rate: ``(batch / burn_in) ** power``.
+    power : float
+        The exponent of burn-in and poly.
+    max_batches : int
+        The number of updates of the training.
+    steps : tuple of int
+        The batches at which the policy "steps" changes the rate.
+    scales : tuple of float
+        The factor at each of them.
+    angle, aspect, saturation, exposure, hue : float
+        The ranges of the augmentation: the angle is in degrees, the hue a share of the circle, and the others are a
+        factor or its inverse.
     """
 
     width: int
@@ -62,6 +65,16 @@ class NetOptions:
 
 def net_options(section: Section) -> NetOptions:
     """Read ``[net]``.
+
+    Parameters
+    ----------
+    section : Section
+        The first section of a cfg.
+
+    Returns
+    -------
+    NetOptions
+        Its values; where a key is missing, darknet's default.
 
     Raises
     ------

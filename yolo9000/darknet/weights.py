@@ -1,8 +1,8 @@
 """Darknet's ``.weights`` files: a header of 16 or 20 bytes, then the floats of each convolution in order.
 
 The header is three int32 (major, minor, revision) and the count of images seen: 8 bytes from version 0.2 on, 4 before.
-Of every convolution follow its biases, with batch norm the scales, means and variances, and its weights
-(filters, channels, size, size), all float32, little-endian. Other layers have nothing.
+Every convolution adds its biases, with batch norm the scales, means and variances, and its weights
+(filters, channels, size, size), all float32, little-endian. Other layers add nothing.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class DarknetHeader:
 
     Parameters
     ----------
-    major, minor, revision
+    major, minor, revision : int
         Darknet's version when it was written.
-    images_seen
-        Training images up to then.
-    not_filled
-        After loading: the convolutions that the file ended before, by name; they keep the weights that they had.
+    images_seen : int
+        The number of training images up to then.
+    not_filled : tuple of str
+        After loading, the names of the convolutions that the file ended before; they keep the weights that they had.
     """
 
     major: int = 0
@@ -95,6 +95,16 @@ class _Array:
 def read_darknet_header(path: str | Path) -> DarknetHeader:
     """Read the header alone.
 
+    Parameters
+    ----------
+    path : str or Path
+        The weights file.
+
+    Returns
+    -------
+    DarknetHeader
+        The version and the images seen.
+
     Raises
     ------
     WeightsError
@@ -120,19 +130,19 @@ def load_darknet_weights(model: nn.Module, path: str | Path, *, partial: bool = 
 
     Parameters
     ----------
-    model
+    model : Module
         A net of `from_cfg`, or a `Detector` or `Classifier`: convolutions are filled in the order of the net.
-    path
+    path : str or Path
         The file. It is mapped into memory, not read into it.
-    partial
-        Accept a file that ends after one of the convolutions, as ``darknet19.conv.23`` does. A name that ends in
-        ``.conv.`` and a number says the same.
+    partial : bool
+        Whether a file may end after one of the convolutions, as ``darknet19.conv.23`` does. A name that ends in
+        ``.conv.`` and a number says that it may.
 
     Returns
     -------
     DarknetHeader
-        Version, images seen, and which convolutions were not filled. It is kept as ``model.darknet_header``, for
-        `save_darknet_weights`.
+        The version, the images seen, and which convolutions were not filled. It is kept as ``model.darknet_header``,
+        for `save_darknet_weights`.
 
     Raises
     ------
@@ -185,14 +195,15 @@ def save_darknet_weights(
 
     Parameters
     ----------
-    model
-        As for `load_darknet_weights`.
-    path
-        Replaced when everything is written.
-    images_seen
-        Training images up to now; by default what the header says.
-    header
-        Whose version is written; by default that of the file that the net was loaded from, else 0.2.0.
+    model : Module
+        A net as for `load_darknet_weights`.
+    path : str or Path
+        The file, which is replaced when everything is written.
+    images_seen : int, optional
+        The number of training images up to now; by default it is what the header says.
+    header : DarknetHeader, optional
+        The header whose version is written; by default it is that of the file that the net was loaded from, else
+        0.2.0.
 
     Raises
     ------
@@ -224,7 +235,7 @@ def save_darknet_weights(
 
 
 def count_floats(model: nn.Module) -> int:
-    """Floats of a net's weights file after the header.
+    """The number of floats of a net's weights file after the header.
 
     Examples
     --------

@@ -191,8 +191,10 @@ class Classes(Protocol):
         labels : Tensor (B, M)
         truths : Tensor (V,)
             Which of the B * M labels are truths.
-        groups, paths
-            As `groups` and `label_columns` give them.
+        groups : Tensor (B, M, D), optional
+            The sibling groups of the labels, as `groups` gives them; None for flat classes.
+        paths : PathColumns (V, ...), optional
+            The paths of the truths, as `label_columns` gives them; None for flat classes.
         later : Tensor (B, M, M) bool
             [b, m, n]: n is a later truth at the box of m.
         wins : Tensor (B, M) bool

@@ -72,12 +72,12 @@ class Darknet19(nn.Module):
 
     Parameters
     ----------
-    width
-        Relative number of channels; 1.0 is the paper's net.
-    stride
-        32 as in the paper, or 16: the last pooling is left out, for small images.
-    momentum
-        Momentum of the batch norms' running statistics.
+    width : float
+        The relative number of channels; 1.0 is the paper's net.
+    stride : {16, 32}
+        32 as in the paper, or 16 for small images: the last pooling is left out.
+    momentum : float
+        The momentum of the batch norms' running statistics.
 
     Raises
     ------

@@ -107,10 +107,10 @@ class DenseRegionOutput(_GridBoxes):
 
     Parameters
     ----------
-    raw
-        (B, A*(5+K), H, W), entries tx ty tw th to and K class logits for every prior.
-    coding
-        What the boxes are relative to: priors A of a cell.
+    raw : Tensor (B, A*(5+K), H, W)
+        The entries tx ty tw th to and K class logits for every prior.
+    coding : BoxCoding
+        What the boxes are relative to: the A priors of a cell.
 
     Raises
     ------
@@ -201,12 +201,12 @@ class SparseRegionOutput(_GridBoxes):
 
     Parameters
     ----------
-    features
-        (B, D, H, W); the memory format channels_last saves a copy.
-    rows
-        What they are multiplied with.
-    coding
-        What the boxes are relative to: priors A of a cell.
+    features : Tensor (B, D, H, W)
+        What the net makes of the images; the memory format channels_last saves a copy.
+    rows : HeadRows
+        The weights and biases that they are multiplied with.
+    coding : BoxCoding
+        What the boxes are relative to: the A priors of a cell.
 
     Examples
     --------

@@ -22,15 +22,15 @@ class LossConfig:
 
     Parameters
     ----------
-    object_scale, noobject_scale, class_scale, coord_scale
-        Weights of the loss terms (darknet's ``[region]`` section; the paper names none).
-    thresh
+    object_scale, noobject_scale, class_scale, coord_scale : float
+        The weights of the loss terms (darknet's ``[region]`` section; the paper names none).
+    thresh : float
         A predicted box whose best IoU with a truth exceeds this is not taught to be background (darknet).
-    rescore
-        Objectness target of an assigned box: its IoU with the truth (True) or 1 (False) (darknet).
-    bias_match
-        Match truths to the priors' shapes (True) or to the predicted shapes (False) (darknet).
-    prior_pull_images
+    rescore : bool
+        Whether the objectness of an assigned box is taught its IoU with the truth, or else 1 (darknet).
+    bias_match : bool
+        Whether truths are matched to the priors' shapes, or else to the predicted shapes (darknet).
+    prior_pull_images : int
         While fewer images than this were seen, every box is pulled weakly to its prior (darknet: 12,800).
     """
 
@@ -46,15 +46,15 @@ class LossConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RegionSpec:
-    """Meaning of a region head's output, and the constants of its loss.
+    """The meaning of a region head's output, and the constants of its loss.
 
     Parameters
     ----------
-    classes
+    classes : Classes
         What the class channels of a box mean.
-    coding
+    coding : BoxCoding
         What its four box numbers mean.
-    loss
+    loss : LossConfig
         The constants of its loss.
 
     Examples

@@ -23,22 +23,22 @@ class TreeHead(nn.Module):
 
     Parameters
     ----------
-    in_channels
-        Channels D of the features.
-    coding
-        What the boxes are relative to: priors A.
-    num_classes
-        K; densely the layer has A * (5 + K) outputs.
-    share_class_rows
-        One row a class for all priors in place of one for each: a third of the weights with three priors, and what a
-        class looks like is learnt at any size. Darknet and the paper have rows of their own for each prior.
+    in_channels : int
+        The number D of channels of the features.
+    coding : BoxCoding
+        What the boxes are relative to: the A priors of a cell.
+    num_classes : int
+        The number K of classes; densely the layer has A * (5 + K) outputs.
+    share_class_rows : bool
+        Whether a class has one row for all priors in place of one for each: a third of the weights with three priors,
+        and what a class looks like is learnt at any size. Darknet and the paper have rows of their own for each prior.
 
     Attributes
     ----------
-    box_weight, box_bias : Parameter
-        (A*5, D) and (A*5,): tx ty tw th to of every prior.
-    class_weight, class_bias : Parameter
-        (A*K, D) and (A*K,), prior after prior; with shared rows (K, D) and (K,).
+    box_weight, box_bias : Parameter (A*5, D) and (A*5,)
+        The rows tx ty tw th to of every prior.
+    class_weight, class_bias : Parameter (A*K, D) and (A*K,)
+        The class rows, prior after prior; with shared rows they are (K, D) and (K,).
 
     Examples
     --------

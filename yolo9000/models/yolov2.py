@@ -23,6 +23,18 @@ def reorg(x: Tensor, stride: int = 2) -> Tensor:
     Not a plain space-to-depth: darknet reads the buffer as if it had C/s^2 channels (reorg_cpu in blas.c), and
     trained weights depend on that order.
 
+    Parameters
+    ----------
+    x : Tensor (B, C, H, W)
+        The features of the finer grid.
+    stride : int
+        The side s of the blocks of cells that become one.
+
+    Returns
+    -------
+    Tensor (B, C*s*s, H/s, W/s)
+        The same numbers on the coarser grid.
+
     Raises
     ------
     ValueError
@@ -45,10 +57,10 @@ class Detector(RegionDetector):
 
     Parameters
     ----------
-    config
-        Form of the net.
-    region
-        Classes and box coding; kept as ``model.region``, for the loss and for decoding.
+    config : DetectorConfig
+        The form of the net.
+    region : RegionSpec
+        The classes and the box coding; it is kept as ``model.region``, for the loss and for decoding.
 
     Examples
     --------
@@ -131,6 +143,13 @@ def _backbone_form(config: DetectorConfig) -> tuple[float, int]:
 
 class Classifier(Model):
     """Darknet-19 as an image classifier: backbone, 1x1 convolution, global mean (paper section 3).
+
+    Parameters
+    ----------
+    config : DetectorConfig
+        The form of the net; only that of the backbone is looked at.
+    classes : Classes
+        What its K logits mean.
 
     Examples
     --------
