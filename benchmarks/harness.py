@@ -42,10 +42,10 @@ class Scale:
 
     Parameters
     ----------
-    quick
-        Tiny nets and few images: shows that a row runs, not how fast anything is.
-    rounds
-        Times that every side is measured.
+    quick : bool
+        Use tiny nets and few images: this shows that a row runs, not how fast anything is.
+    rounds : int
+        How many times every side is measured.
     """
 
     quick: bool = False
@@ -58,10 +58,10 @@ class Side:
 
     Parameters
     ----------
-    run
+    run : callable
         Does the job once. In a row of "ms" its wall clock counts and its answer goes to `Row.difference`; in one of
         "MB" its answer is the measure.
-    setting
+    setting : str
         Threads, layout, precision: what the side was given.
     """
 
@@ -78,17 +78,17 @@ class Goal:
 
     Parameters
     ----------
-    other
+    other : str
         The side that ours is compared with; empty for a `limit`.
-    ours
+    ours : str
         The side whose figure is ours.
-    at_least
+    at_least : float, optional
         The other's figure divided by ours should be this much: "so many times as fast".
-    at_most
+    at_most : float, optional
         Ours divided by the other's should be no more: "at this price". Without either the ratio is only told.
-    price
+    price : bool
         Tell ours divided by the other's although there is no target.
-    limit
+    limit : float, optional
         What our figure alone has to stay below, for what no peer can do.
     """
 
@@ -106,24 +106,24 @@ class Row:
 
     Parameters
     ----------
-    name
-        For the command line; a word of it up to a hyphen selects all rows that begin so.
-    what
-        The first column.
-    prepare
+    name : str
+        What the command line calls it; a word of it up to a hyphen selects all rows that begin so.
+    what : str
+        The job in words, for the table's second column.
+    prepare : callable (Scale, ExitStack) -> mapping of str to Side or PeerAbsent
         Makes everything that is not measured. What has to be ended goes onto the stack.
-    goals
+    goals : tuple of Goal
         The lines of the table.
-    unit
-        Of the figures.
-    difference
+    unit : {"ms", "MB"}
+        The unit of the figures.
+    difference : callable, optional
         How far a side's answer is from the reference's (both are given, the reference's first); None where they
         cannot be compared.
-    reference
+    reference : str
         The side that the others' answers are compared with.
-    tolerance
+    tolerance : float
         What the difference may be for a side of the reference's precision.
-    in_a_row
+    in_a_row : bool
         Each measured run follows one of the same side that is not measured, as the steps of a training do. A step
         gives gigabytes back and takes them again; the side that comes after a smaller one would pay for all.
     """

@@ -25,9 +25,9 @@ def peak_megabytes(job: Job, *arguments: Any) -> float:
 
     Parameters
     ----------
-    job
+    job : callable
         A function at the top level of a module that can be imported from the root of the repository.
-    arguments
+    arguments : int, float, str, bool or None
         Plain values, as JSON has them.
 
     Raises

@@ -152,15 +152,17 @@ def darknet_form(
 
     Parameters
     ----------
-    region, config
-        What the net is.
-    files
+    region : RegionSpec
+        The boxes and classes of the net.
+    config : DetectorConfig
+        The layers of the net.
+    files : sequence of Path
         Images whose statistics batch norm gets.
-    size
+    size : int
         Side of the net's input in pixels.
-    survivors
+    survivors : int
         Boxes of the first image whose objectness exceeds the default threshold.
-    folder
+    folder : Path
         Where ``net.cfg``, ``net.weights`` and the tree are written.
     """
     torch.manual_seed(0)
@@ -193,10 +195,10 @@ def make_sure(last: nn.Conv2d, region: RegionSpec, features: Tensor, survivors: 
 
     Parameters
     ----------
-    last
-        Changed in place.
-    features
-        (1, C, H, W) what it reads of the image whose boxes are counted.
+    last : Conv2d
+        The layer, which is changed in place.
+    features : Tensor (1, C, H, W)
+        What it reads of the image whose boxes are counted.
     """
     assert last.bias is not None
     raw = last(features)[0].view(region.coding.num_priors, 5 + region.classes.number, -1)
@@ -216,10 +218,10 @@ def _objectness_of(features: Tensor, objectness: Tensor, survivors: int) -> tupl
 
     Parameters
     ----------
-    features
-        (cells, C) what the last layer reads.
-    objectness
-        (A, cells) whose largest are to survive.
+    features : Tensor (cells, C)
+        What the last layer reads.
+    objectness : Tensor (A, cells)
+        Logits of which the largest are to survive.
     """
     chosen = objectness.flatten().topk(survivors).indices
     wanted = torch.full((objectness.numel(),), -5.0).index_fill(0, chosen, 2.0).view_as(objectness)

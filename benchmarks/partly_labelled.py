@@ -54,12 +54,12 @@ class Scores:
 
     Parameters
     ----------
-    all_classes, first, second
-        Mean AP50 of classes.
-    found
+    all_classes, first, second : float
+        Mean AP50 of all classes, of the first set's and of the second's.
+    found : float
         Share of objects with a box of IoU .5, whatever its label, at the default thresholds of prediction.
-    false
-        Such boxes without an object, in an image.
+    false : float
+        Mean number of such boxes without an object in an image.
     """
 
     all_classes: float
@@ -75,15 +75,15 @@ class PartlyLabelled:
 
     Parameters
     ----------
-    scenes
-        Hold things of other nodes too.
-    name
+    scenes : Source
+        The scenes, which hold things of other nodes too.
+    name : str
         What messages call it.
-    nodes
+    nodes : ndarray (L,)
         The nodes whose boxes are kept.
-    declared
+    declared : bool
         Whether the source says so; otherwise it claims to label everything.
-    marks_the_rest
+    marks_the_rest : bool
         Whether boxes of other nodes are kept as areas to ignore: more than any data set says.
     """
 

@@ -309,10 +309,10 @@ def pycocotools_scores(dataset: dict[str, Any], found: np.ndarray[Any, np.dtype[
 
     Parameters
     ----------
-    dataset
+    dataset : dict
         Truths in COCO's format.
-    found
-        (N, 7) rows image, x, y, w, h, score, class.
+    found : ndarray (N, 7)
+        Rows of image, x, y, w, h, score, class.
     """
     coco, evaluation = module("pycocotools.coco"), module("pycocotools.cocoeval")
     with contextlib.redirect_stdout(open(os.devnull, "w")):  # it reports its progress there

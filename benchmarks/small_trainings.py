@@ -27,7 +27,7 @@ def region_of(scenes: Source, tree: WordTree, seed: int) -> RegionSpec:
 
 
 def data_of(tree: WordTree, detection: Source, classification: Source, labels: list[int]) -> Data:
-    """Scenes with boxes of all labels, and labelled images for the classification start."""
+    """Scenes with boxes of all labels, and images with a label for the classification start."""
     return Data(
         classes=TreeClasses(tree),
         detection=detection,

@@ -36,22 +36,24 @@ def training_step(
     recipe: str = DEFAULT_RECIPE,
     mark: Callable[[], None] = lambda: None,
 ) -> Callable[[], float]:
-    """A step as the training loop takes it, on the same batch each time: 4 detection and 4 classification images.
+    """A step as the training loop takes it, on the same batch each time: 4 images with boxes, 4 with a label.
 
     Parameters
     ----------
-    nodes
-        Classes; up to 20 are one sibling group, so that image labels teach there too.
-    size
+    nodes : int
+        Number of classes; up to 20 are one sibling group, so that image labels teach there too.
+    size : int
         Side of the images in pixels.
-    precision, ema, channels_last
-        As in `yolo9000.training.config.TrainConfig`.
-    width
-        Of the net.
-    recipe
+    precision : {"float32", "bfloat16", "float16"}
+        The same as in `yolo9000.training.config.TrainConfig`.
+    ema, channels_last : bool
+        The same as there.
+    width : float
+        Factor on the net's channels.
+    recipe : str
         What the image labels teach.
-    mark
-        Called before the model is made.
+    mark : callable
+        What is called before the model is made.
 
     Returns
     -------

@@ -26,8 +26,8 @@ class JoinedSource:
 
     Parameters
     ----------
-    sources
-        All of one kind, each with a name of its own.
+    sources : sequence of Source
+        Sources of one kind, each with a name of its own.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Detection and classification images in one stream, reproducible from a position alone.
+"""Images with boxes and images with a label in one stream, reproducible from a position alone.
 
 A *position* is the number of an image in the whole run, counted over all ranks: 0, 1, 2, ... Which image comes there
 and how it is augmented follows from (seed, epoch, position) and the options, and from nothing else: not from workers,
@@ -53,27 +53,27 @@ class MixedDataset(Dataset[Sample]):
 
     Parameters
     ----------
-    detection, classification
+    detection, classification : Source, optional
         The sources. One of them may be None, to train on the other alone.
-    batch_size
-        Images of one batch over all ranks together.
-    sizes
+    batch_size : int
+        Number of images of one batch over all ranks together.
+    sizes : sequence of int
         Sides of the network's input in pixels; with several, all images of a batch have one of them.
-    seed
-        Seeds everything.
-    ratio
-        Classification : detection images, ``(4, 1)`` by default (the paper: ImageNet larger by 4 to 1). With only one
-        source it must be None: a ratio asks for joint training.
-    interleave
+    seed : int
+        Seed of everything random.
+    ratio : tuple (int, int), optional
+        Images with a label to images with boxes, ``(4, 1)`` by default (the paper: ImageNet larger by 4 to 1). With
+        only one source it must be None: a ratio asks for joint training.
+    interleave : {"in_batch", "batch_by_batch"}
         ``in_batch`` mixes both kinds inside each batch, ``batch_by_batch`` has one kind in a batch.
-    size_every
-        A new size after so many batches (darknet: 10).
-    detection_augment, classification_augment
+    size_every : int
+        Number of batches after which a new size is drawn (darknet: 10).
+    detection_augment, classification_augment : AugmentConfig or DarknetAugment
         How much augmentation; a `DarknetAugment` augments as darknet does.
-    mosaic
+    mosaic : float
         Probability that a classification sample is a mosaic.
-    mosaic_side
-        Images along one side of a mosaic: 2 makes four cells.
+    mosaic_side : int
+        Number of images along one side of a mosaic: 2 makes four cells.
 
     Raises
     ------
@@ -109,7 +109,7 @@ class MixedDataset(Dataset[Sample]):
         if not 0 <= mosaic <= 1:
             raise DatasetError(f"`mosaic` {mosaic}: a probability from 0 to 1 is needed")
         if mosaic and classification is None:
-            raise DatasetError("`mosaic`: mosaics are made of classification images, and there is no such source")
+            raise DatasetError("`mosaic`: mosaics are made of images with a label, and no source has them")
         if mosaic and isinstance(classification_augment, DarknetAugment):
             raise DatasetError("darknet's augmentation knows no mosaics; `mosaic` must be 0")
         if not sizes or min(sizes) < 1:

@@ -28,9 +28,9 @@ class Unreadable(OSError):
 
     Parameters
     ----------
-    key
+    key : str
         The image's file name or id.
-    reason
+    reason : str
         What is wrong with it.
     """
 
@@ -55,25 +55,25 @@ def _no_labels() -> NDArray[np.int64]:
 class Target:
     """What is known about one image: the contract between the data and the loss.
 
-    A detection image has boxes with a label each. A classification image has ``image_label`` or ``areas_cxcywh``;
+    An image with boxes has a label for each of them. An image with a label has ``image_label`` or ``areas_cxcywh``;
     its boxes, if any, are ignored.
 
     Parameters
     ----------
-    boxes_cxcywh
-        ``(M, 4)`` float32: centre, width and height relative to the network's input, 0..1.
-    labels
-        ``(M,)`` int64: class index or tree node of each box.
-    image_label
-        Class index or tree node of a classification image.
-    ignore_boxes_cxcywh
-        ``(I, 4)``: crowds and difficult objects, neither positive nor background.
-    labelled_nodes
-        ``(L,)``: nodes that the source labels exhaustively; None means everything.
-    areas_cxcywh
-        ``(R, 4)``: the areas of a mosaic. Somewhere inside rectangle r there is a thing of ``area_labels[r]``.
-    area_labels
-        ``(R,)`` int64.
+    boxes_cxcywh : Tensor (M, 4)
+        Centre, width and height relative to the network's input, 0..1, float32.
+    labels : Tensor (M,)
+        Class index or tree node of each box, int64.
+    image_label : int, optional
+        Class index or tree node of an image with a label.
+    ignore_boxes_cxcywh : Tensor (I, 4), optional
+        Crowds and difficult objects, neither positive nor background.
+    labelled_nodes : Tensor (L,), optional
+        Nodes that the source labels exhaustively; None means everything.
+    areas_cxcywh : Tensor (R, 4), optional
+        The areas of a mosaic. Somewhere inside rectangle r there is a thing of ``area_labels[r]``.
+    area_labels : Tensor (R,), optional
+        Class index or tree node of each area, int64.
 
     Examples
     --------
@@ -95,7 +95,7 @@ class Target:
 
     @classmethod
     def of_image(cls, image_label: int) -> Target:
-        """Return the target of a classification image: one label and no boxes."""
+        """Return the target of an image with a label and no boxes."""
         return cls(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), image_label=image_label)
 
     @property
@@ -119,20 +119,20 @@ class Record:
 
     Parameters
     ----------
-    image
-        ``(H, W, 3)`` uint8, RGB.
-    key
+    image : ndarray (H, W, 3)
+        Pixels, uint8, RGB.
+    key : str
         File name or id, for messages and evaluation.
-    boxes_xyxy
-        ``(M, 4)`` float32, pixels of ``image``.
-    labels
-        ``(M,)`` int64.
-    image_label
-        Class index or tree node of a classification image.
-    ignore_boxes_xyxy
-        ``(I, 4)`` float32, pixels of ``image``.
-    labelled_nodes
-        ``(L,)`` int64: nodes that are labelled exhaustively in this image; None means those of its source.
+    boxes_xyxy : ndarray (M, 4)
+        Boxes in pixels of ``image``, float32.
+    labels : ndarray (M,)
+        Class index or tree node of each box, int64.
+    image_label : int, optional
+        Class index or tree node of an image with a label.
+    ignore_boxes_xyxy : ndarray (I, 4)
+        Crowds and difficult objects in pixels of ``image``, float32.
+    labelled_nodes : ndarray (L,), optional
+        Nodes, int64, that are labelled exhaustively in this image; None means those of its source.
     """
 
     image: NDArray[np.uint8]
@@ -172,15 +172,15 @@ class Placement:
 
     Parameters
     ----------
-    width, height
+    width, height : int
         Size of the image in pixels, before anything was done to it.
-    scale_x, scale_y
-        Input pixels for one image pixel.
-    offset_x, offset_y
-        Input pixels from the input's left and top to the image's.
-    size
+    scale_x, scale_y : float
+        Number of input pixels for one image pixel.
+    offset_x, offset_y : float
+        Distance in input pixels from the input's left and top to the image's.
+    size : int
         Side of the network's square input in pixels.
-    flipped
+    flipped : bool
         Whether the input was mirrored left to right (augmentation only).
 
     Examples
@@ -240,12 +240,16 @@ class Sample:
 
     Parameters
     ----------
-    image
-        ``(3, H, W)`` RGB: uint8, 0..255, best as a view of ``(H, W, 3)`` pixels; or float32, 0..1, where a byte is too
+    image : Tensor (3, H, W)
+        RGB: uint8, 0..255, best as a view of ``(H, W, 3)`` pixels; or float32, 0..1, where a byte is too
         coarse (darknet's numbers). :func:`pixels` makes floats of either.
-    target, key, placement
-        What is known about it, its name, and where it lies in the input.
-    replaced
+    target : Target
+        What is known about the image.
+    key : str
+        Its file name or id.
+    placement : Placement
+        Where it lies in the input.
+    replaced : tuple of Replacement
         The unreadable images for which this one stands.
     """
 
@@ -308,12 +312,16 @@ class Batch:
 
     Parameters
     ----------
-    images
-        ``(B, 3, H, W)`` RGB, uint8 or float32 as in :class:`Sample`, in channels_last memory. A network wants
+    images : Tensor (B, 3, H, W)
+        RGB, uint8 or float32 as in :class:`Sample`, in channels_last memory. A network wants
         ``pixels(batch.images, device)``.
-    targets, keys, placements
-        One of each per image.
-    replaced
+    targets : list of Target
+        What is known about each image.
+    keys : list of str
+        The file name or id of each image.
+    placements : list of Placement
+        Where each image lies in its input.
+    replaced : tuple of Replacement
         The unreadable images that this batch would have had.
     """
 
@@ -365,19 +373,19 @@ def pixels(
 
     Parameters
     ----------
-    images
-        ``(B, 3, H, W)``: uint8, 0..255, or floats, 0..1.
-    device
-        Where to; None leaves them where they are.
-    non_blocking
+    images : Tensor (B, 3, H, W)
+        Bytes (uint8), 0..255, or floats, 0..1.
+    device : torch.device or str, optional
+        Where the images go; None leaves them where they are.
+    non_blocking : bool
         Do not wait for the copy; for images in page-locked memory.
-    memory_format
+    memory_format : torch.memory_format
         How the result lies in memory.
 
     Returns
     -------
-    images
-        ``(B, 3, H, W)`` float32, 0..1; floats keep their type and are not copied without need.
+    images : Tensor (B, 3, H, W)
+        Floats, float32, 0..1; floats that were given keep their type and are not copied without need.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Make the trees that come with the package: yolo9000, imagenet1k and coco in wordtree/data.
 
-    python tools/make_bundled_trees.py ../shared/tree
+    python tools/make_bundled_trees.py FOLDER
 
 The folder holds darknet's 9k.tree, 9k.names, coco9k.map and inet9k.map (public domain). The other two trees are built.
 """
