@@ -54,40 +54,7 @@ def documented(file: Path) -> Iterator[tuple[str, str]]:
 SECTION = re.compile(r"^(?:Parameters|Attributes)\n-+\n(.*?)(?=^\w[\w ]*\n-{3,}|\Z)", re.DOTALL | re.MULTILINE)
 
 
-# Files that are still to be brought to the dialect: a file that has got there must leave the list.
-OLDER_DIALECT = {
-    "benchmarks/harness.py",
-    "benchmarks/memory.py",
-    "benchmarks/nets.py",
-    "benchmarks/partly_labelled.py",
-    "benchmarks/peers.py",
-    "benchmarks/training.py",
-    "datasets/joined.py",
-    "datasets/mixed.py",
-    "datasets/sample.py",
-    "yolo9000/darknet/activations.py",
-    "yolo9000/darknet/cfg.py",
-    "yolo9000/darknet/decoding.py",
-    "yolo9000/darknet/layers.py",
-    "yolo9000/darknet/net.py",
-    "yolo9000/darknet/net_options.py",
-    "yolo9000/darknet/weights.py",
-    "yolo9000/models/classes.py",
-    "yolo9000/models/darknet19.py",
-    "yolo9000/models/output.py",
-    "yolo9000/models/region.py",
-    "yolo9000/models/tree_head.py",
-    "yolo9000/models/yolov2.py",
-}
-
-
-def marked(older: set[str]) -> list[object]:
-    """All files, of which those in the list are expected to fail."""
-    reason = pytest.mark.xfail(reason="not yet in the dialect", strict=True)
-    return [pytest.param(file, id=name(file), marks=[reason] if name(file) in older else []) for file in FILES]
-
-
-@pytest.mark.parametrize("file", marked(OLDER_DIALECT))
+@pytest.mark.parametrize("file", FILES, ids=name)
 def test_documented_parameters_have_a_type(file: Path) -> None:
     untyped = [
         f"{owner}: {line}"
@@ -107,18 +74,8 @@ OTHER_WORDS = {
     r"DARKNET\.md|\bshared/": "a file that users do not have",
 }
 
-OLDER_WORDS = {
-    "benchmarks/small_trainings.py",
-    "benchmarks/training.py",
-    "datasets/mixed.py",
-    "datasets/sample.py",
-    "tools/make_bundled_trees.py",
-    "yolo9000/darknet/builtin_cfg.py",
-    "yolo9000/evaluation/report.py",
-}
 
-
-@pytest.mark.parametrize("file", marked(OLDER_WORDS))
+@pytest.mark.parametrize("file", FILES, ids=name)
 def test_the_fields_words_are_used(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     found = {said: meant for said, meant in OTHER_WORDS.items() if re.search(said, text, re.IGNORECASE)}

@@ -18,7 +18,7 @@ def format_report(report: dict[str, Any], *, worst: int = 5) -> str:
                                  classes    AP50   AP50:95
     with boxes                         3   0.500     0.250
     never boxed                        0       -         -
-    top-1 on labelled images               0.250
+    top-1, images with a label             0.250
     """
     lines: list[str] = []
 
@@ -50,7 +50,7 @@ def format_report(report: dict[str, Any], *, worst: int = 5) -> str:
             if some:
                 lines.append(f"{what}: " + ", ".join(f"{c.get('name', c['node'])} {c['ap50']:.2f}" for c in some))
     if "top1" in report:
-        lines.append(f"{'top-1 on labelled images':<27}{'':>9}{report['top1']:>8.3f}")
+        lines.append(f"{'top-1, images with a label':<27}{'':>9}{report['top1']:>8.3f}")
     for name, terms in report.get("held_out_loss", {}).items():
         if terms:
             lines.append(f"{'loss of ' + name:<27}{'':>9}{terms['loss']:>8.3f}")
