@@ -71,7 +71,7 @@ def test_a_description_brings_them_back(classes: Classes) -> None:
     ("number", "values", "message"),
     [
         (0, {}, "at least 1"),
-        (2, {"over": "other"}, "softmax or sigmoid"),
+        (2, {"over": "other"}, "softmax, sigmoid or linear"),
         (2, {"names": ("x",)}, "1 names for 2 classes"),
         (2, {"names": ("x", "x")}, "x stands there more than once"),
         (2, {"map": (2,)}, r"\[2\] are outside 0\.\.1"),

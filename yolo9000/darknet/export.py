@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from yolo9000.models.darknet19 import ConvBlock
+from yolo9000.models.darknet19 import ConvBlock, Darknet19
 from yolo9000.models.yolov2 import Detector
+from yolo9000.runtime.mistakes import Mistake
 
 
 def cfg_of_detector(detector: Detector, size: int) -> str:
@@ -25,10 +26,13 @@ def cfg_of_detector(detector: Detector, size: int) -> str:
     >>> text.count("[convolutional]"), text.count("[maxpool]"), text.splitlines()[-14:-12]
     (19, 5, ['[region]', 'anchors=1.0,2.0'])
     """
+    backbone = detector.backbone
+    if not isinstance(backbone, Darknet19):
+        raise Mistake(f"a net with the backbone {detector.config.backbone} has no cfg; one with darknet19 has")
     sections = [_section("net", batch=1, subdivisions=1, width=size, height=size, channels=3)]
-    layers = _layers(detector.backbone.fine)
+    layers = _layers(backbone.fine)
     fine = len(layers) - 1  # darknet's number of the layer that the passthrough taps
-    layers += _layers(detector.backbone.coarse) + _layers(detector.extra)
+    layers += _layers(backbone.coarse) + _layers(detector.extra)
     if detector.passthrough is not None and detector.merge is not None:
         deep = len(layers) - 1
         layers += [_section("route", layers=fine), *_layers(nn.Sequential(detector.passthrough))]

@@ -14,14 +14,23 @@ if TYPE_CHECKING:
     from yolo9000.models.config import YOLO9000_PRIORS, YOLOV2_PRIORS, DetectorConfig
     from yolo9000.models.darknet19 import Darknet19
     from yolo9000.models.flat_classes import FlatClasses
-    from yolo9000.models.model import Model, RegionDetector
+    from yolo9000.models.grid import GridLossConfig, GridOutput, GridSpec
+    from yolo9000.models.model import DetectionModel, GridDetector, Model, RegionDetector
     from yolo9000.models.output import DenseRegionOutput, DetectorOutput, RegionOutput, SparseRegionOutput
     from yolo9000.models.region import LossConfig, RegionSpec
     from yolo9000.models.tree_classes import TreeClasses
     from yolo9000.models.tree_head import TreeHead
-    from yolo9000.models.yolov2 import Classifier, Detector, reorg
+    from yolo9000.models.yolov1 import Yolov1
+    from yolo9000.models.yolov2 import BackboneDetector, Classifier, Detector, reorg
 
 _HOMES = {
+    "BackboneDetector": "yolo9000.models.yolov2",
+    "Yolov1": "yolo9000.models.yolov1",
+    "GridSpec": "yolo9000.models.grid",
+    "GridOutput": "yolo9000.models.grid",
+    "GridLossConfig": "yolo9000.models.grid",
+    "GridDetector": "yolo9000.models.model",
+    "DetectionModel": "yolo9000.models.model",
     "BoxCoding": "yolo9000.models.box_coding",
     "Classes": "yolo9000.models.classes",
     "Classifier": "yolo9000.models.yolov2",
@@ -46,15 +55,21 @@ _HOMES = {
 __all__ = [
     "YOLO9000_PRIORS",
     "YOLOV2_PRIORS",
+    "BackboneDetector",
     "BoxCoding",
     "Classes",
     "Classifier",
     "Darknet19",
     "DenseRegionOutput",
+    "DetectionModel",
     "Detector",
     "DetectorConfig",
     "DetectorOutput",
     "FlatClasses",
+    "GridDetector",
+    "GridLossConfig",
+    "GridOutput",
+    "GridSpec",
     "LossConfig",
     "Model",
     "RegionDetector",
@@ -63,6 +78,7 @@ __all__ = [
     "SparseRegionOutput",
     "TreeClasses",
     "TreeHead",
+    "Yolov1",
     "reorg",
 ]
 

@@ -1,4 +1,4 @@
-"""What the class channels of a net mean: nodes of a tree, or flat classes under a softmax or under sigmoids.
+"""What the class channels of a net mean: nodes of a tree, or flat classes under a softmax, sigmoids or nothing.
 
 This is the one place that knows. Losses, decoding, evaluation and drawing ask a `Classes` and never what kind it is;
 so a net without a tree is a value like any other.
@@ -23,7 +23,7 @@ from wordtree.tables import TreeTables
 from yolo9000.models.output import DetectorOutput
 from yolo9000.runtime.mistakes import Mistake
 
-Over = Literal["tree", "softmax", "sigmoid"]
+Over = Literal["tree", "softmax", "sigmoid", "linear"]
 
 LabelReader = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Flat indices of some boxes (n,), a row among them (R,) and the place of a label (R,) -> log P of it there (R,)."""
@@ -98,7 +98,7 @@ class Classes(Protocol):
     ----------
     number : int
         K.
-    over : {"tree", "softmax", "sigmoid"}
+    over : {"tree", "softmax", "sigmoid", "linear"}
         What makes probabilities of them.
     map : tuple of int, optional
         Box label -> class, for the labels of boxes only (darknet's ``map=``).

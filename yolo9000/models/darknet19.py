@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from yolo9000.models.backbone import Backbone
 from yolo9000.runtime.mistakes import Mistake
 
 # (output channels, kernel size) of the 18 convolutions before the classifier, "M" = 2x2 max pooling (paper, table 6).
@@ -67,7 +68,7 @@ class ConvBlock(nn.Sequential):
         super().__init__(conv, *norm, nn.LeakyReLU(0.1, inplace=True) if activation is None else activation)
 
 
-class Darknet19(nn.Module):
+class Darknet19(Backbone):
     """The 18 convolutions of Darknet-19, in two stages so that a passthrough can tap the finer one.
 
     Parameters
@@ -78,6 +79,8 @@ class Darknet19(nn.Module):
         32 as in the paper, or 16 for small images: the last pooling is left out.
     momentum : float
         The momentum of the batch norms' running statistics.
+    batch_norm : bool
+        Without it every convolution has a bias.
 
     Raises
     ------
@@ -85,7 +88,9 @@ class Darknet19(nn.Module):
         If the stride is neither 16 nor 32, or the width is not positive.
     """
 
-    def __init__(self, width: float = 1.0, stride: int = 32, momentum: float = 0.01) -> None:
+    def __init__(
+        self, width: float = 1.0, stride: int = 32, momentum: float = 0.01, *, batch_norm: bool = True
+    ) -> None:
         super().__init__()
         if stride not in (16, 32):
             raise Mistake(f"`stride` {stride}: 16 or 32 is needed")
@@ -101,7 +106,7 @@ class Darknet19(nn.Module):
                     stage.append(nn.MaxPool2d(2))
             else:
                 out_channels = scaled(layer[0], width)
-                stage.append(ConvBlock(channels, out_channels, layer[1], momentum))
+                stage.append(ConvBlock(channels, out_channels, layer[1], momentum, batch_norm=batch_norm))
                 channels = out_channels
         self.fine = nn.Sequential(*stages[0])
         self.coarse = nn.Sequential(*stages[1])

@@ -1,4 +1,4 @@
-"""Class channels without a tree: one softmax over them, or a sigmoid for each.
+"""Class channels without a tree: one softmax over them, a sigmoid for each, or the numbers as they are.
 
 N boxes or images, K classes, B images, M truths of the fullest image, V truths of the batch, L labels.
 """
@@ -6,19 +6,25 @@ N boxes or images, K classes, B images, M truths of the fullest image, V truths 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wordtree import WordTree
 from wordtree.softmax import PathColumns
 from wordtree.tables import TreeTables
 from yolo9000.models.classes import BestLabels, Classes, LabelColumns, LabelReader, Outside, check_map
 from yolo9000.models.output import DetectorOutput
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.tensors import to_device
+
+FlatOver = Literal["softmax", "sigmoid", "linear"]
+
+LEAST = 1e-6
+"""A linear class number below this counts as this where its logarithm is asked for."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +35,18 @@ class FlatClasses:
     ----------
     number : int
         K.
-    over : {"softmax", "sigmoid"}
-        One softmax over the classes, of which one is true, or an independent sigmoid for each (darknet's
-        ``softmax=0``).
+    over : {"softmax", "sigmoid", "linear"}
+        One softmax over the classes, of which one is true; an independent sigmoid for each (darknet's ``softmax=0``
+        of a region); or the numbers themselves, which a squared error teaches to be probabilities (YOLOv1).
     names : tuple of str, optional
         The name of each class. Labels of data are matched to the classes by these names; without names the classes are
         numbers, and only what has their numbers can be compared with them.
     map : tuple of int, optional
         Box label -> class (darknet's ``map=``).
+    wnids : tuple of str, optional
+        The wnid of each class, where the classes come from a tree; see `flat_classes`.
+    sources : mapping, optional
+        For each source of labels: the name that it has for a class -> the class. By default the `names`.
 
     Raises
     ------
@@ -52,15 +62,17 @@ class FlatClasses:
     """
 
     number: int
-    over: Literal["softmax", "sigmoid"] = "softmax"
+    over: FlatOver = "softmax"
     names: tuple[str, ...] | None = None
     map: tuple[int, ...] | None = None
+    wnids: tuple[str, ...] | None = field(default=None, repr=False)
+    sources: Mapping[str, Mapping[str, int]] | None = field(default=None, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         if self.number < 1:
             raise Mistake(f"`number` {self.number}: at least 1 class is needed")
-        if self.over not in ("softmax", "sigmoid"):
-            raise Mistake(f"`over` {self.over}: softmax or sigmoid is needed")
+        if self.over not in get_args(FlatOver):
+            raise Mistake(f"`over` {self.over}: softmax, sigmoid or linear is needed")
         if self.names is not None:
             if len(self.names) != self.number:
                 raise Mistake(f"`names`: {len(self.names)} names for {self.number} classes")
@@ -73,14 +85,26 @@ class FlatClasses:
         return None
 
     def probabilities(self, logits: Tensor, tables: TreeTables | None = None) -> Tensor:
-        return logits.softmax(dim=-1) if self.over == "softmax" else logits.sigmoid()
+        match self.over:
+            case "softmax":
+                return logits.softmax(dim=-1)
+            case "sigmoid":
+                return logits.sigmoid()
+            case "linear":
+                return logits.clamp(0, 1)
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
         logits = logits.float()
-        return logits.log_softmax(dim=-1) if self.over == "softmax" else F.logsigmoid(logits)
+        match self.over:
+            case "softmax":
+                return logits.log_softmax(dim=-1)
+            case "sigmoid":
+                return F.logsigmoid(logits)
+            case "linear":
+                return logits.clamp(LEAST, 1).log()
 
     def conditionals(self, logits: Tensor) -> Tensor:
-        return self.probabilities(logits)
+        return logits if self.over == "linear" else self.probabilities(logits)
 
     def best_labels(self, output: DetectorOutput, boxes: Tensor, threshold: float) -> BestLabels:
         probability, nodes = self.probabilities(output.class_logits(boxes).float()).max(dim=-1)
@@ -132,6 +156,7 @@ class FlatClasses:
         wins: Tensor,
     ) -> Tensor:
         """Under sigmoids several truths at one box are several labels of it."""
+        self._refuse_linear()
         one_hot = F.one_hot(labels.clamp(min=0), self.number).to(logits.dtype)
         if self.over == "sigmoid":
             one_hot = (one_hot + later.transpose(1, 2).to(logits.dtype) @ one_hot).clamp(max=1)
@@ -143,21 +168,29 @@ class FlatClasses:
         return torch.where(wins.flatten().index_select(0, truths), loss, 0.0).sum()
 
     def image_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        self._refuse_linear()
         if self.over == "softmax":
             return F.cross_entropy(logits.float(), labels, reduction="sum")
         goal = F.one_hot(labels, self.number).float()
         return F.binary_cross_entropy_with_logits(logits.float(), goal, reduction="sum")
 
+    def _refuse_linear(self) -> None:
+        if self.over == "linear":
+            raise ValueError("linear class numbers have no cross-entropy; `yolov1_loss` teaches them")
+
     @property
     def label_maps(self) -> Mapping[str, Mapping[str, int]]:
+        if self.sources is not None:
+            return self.sources
         return {} if self.names is None else {"names": {name: number for number, name in enumerate(self.names)}}
 
     @property
     def ids(self) -> Mapping[str, int]:
-        return {}
+        return {} if self.wnids is None else {wnid: number for number, wnid in enumerate(self.wnids)}
 
     def identity(self, node: int) -> dict[str, str]:
-        return {} if self.names is None else {"name": self.names[node]}
+        wnid = {} if self.wnids is None else {"id": self.wnids[node]}
+        return wnid if self.names is None else wnid | {"name": self.names[node]}
 
     def path(self, node: int) -> tuple[int, ...]:
         return ()
@@ -167,7 +200,50 @@ class FlatClasses:
 
     @property
     def description(self) -> dict[str, Any]:
-        return {"over": self.over, "number": self.number, "names": self.names, "map": self.map}
+        sources = None if self.sources is None else {name: dict(labels) for name, labels in self.sources.items()}
+        plain = {"over": self.over, "number": self.number, "names": self.names, "map": self.map}
+        return plain | {"wnids": self.wnids, "sources": sources}
 
     def __str__(self) -> str:
         return f"{self.number:,} classes"
+
+
+def flat_classes(tree: WordTree, over: FlatOver) -> FlatClasses:
+    """The labels of a tree as classes without a tree, for a net whose class numbers know none.
+
+    Parameters
+    ----------
+    tree : WordTree
+        What its label maps name becomes a class, in the order of the tree; in a tree without label maps every leaf.
+    over : {"softmax", "sigmoid", "linear"}
+
+    Returns
+    -------
+    FlatClasses
+        They keep the names, the wnids and the label maps, so data are matched to them as to the tree.
+
+    Examples
+    --------
+    >>> maps = {"coco": {"dog": 1, "cat": 2}}
+    >>> tree = WordTree(("a", "b", "c"), ("animal", "dog", "cat"), (-1, 0, 0), label_maps=maps)
+    >>> flat = flat_classes(tree, "linear")
+    >>> flat.names, flat.label_maps, flat.ids
+    (('dog', 'cat'), {'coco': {'dog': 0, 'cat': 1}}, {'b': 0, 'c': 1})
+    """
+    named = {node for labels in tree.label_maps.values() for node in labels.values()}
+    nodes = sorted(named or set(range(len(tree))) - set(tree.parents))
+    number = {node: place for place, node in enumerate(nodes)}
+    names = [tree.names[node] for node in nodes]
+    return FlatClasses(
+        len(nodes),
+        over,
+        # 585 of the original tree's names stand for several concepts
+        names=tuple(
+            f"{name} ({tree.wnids[node]})" if names.count(name) > 1 else name
+            for name, node in zip(names, nodes, strict=True)
+        ),
+        wnids=tuple(tree.wnids[node] for node in nodes),
+        sources={
+            source: {name: number[node] for name, node in labels.items()} for source, labels in tree.label_maps.items()
+        },
+    )

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from torch import nn
 
 from yolo9000.models.classes import Classes
+from yolo9000.models.grid import GridSpec
 from yolo9000.models.region import RegionSpec
 
 Objective = Literal["detection", "classification"]
@@ -42,21 +43,24 @@ class Model(nn.Module, ABC):
         """Plain values that rebuild the net, without its weights; ``"net"`` names its kind."""
 
 
-class RegionDetector(Model):
-    """A detector with a region head.
-
-    Attributes
-    ----------
-    region : RegionSpec
-        What the numbers of the head mean, and the constants of its loss.
-    """
+class DetectionModel(Model):
+    """A detector of any kind. It answers with a `DetectorOutput`, whose numbers `spec` gives a meaning."""
 
     objective = "detection"
-    region: RegionSpec
+
+    @property
+    @abstractmethod
+    def spec(self) -> RegionSpec | GridSpec:
+        """What the numbers of its output mean, and the constants of its loss."""
 
     @property
     def classes(self) -> Classes:
-        return self.region.classes
+        return self.spec.classes
+
+    @property
+    def only_size(self) -> int | None:
+        """The side of its input in pixels, if it takes no other; None if any multiple of the stride will do."""
+        return None
 
     def classifier(self) -> Model | None:
         """A new classifier over the same classes, for `initialise_from`; None if the net cannot start from one."""
@@ -71,3 +75,35 @@ class RegionDetector(Model):
             The net cannot start from it.
         """
         raise ValueError("a net of a cfg cannot start from a classifier of ours; leave `cfg` out")
+
+
+class RegionDetector(DetectionModel):
+    """A detector with a region head: YOLOv2's and YOLO9000's.
+
+    Attributes
+    ----------
+    region : RegionSpec
+        What the numbers of the head mean, and the constants of its loss.
+    """
+
+    region: RegionSpec
+
+    @property
+    def spec(self) -> RegionSpec:
+        return self.region
+
+
+class GridDetector(DetectionModel):
+    """A detector with YOLOv1's output.
+
+    Attributes
+    ----------
+    detection : GridSpec
+        What the numbers of the output mean, and the constants of its loss. It has darknet's name for the layer.
+    """
+
+    detection: GridSpec
+
+    @property
+    def spec(self) -> GridSpec:
+        return self.detection

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from torch import nn
 
 from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.classes import Classes
 from yolo9000.models.flat_classes import FlatClasses
+from yolo9000.models.grid import GridSpec
 from yolo9000.models.tree_classes import TreeClasses
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -32,6 +33,9 @@ class LossConfig:
         Whether truths are matched to the priors' shapes, or else to the predicted shapes (darknet).
     prior_pull_images : int
         While fewer images than this were seen, every box is pulled weakly to its prior (darknet: 12,800).
+    form : {"darknet", "slides"}
+        What darknet's region layer does; or the plain squared errors of a loss that is shown in lectures, see
+        `yolo9000.detection.slides_loss`.
     """
 
     object_scale: float = 5.0
@@ -42,6 +46,7 @@ class LossConfig:
     rescore: bool = True
     bias_match: bool = True
     prior_pull_images: int = 12_800
+    form: Literal["darknet", "slides"] = "darknet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +94,6 @@ def copy_of_net(net: Net) -> Net:
     >>> copied.region is net.region, copied.weight is net.weight
     (True, False)
     """
-    constant = RegionSpec | TreeClasses | FlatClasses
+    constant = RegionSpec | GridSpec | TreeClasses | FlatClasses
     values = [value for module in net.modules() for value in vars(module).values()]
     return copy.deepcopy(net, {id(value): value for value in values if isinstance(value, constant)})

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from yolo9000.models.backbones import build_backbone
 from yolo9000.models.classes import Classes
 from yolo9000.models.config import DetectorConfig
-from yolo9000.models.darknet19 import ConvBlock, Darknet19, scaled
-from yolo9000.models.model import Model, RegionDetector
+from yolo9000.models.darknet19 import ConvBlock, scaled
+from yolo9000.models.model import DetectionModel, Model, RegionDetector
 from yolo9000.models.output import RegionOutput
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.tree_head import TreeHead
@@ -52,7 +53,75 @@ def reorg(x: Tensor, stride: int = 2) -> Tensor:
     return cells.permute(0, 3, 5, 1, 2, 4).reshape(b, c * stride**2, h // stride, w // stride)
 
 
-class Detector(RegionDetector):
+class BackboneDetector(DetectionModel):
+    """A detector on top of a backbone: what brings the features to a head, and the start from a classifier.
+
+    Parameters
+    ----------
+    config : DetectorConfig
+        The form of the net.
+    """
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = build_backbone(config)
+        self.channels = channels = self.backbone.channels
+        self.extra = nn.Sequential(*(self._block(channels, channels, 3, stride) for stride in _extra_strides(config)))
+        self.passthrough: nn.Module | None = None
+        self.merge: nn.Module | None = None
+        if config.passthrough:
+            from_fine = self.backbone.fine_channels
+            if config.passthrough_channels:
+                narrow = scaled(config.passthrough_channels, config.width)
+                self.passthrough = self._block(from_fine, narrow, 1)
+                from_fine = narrow
+            else:
+                self.passthrough = nn.Identity()
+            from_fine *= 4 if config.stride == 32 else 1
+            self.merge = self._block(from_fine + channels, channels, 3)
+
+    def _block(self, in_channels: int, out_channels: int, size: int, stride: int = 1) -> ConvBlock:
+        config = self.config
+        return ConvBlock(
+            in_channels, out_channels, size, config.batch_norm_momentum, stride=stride, batch_norm=config.batch_norm
+        )
+
+    @property
+    def stride(self) -> int:
+        return self.config.stride
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in 0..1, S a multiple of the stride and of 32 -> (B, D, S/stride, S/stride)."""
+        fine, coarse = self.backbone(images)
+        features: Tensor = self.extra(coarse)
+        if self.passthrough is not None and self.merge is not None:
+            fine = self.passthrough(fine)
+            if self.stride == 32:
+                fine = reorg(fine)
+            features = self.merge(torch.cat([fine, features], dim=1))  # darknet's order: the reorganised ones first
+        return features
+
+    def classifier(self) -> Classifier:
+        """A classifier with the same backbone over the same classes."""
+        return Classifier(self.config, self.classes)
+
+    def initialise_from(self, classifier: Model) -> None:
+        """Start from a classifier: its backbone.
+
+        Raises
+        ------
+        ValueError
+            The backbones have another form.
+        """
+        if not isinstance(classifier, Classifier):
+            raise ValueError(f"a {type(classifier).__name__} is no classifier of ours")
+        if _backbone_form(classifier.config) != _backbone_form(self.config):
+            raise ValueError(f"the classifier was built as {classifier.config}, the detector as {self.config}")
+        self.backbone.load_state_dict(classifier.backbone.state_dict())
+
+
+class Detector(BackboneDetector, RegionDetector):
     """Images -> raw region output. Training and evaluation mode differ only in batch norm.
 
     Parameters
@@ -72,48 +141,22 @@ class Detector(RegionDetector):
     """
 
     def __init__(self, config: DetectorConfig, region: RegionSpec) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.region = region
-        momentum = config.batch_norm_momentum
-        self.backbone = Darknet19(config.width, config.stride, momentum)
-        channels = self.backbone.channels
-        extra = [ConvBlock(channels, channels, 3, momentum) for _ in range(config.extra_convs)]
-        self.extra = nn.Sequential(*extra)
-        self.passthrough: nn.Module | None = None
-        self.merge: nn.Module | None = None
-        if config.passthrough:
-            narrow = scaled(64, config.width)
-            self.passthrough = ConvBlock(self.backbone.fine_channels, narrow, 1, momentum)
-            from_fine = narrow * 4 if config.stride == 32 else narrow
-            self.merge = ConvBlock(from_fine + channels, channels, 3, momentum)
-        self.head = TreeHead(channels, region.coding, self.classes.number, share_class_rows=config.share_class_rows)
-
-    @property
-    def stride(self) -> int:
-        return self.config.stride
+        self.head = TreeHead(
+            self.channels, region.coding, self.classes.number, share_class_rows=config.share_class_rows
+        )
 
     @property
     def description(self) -> dict[str, Any]:
         return {"net": "detector", "config": asdict(self.config), "region": self.region.description}
-
-    def classifier(self) -> Classifier:
-        """A new classifier of the same form over the same classes."""
-        return Classifier(self.config, self.classes)
 
     def forward(self, images: Tensor) -> RegionOutput:
         """(B, 3, S, S) in 0..1, S a multiple of 32 -> raw output on an (S/stride, S/stride) grid."""
         # Before the net: autograd walks back in the reverse order, so it makes the large gradient of the class rows
         # last, when the memory of the net's activations is free again (see late_gradient.py).
         rows = self.head.rows
-        fine, features = self.backbone(images)
-        features = self.extra(features)
-        if self.passthrough is not None and self.merge is not None:
-            fine = self.passthrough(fine)
-            if self.stride == 32:
-                fine = reorg(fine)
-            features = self.merge(torch.cat([fine, features], dim=1))  # darknet's order: the reorganised ones first
-        output: RegionOutput = self.head(features, rows)
+        output: RegionOutput = self.head(self.features(images), rows)
         return output
 
     def initialise_from(self, classifier: Model) -> None:
@@ -122,27 +165,30 @@ class Detector(RegionDetector):
         Raises
         ------
         ValueError
-            If width, stride or number of classes differ.
+            The backbones have another form, or the number of classes differs.
         """
-        if not isinstance(classifier, Classifier):
-            raise ValueError(f"a {type(classifier).__name__} is no classifier of ours")
-        if _backbone_form(classifier.config) != _backbone_form(self.config):
-            raise ValueError(f"the classifier was built as {classifier.config}, the detector as {self.config}")
         if classifier.classes.number != self.classes.number:
             raise ValueError(f"the classifier has {classifier.classes.number} classes, not {self.classes.number}")
-        self.backbone.load_state_dict(classifier.backbone.state_dict())
+        super().initialise_from(classifier)
         if not self.config.extra_convs and not self.config.passthrough:  # else other features reach the head
             last = classifier.last
+            assert isinstance(last, nn.Conv2d)
             assert last.bias is not None
             self.head.set_class_rows(last.weight.detach().flatten(1), last.bias.detach())
 
 
-def _backbone_form(config: DetectorConfig) -> tuple[float, int]:
-    return config.width, config.stride
+def _extra_strides(config: DetectorConfig) -> list[int]:
+    """The stride of each extra convolution: the second one (if there are several) halves a grid of stride 64."""
+    halving = min(1, config.extra_convs - 1) if config.stride == 64 else -1
+    return [2 if number == halving else 1 for number in range(config.extra_convs)]
+
+
+def _backbone_form(config: DetectorConfig) -> tuple[Any, ...]:
+    return config.backbone, config.width, min(config.stride, 32), config.batch_norm
 
 
 class Classifier(Model):
-    """Darknet-19 as an image classifier: backbone, 1x1 convolution, global mean (paper section 3).
+    """A backbone as an image classifier: 1x1 convolution and global mean on top of it (paper section 3).
 
     Parameters
     ----------
@@ -164,7 +210,7 @@ class Classifier(Model):
         super().__init__()
         self.config = config
         self._classes = classes
-        self.backbone = Darknet19(config.width, config.stride, config.batch_norm_momentum)
+        self.backbone = build_backbone(config)
         self.last = nn.Conv2d(self.backbone.channels, classes.number, 1)
         nn.init.normal_(self.last.weight, std=0.01)
         assert self.last.bias is not None
