@@ -125,7 +125,7 @@ def _evaluate(
         boxed = set(nodes.values()) & set(trained.boxed)
         never_boxed = set(nodes.values()) - boxed
     size = config.open.size or trained.size
-    loss = detection_objective(trained.region, ImageLabels(**trained.content["image_labels"]))
+    loss = detection_objective(trained.spec, ImageLabels(**trained.content["image_labels"]))
     report: dict[str, Any] = {"held_out_loss": {}}
     loaders = {
         name: make_evaluation_loader(
