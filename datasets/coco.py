@@ -67,7 +67,8 @@ class CocoSource:
     split : str
         The split, such as ``"train2017"``. ``"train"`` finds the one file ``annotations/instances_train*.json``.
     images : str or Path, optional
-        The folder of images. By default it is the one named like the split, or the one beside the annotation file.
+        The folder of images. By default it is the one named like the split, beside ``annotations/`` or in ``images/``
+        there, or the one of the annotation file.
     name : str
         The name of the source in messages.
     skip_missing : bool
@@ -185,7 +186,9 @@ def _locate(root: Path, split: str, images: Path | None) -> tuple[Path, Path]:
         if root.suffix != ".json":
             raise DatasetError(f"{root} is neither a folder in COCO's layout nor a .json file of annotations")
         stem = root.stem.removeprefix("instances_")
-        tried = [images] if images is not None else [root.parent.parent / stem, root.parent / stem, root.parent]
+        above = root.parent.parent
+        places = [above / stem, above / "images" / stem, root.parent / stem, root.parent]
+        tried = [images] if images is not None else places
         for folder in tried:
             if folder.is_dir():
                 return root, folder

@@ -156,9 +156,9 @@ def category_file(path: str | Path) -> dict[str, str]:
     Parameters
     ----------
     path : str or Path
-        The file. In a **JSON**, the concept of a category is its key ``concept``. Without this key it is the concept
-        of COCO's class of the same name, if all categories have names of COCO's classes, and otherwise the name
-        itself.
+        The file. In a **JSON**, the concept of a category is its key ``concept``, or else its key ``wnid``. Without
+        these keys it is the concept of COCO's class of the same name, if all categories have names of COCO's classes,
+        and otherwise the name itself.
         A **CSV** has a line for each category; without a concept the name itself is the concept. If the first line
         names the columns, they may be in any order and have others beside them.
 
@@ -174,9 +174,9 @@ def category_file(path: str | Path) -> dict[str, str]:
         meant = coco if all(name in coco for name, _ in found) else {}
         classes = {}
         for name, category in found:
-            concept = category.get("concept") or meant.get(name, name)
+            concept = category.get("concept") or category.get("wnid") or meant.get(name, name)
             if not isinstance(concept, str):
-                raise LabelError(f'{path}: category {name!r}: "concept" must be text, not {concept!r}')
+                raise LabelError(f'{path}: category {name!r}: "concept" (or "wnid") must be text, not {concept!r}')
             if concept.strip() != LEFT_OUT:
                 classes[name] = concept.strip()
         return classes
