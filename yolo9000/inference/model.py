@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from wordtree import load_tree
+from wordtree import TreeMismatch, load_tree
 from wordtree.formats import from_json
 from yolo9000.darknet.detector import DarknetDetector
 from yolo9000.inference.same_classes import check_same_classes
@@ -28,7 +28,7 @@ from yolo9000.models.model import DetectionModel, Model
 from yolo9000.models.region import LossConfig, RegionSpec
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov1 import Yolov1
-from yolo9000.models.yolov2 import Classifier, Detector
+from yolo9000.models.yolov2 import BackboneDetector, Classifier, Detector
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, load_weights
 from yolo9000.runtime.run_folder import RunFolder
 
@@ -221,6 +221,9 @@ def load_detector(
 def start_from_classifier(detector: DetectionModel, start: TrainedModel) -> list[str]:
     """Start a detector from a classifier.
 
+    A detector of flat classes takes the backbone of a classifier of any classes, as YOLO and YOLOv2 start from
+    ImageNet's. One with a tree starts its class rows from it, too, so both need the same tree.
+
     Returns
     -------
     list of str
@@ -233,12 +236,22 @@ def start_from_classifier(detector: DetectionModel, start: TrainedModel) -> list
     wordtree.TreeMismatch
         The classifier was trained on another tree.
     """
-    check_same_classes(detector.classes, start.classes, str(start.path))
+    tree = detector.classes.tree
+    taken = "backbone and class rows"
     try:
-        detector.initialise_from(start.model)
+        check_same_classes(detector.classes, start.classes, str(start.path))
+    except TreeMismatch:
+        if not isinstance(detector, BackboneDetector) or (tree is not None and any(p >= 0 for p in tree.parents)):
+            raise
+        taken = "backbone (its classes are others)"
+    try:
+        if isinstance(detector, BackboneDetector) and taken != "backbone and class rows":
+            BackboneDetector.initialise_from(detector, start.model)
+        else:
+            detector.initialise_from(start.model)
     except ValueError as error:
         raise CheckpointError(f"{start.path}: {error}; give `width` and `stride` as it was trained with") from error
-    return [f"backbone and class rows of the classifier {start.path}, after {start.step} steps"]
+    return [f"{taken} of the classifier {start.path}, after {start.step} steps"]
 
 
 def spec_of(description: Mapping[str, Any]) -> RegionSpec | GridSpec:
