@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -236,19 +237,16 @@ def start_from_classifier(detector: DetectionModel, start: TrainedModel) -> list
     wordtree.TreeMismatch
         The classifier was trained on another tree.
     """
-    tree = detector.classes.tree
+    tree, initialise = detector.classes.tree, detector.initialise_from
     taken = "backbone and class rows"
     try:
         check_same_classes(detector.classes, start.classes, str(start.path))
     except TreeMismatch:
         if not isinstance(detector, BackboneDetector) or (tree is not None and any(p >= 0 for p in tree.parents)):
             raise
-        taken = "backbone (its classes are others)"
+        initialise, taken = partial(BackboneDetector.initialise_from, detector), "backbone, for other classes,"
     try:
-        if isinstance(detector, BackboneDetector) and taken != "backbone and class rows":
-            BackboneDetector.initialise_from(detector, start.model)
-        else:
-            detector.initialise_from(start.model)
+        initialise(start.model)
     except ValueError as error:
         raise CheckpointError(f"{start.path}: {error}; give `width` and `stride` as it was trained with") from error
     return [f"{taken} of the classifier {start.path}, after {start.step} steps"]
