@@ -124,7 +124,7 @@ def _evaluate(
     if nodes is not None:
         boxed = set(nodes.values()) & set(trained.boxed)
         never_boxed = set(nodes.values()) - boxed
-    size = config.open.size or trained.size
+    size = trained.input_size(config.open.size)
     loss = detection_objective(trained.spec, ImageLabels(**trained.content["image_labels"]))
     report: dict[str, Any] = {"held_out_loss": {}}
     loaders = {

@@ -30,6 +30,7 @@ from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov1 import Yolov1
 from yolo9000.models.yolov2 import Classifier, Detector
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, load_weights
+from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.run_folder import RunFolder
 
 
@@ -86,6 +87,22 @@ class TrainedModel:
     def classes(self) -> Classes:
         """What the class channels mean."""
         return self.model.classes
+
+    def input_size(self, wanted: int | None = None) -> int:
+        """The side of the network's input that is wanted, or that of the training.
+
+        Raises
+        ------
+        Mistake
+            The net takes images of one other size, or the side is no multiple of its cells.
+        """
+        only = self.detector.only_size
+        if wanted is not None and only not in (None, wanted):
+            raise Mistake(f"`size` {wanted}: {self.path} takes images of {only} pixels alone, as its last layers are "
+                          "fully connected")  # fmt: skip
+        if wanted is not None and wanted % self.detector.stride:
+            raise Mistake(f"`size` {wanted}: {self.path} has cells of {self.detector.stride} pixels; take a multiple")
+        return wanted or self.size
 
 
 def describe_model(
