@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -22,7 +22,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from wordtree import WordTree
 from yolo9000.datasets.sample import Target
-from yolo9000.models import BoxCoding, Classifier, Detector, DetectorConfig, RegionSpec, TreeClasses
+from yolo9000.detection import yolov1_loss
+from yolo9000.models import (
+    BoxCoding,
+    Classifier,
+    Detector,
+    DetectorConfig,
+    FlatClasses,
+    GridSpec,
+    RegionSpec,
+    TreeClasses,
+    Yolov1,
+)
 from yolo9000.training.config import OptimiserConfig
 from yolo9000.training.objectives import classification_objective, detection_objective
 from yolo9000.training.optimiser import build_optimizer
@@ -36,6 +47,8 @@ TREE = WordTree(
 )
 REGION = RegionSpec(coding=BoxCoding(((1.0, 1.5), (3.0, 2.0))), classes=TreeClasses(TREE))
 FORM = DetectorConfig(width=0.05, stride=32, passthrough=True)
+GRID = GridSpec(classes=FlatClasses(6, "linear", map=(0, 1, 2, 3, 4, 5)), square_root=False)
+GRID_FORM = DetectorConfig(width=0.05, stride=32, head="connected")
 BACKWARD_ON_CUDA = torch.cuda.is_available() or not torch.backends.cuda.is_built()
 
 
@@ -89,6 +102,15 @@ def test_net_joint_loss_and_backward(recipe: str, device: str) -> None:
         backward(torch.stack(list(terms.values())).sum(), model)
 
 
+@pytest.mark.parametrize("form", ["paper", "darknet"])
+def test_net_yolov1_loss_and_backward(form: Literal["paper", "darknet"], device: str) -> None:
+    with FakeTensorMode():
+        model = on(device, lambda: Yolov1(GRID_FORM, GRID, size=64))
+        terms = yolov1_loss(model(torch.empty(3, 3, 64, 64, device=device)), targets()[:3], GRID, form=form)
+        assert {term.device.type for term in terms.values()} == {torch.device(device).type}
+        backward(torch.stack(list(terms.values())).sum(), model)
+
+
 def test_classifier_and_backward(device: str) -> None:
     with FakeTensorMode():
         model = on(device, lambda: Classifier(FORM, REGION.classes))
@@ -135,11 +157,13 @@ class WaitingCopies(TorchDispatchMode):
 def test_no_copy_to_the_gpu_makes_the_host_wait(images_seen: int) -> None:
     with FakeTensorMode():
         output = on("cuda", lambda: Detector(FORM, REGION))(torch.empty(5, 3, 64, 64, device="cuda"))
+        grid = on("cuda", lambda: Yolov1(GRID_FORM, GRID, size=64))(torch.empty(3, 3, 64, 64, device="cuda"))
         with WaitingCopies() as copies:
             detection_objective(REGION)(output, targets(), images_seen)
             classification_objective(REGION.classes)(
                 torch.empty(1, 6, device="cuda"), [Target.of_image(5)], images_seen
             )
+            yolov1_loss(grid, targets()[:3], GRID, form="paper")
             assert copies.found == []
             torch.tensor([1.0], device="cuda")
         assert len(copies.found) == 1  # it would notice

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from yolo9000.datasets.sample import Target
     from yolo9000.detection.config import RECIPES, DecodeConfig, ImageLabels
     from yolo9000.detection.decode import detect, score_nodes
+    from yolo9000.detection.grid_loss import yolov1_loss
     from yolo9000.detection.loss import joint_loss
     from yolo9000.detection.results import Detections
     from yolo9000.detection.squared_loss import slides_loss
@@ -29,6 +30,7 @@ _HOMES = {
     "joint_loss": "yolo9000.detection.loss",
     "score_nodes": "yolo9000.detection.decode",
     "slides_loss": "yolo9000.detection.squared_loss",
+    "yolov1_loss": "yolo9000.detection.grid_loss",
 }
 __all__ = [
     "RECIPES",
@@ -41,6 +43,7 @@ __all__ = [
     "joint_loss",
     "score_nodes",
     "slides_loss",
+    "yolov1_loss",
 ]
 
 

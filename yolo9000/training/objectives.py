@@ -9,6 +9,7 @@ from torch import Tensor
 
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.config import ImageLabels
+from yolo9000.detection.grid_loss import yolov1_loss
 from yolo9000.detection.loss import joint_loss
 from yolo9000.detection.squared_loss import slides_loss
 from yolo9000.models.classes import Classes
@@ -30,7 +31,8 @@ def detection_objective(spec: RegionSpec | GridSpec, image_labels: ImageLabels =
         What an image label teaches, in the joint loss.
     """
     if isinstance(spec, GridSpec):
-        raise NotImplementedError("the loss of a grid")
+        grid = spec
+        return lambda output, targets, images_seen: yolov1_loss(output, targets, grid)
     region = spec
     if region.loss.form == "slides":
         return lambda output, targets, images_seen: slides_loss(output, targets, region)
