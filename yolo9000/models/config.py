@@ -21,6 +21,23 @@ YOLOV2_PRIORS: Priors = (
     (9.77052, 9.16828),
 )
 """The five priors of ``yolov2.cfg`` (COCO), in grid cells of stride 32 (darknet)."""
+HAND_PICKED: Priors = (
+    (0.16, 0.16),
+    (0.11314, 0.22627),
+    (0.22627, 0.11314),
+    (0.32, 0.32),
+    (0.22627, 0.45255),
+    (0.45255, 0.22627),
+    (0.64, 0.64),
+    (0.45255, 0.9051),
+    (0.9051, 0.45255),
+)
+"""The nine anchor boxes picked by hand that table 1 of the YOLO9000 paper compares clusters with (Faster R-CNN, section
+3.1.1: areas of 128, 256 and 512 pixels squared, sides 1:1, 1:2 and 2:1, in an image whose shorter side is 600).
+
+They are parts of the input's side, not grid cells: 1 is 800 pixels there, the longer side of a 4:3 photograph, as
+letterboxing makes the longer side the side of the input. Times size / stride they are grid cells.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
