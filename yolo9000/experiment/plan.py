@@ -162,10 +162,10 @@ def plan_phases(
                         name=name,
                         steps=steps,
                         model=starting_net,
-                        loss=classification_objective(detector.classes),
+                        loss=classification_objective(starting_net.classes),
                         batches=batches(None, data.classification, (size,)),
                         optimiser=optimiser,
-                        evaluate=_classifier_scores(data, detector, config.train, size),
+                        evaluate=_classifier_scores(data, starting_net, config.train, size),
                     )
                 )
 
@@ -195,7 +195,7 @@ def plan_phases(
     return phases
 
 
-def _classifier_scores(data: Data, detector: Model, config: TrainConfig, size: int) -> Evaluate | None:
+def _classifier_scores(data: Data, classifier: Model, config: TrainConfig, size: int) -> Evaluate | None:
     source = data.val_classification
     if source is None or not len(source):
         return None
@@ -206,7 +206,7 @@ def _classifier_scores(data: Data, detector: Model, config: TrainConfig, size: i
         top1 = classification_top1(
             model,
             images,
-            detector.classes,
+            classifier.classes,
             data.image_labels,
             device=device,
             precision=pick_precision(device, config.precision),

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from wordtree import load_tree
+from wordtree import TreeMismatch, load_tree
 from wordtree.formats import from_json
 from yolo9000.darknet.detector import DarknetDetector
 from yolo9000.inference.same_classes import check_same_classes
@@ -236,26 +236,29 @@ def load_detector(
 
 
 def start_from_classifier(detector: DetectionModel, start: TrainedModel) -> list[str]:
-    """Start a detector from a classifier.
+    """Start a detector from a classifier, whose classes may be others: then its last layer is replaced.
 
     Returns
     -------
     list of str
-        What was taken.
+        What was taken, and what starts anew.
 
     Raises
     ------
     CheckpointError
-        The net has another form.
-    wordtree.TreeMismatch
-        The classifier was trained on another tree.
+        The backbone has another form.
     """
-    check_same_classes(detector.classes, start.classes, str(start.path))
+    others = ""
     try:
-        detector.initialise_from(start.model)
+        check_same_classes(detector.classes, start.classes, str(start.path))
+    except TreeMismatch as error:
+        others = f" (its classes are others: {error})"
+    try:
+        taken = detector.initialise_from(start.model, same_classes=not others)
     except ValueError as error:
-        raise CheckpointError(f"{start.path}: {error}; give `width` and `stride` as it was trained with") from error
-    return [f"backbone and class rows of the classifier {start.path}, after {start.step} steps"]
+        raise CheckpointError(f"{start.path}: {error}; give `backbone`, `width`, `stride` and `batch_norm` as it was "
+                              "trained with") from error  # fmt: skip
+    return [f"{start.path}, after {start.step} steps: {taken}{others}"]
 
 
 def spec_of(description: Mapping[str, Any]) -> RegionSpec | GridSpec:
