@@ -101,6 +101,13 @@ def test_a_detector_is_evaluated_and_used_at_the_evaluation_size() -> None:
     assert assemble(BASE).description["size"] == 64
 
 
+def test_hand_picked_priors_grow_with_the_grid() -> None:
+    """The largest one, 512 x 512 pixels of an image of 800, is .64 of the input: 2.56 cells of 16 pixels, of 64."""
+    coding = assemble(override(BASE, {"net.priors": "hand-picked"})).detector.spec.description["coding"]
+    assert len(coding["priors"]) == 9
+    assert [2.56, 2.56] in [[round(side, 3) for side in prior] for prior in coding["priors"]]
+
+
 def test_unconstrained_locations_and_other_losses_reach_the_net() -> None:
     config = override(BASE, {"net.location": "unconstrained", "net.loss": "slides", "net.flat": True})
     region = assemble(config).detector.spec.description

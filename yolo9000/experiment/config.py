@@ -40,7 +40,9 @@ def _read_splits(words: list[str]) -> tuple[str, str]:
     return first, second
 
 
-def _read_priors(words: list[str]) -> int | Priors:
+def _read_priors(words: list[str]) -> int | Priors | Literal["hand-picked"]:
+    if words[0] == "hand-picked":
+        return "hand-picked"
     if words[0] in _NAMED_PRIORS:
         return _NAMED_PRIORS[words[0]]
     if words[0].isdigit():
@@ -50,13 +52,13 @@ def _read_priors(words: list[str]) -> int | Priors:
     except ValueError:
         pairs = [()]
     if any(len(pair) != 2 for pair in pairs):
-        raise ValueError(f"{words[0]}: a number, yolo9000, yolov2, or sizes such as 1.5x2,3x3 are needed")
+        raise ValueError(f"{words[0]}: a number, yolo9000, yolov2, hand-picked, or sizes such as 1.5x2,3x3 are needed")
     return cast(Priors, tuple(pairs))
 
 
-def _write_priors(priors: int | Priors) -> list[str]:
+def _write_priors(priors: int | Priors | Literal["hand-picked"]) -> list[str]:
     named = {value: name for name, value in _NAMED_PRIORS.items()}
-    if isinstance(priors, int):
+    if isinstance(priors, int | str):
         return [str(priors)]
     return [named.get(priors) or ",".join(f"{w}x{h}" for w, h in priors)]
 
@@ -79,7 +81,7 @@ _PRIORS = PrimitiveConstructorSpec(
     nargs=1,
     metavar="K",
     instance_from_str=_read_priors,
-    is_instance=lambda value: isinstance(value, int | tuple),
+    is_instance=lambda value: isinstance(value, int | str | tuple),
     str_from_instance=_write_priors,
 )
 
@@ -330,8 +332,9 @@ class NetConfig:
     names : str or None
         Names of the classes of a `cfg` without a tree: a file with one a line, in the order of the cfg. The labels of
         the data are matched to them. Without names the net is given a tree of the data's labels.
-    priors : int or tuple of (float, float)
-        How many priors are clustered from the boxes; or ``yolo9000``, ``yolov2``, or sizes in grid cells.
+    priors : int, tuple of (float, float), or "hand-picked"
+        How many priors are clustered from the boxes (paper, section 2, "Dimension Clusters"); or ``yolo9000``,
+        ``yolov2``, or sizes in grid cells; or ``hand-picked``: the nine of Faster R-CNN, which the paper replaces.
     location : str
         How the centre of a box is predicted: "direct", so that it stays in its cell (paper, section 2, "Direct location
         prediction"), or "unconstrained", as in Faster R-CNN, which the paper replaces.
@@ -355,7 +358,7 @@ class NetConfig:
     detector: DetectorConfig = DetectorConfig()
     cfg: Annotated[str | None, arg(metavar="FILE")] = None
     names: Annotated[str | None, arg(metavar="FILE")] = None
-    priors: Annotated[int | Priors, _PRIORS] = 3
+    priors: Annotated[int | Priors | Literal["hand-picked"], _PRIORS] = 3
     location: Literal["direct", "unconstrained"] = "direct"
     flat: bool = False
     loss: Literal["darknet", "paper", "slides"] = "darknet"

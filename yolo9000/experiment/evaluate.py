@@ -167,5 +167,7 @@ def _evaluate(
             model, loaders["classification"], trained.classes, data.image_labels, device=device
         )
     for name, loader in loaders.items():
+        if name == "classification" and not trained.detector.learns_image_labels:
+            continue
         report["held_out_loss"][name] = held_out_loss(model, loader, loss, device=device)
     return report

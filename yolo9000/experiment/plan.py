@@ -115,6 +115,10 @@ def plan_phases(
     """
     plan, joint_plan = config.plan, config.plan.joint
     check_sources(plan, boxes=data.detection is not None, image_labels=data.classification is not None)
+    if joint_plan.enabled and plan.steps and not detector.learns_image_labels:
+        raise PlanError(
+            f"`joint`: image labels need a region and a tree, and this net has {detector.classes} without one"
+        )
     part = config.train.batch_size // config.train.accumulate
     phases: list[Phase] = []
     takes_over: Callable[[], None] | None = None
@@ -250,7 +254,10 @@ def _detector_scores(
             scores["top1"] = classification_top1(
                 model, images, detector.classes, data.image_labels, device=device, precision=precision
             )
-        for name, loader in (("detection", boxes), ("classification", images)):
+        for name, loader in (
+            ("detection", boxes),
+            ("classification", images if detector.learns_image_labels else None),
+        ):
             if loader is not None:
                 held_out = held_out_loss(model, loader, loss, device=device, precision=precision)
                 scores[f"held_out/{name}"] = held_out["loss"]
