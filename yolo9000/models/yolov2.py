@@ -17,6 +17,7 @@ from yolo9000.models.model import DetectionModel, Model, RegionDetector
 from yolo9000.models.output import RegionOutput
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.tree_head import TreeHead
+from yolo9000.runtime.mistakes import Mistake
 
 
 def reorg(x: Tensor, stride: int = 2) -> Tensor:
@@ -72,6 +73,8 @@ class BackboneDetector(DetectionModel):
         self.passthrough: nn.Module | None = None
         self.merge: nn.Module | None = None
         if config.passthrough:
+            if self.backbone.fine_is_coarse:
+                raise Mistake(f"`passthrough`: with a `stride` of 16 {config.backbone} has no finer features to bring")
             from_fine = self.backbone.fine_channels
             if config.passthrough_channels:
                 narrow = scaled(config.passthrough_channels, config.width)
@@ -79,6 +82,8 @@ class BackboneDetector(DetectionModel):
                 from_fine = narrow
             else:
                 self.passthrough = nn.Identity()
+            if config.stride == 32 and from_fine % 4:
+                raise Mistake(f"`passthrough_channels`: {from_fine} channels are no multiple of 4, as reorg needs")
             from_fine *= 4 if config.stride == 32 else 1
             self.merge = self._block(from_fine + channels, channels, 3)
 
@@ -149,7 +154,7 @@ class Detector(BackboneDetector, RegionDetector):
 
     @property
     def description(self) -> dict[str, Any]:
-        return {"net": "detector", "config": asdict(self.config), "region": self.region.description}
+        return {"net": "detector", "config": plain_form(self.config), "region": self.region.description}
 
     def forward(self, images: Tensor) -> RegionOutput:
         """(B, 3, S, S) in 0..1, S a multiple of 32 -> raw output on an (S/stride, S/stride) grid."""
@@ -180,6 +185,11 @@ def _extra_strides(config: DetectorConfig) -> list[int]:
     """The stride of each extra convolution: the second one (if there are several) halves a grid of stride 64."""
     halving = min(1, config.extra_convs - 1) if config.stride == 64 else -1
     return [2 if number == halving else 1 for number in range(config.extra_convs)]
+
+
+def plain_form(config: DetectorConfig) -> dict[str, Any]:
+    """The configuration as plain values that rebuild a net whose weights come from elsewhere: nothing is downloaded."""
+    return asdict(replace(config, pretrained=False))
 
 
 def _backbone_form(config: DetectorConfig) -> tuple[Any, ...]:
@@ -225,7 +235,7 @@ class Classifier(Model):
 
     @property
     def description(self) -> dict[str, Any]:
-        return {"net": "classifier", "config": asdict(self.config), "classes": self.classes.description}
+        return {"net": "classifier", "config": plain_form(self.config), "classes": self.classes.description}
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in 0..1 -> logits (B, K)."""
