@@ -22,7 +22,8 @@ from yolo9000.evaluation.average_precision import (
     mean_score,
 )
 from yolo9000.evaluation.coco import CocoSummary, FoundBoxes, TruthBoxes, coco_summary, evaluate_boxes
-from yolo9000.evaluation.diagnosis import Observation, diagnose, observe
+from yolo9000.evaluation.diagnosis import diagnose
+from yolo9000.evaluation.observation import Observation, observe
 from yolo9000.models.classes import Classes
 from yolo9000.models.output import DetectorOutput
 from yolo9000.runtime.config import Precision

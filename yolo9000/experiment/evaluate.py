@@ -17,6 +17,7 @@ from yolo9000.datasets.coco import CocoSource, category_names
 from yolo9000.datasets.loader import make_evaluation_loader
 from yolo9000.detection.config import ImageLabels
 from yolo9000.evaluation.detector import classification_top1, evaluate_detector, held_out_loss
+from yolo9000.evaluation.reliability import draw_reliability
 from yolo9000.evaluation.report import without_nan
 from yolo9000.experiment.class_maps import find_class_map, with_class_map
 from yolo9000.experiment.config import DataConfig, EvaluateConfig
@@ -30,7 +31,6 @@ from yolo9000.runtime.checkpoint import write_atomically
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.mistakes import Mistake
-from yolo9000.training.curves import draw_reliability
 from yolo9000.training.objectives import detection_objective
 
 
