@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +17,31 @@ from yolo9000.datasets.sample import Kind, Record
 
 _LISTS, _XMLS, _IMAGES = "ImageSets/Main", "Annotations", "JPEGImages"
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+@dataclass(frozen=True, eq=False)
+class VocTruth:
+    """The T boxes of a set with their difficult ones, for VOC's own evaluation.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The file name of each image.
+    images : array (T,) int64
+        The index in `names` of each box's image.
+    labels : array (T,) int64
+        The class index or tree node of each box.
+    boxes_xyxy : array (T, 4) float64
+        Edges in pixels of the image.
+    difficult : array (T,) bool
+        True for objects that are not asked for.
+    """
+
+    names: tuple[str, ...]
+    images: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    boxes_xyxy: NDArray[np.float64]
+    difficult: NDArray[np.bool_]
 
 
 class VocSource:
@@ -104,6 +130,16 @@ class VocSource:
     def read(self, index: int) -> Record:
         """Return image `index` with its boxes. Raises `Unreadable`."""
         return self.index.read(index)
+
+    def truth(self) -> VocTruth:
+        """Return all boxes; of the difficult ones the label as well, which `read` leaves out."""
+        return VocTruth(
+            names=tuple(self.index.names[number] for number in range(len(self))),
+            images=np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.index.offsets)),
+            labels=self.index.labels,
+            boxes_xyxy=self.index.boxes_xyxy.astype(np.float64),
+            difficult=self.index.ignore,
+        )
 
 
 def _ids(root: Path, split: str) -> list[str]:

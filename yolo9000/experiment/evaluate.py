@@ -15,6 +15,7 @@ from wordtree import load_tree
 from yolo9000.darknet.cfg_files import read_names
 from yolo9000.datasets.coco import CocoSource, category_names
 from yolo9000.datasets.loader import make_evaluation_loader
+from yolo9000.datasets.voc import VocSource
 from yolo9000.detection.config import ImageLabels
 from yolo9000.evaluation.detector import classification_top1, evaluate_detector, held_out_loss
 from yolo9000.evaluation.reliability import draw_reliability
@@ -152,6 +153,7 @@ def _evaluate(
             device=device,
             baseline=True,
             coco=boxes.truth() if isinstance(boxes, CocoSource) else None,
+            voc=boxes.truth() if isinstance(boxes, VocSource) else None,
             diagnosis=True,
         )
         if nodes is not None:
