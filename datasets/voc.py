@@ -65,6 +65,11 @@ class VocSource:
     labelled_nodes : sequence of int, optional
         The nodes that are labelled exhaustively in every image; None means all.
 
+    Attributes
+    ----------
+    class_names : dict of int to str
+        The node of each class that has boxes -> its name in the data.
+
     Raises
     ------
     DatasetError
@@ -110,6 +115,7 @@ class VocSource:
         if distinct:
             nodes = nodes_of(f"{name} ({root})", "classes", distinct, label_map.get, skip_missing=skip_missing)
             node_of = dict(zip(distinct, nodes, strict=True))
+        self.class_names = {node: class_name for class_name, node in node_of.items() if node >= 0}
         labels = np.array([node_of[c] for c in class_names], np.int64)
         keep = labels >= 0
         self.index = BoxIndex.build(

@@ -156,6 +156,9 @@ def _evaluate(
             voc=boxes.truth() if isinstance(boxes, VocSource) else None,
             diagnosis=True,
         )
+        for row in report["classes"]:  # what the data call a class joins it with the same class of another net
+            if label := getattr(boxes, "class_names", {}).get(row["node"]):
+                row["label"] = label
         if nodes is not None:
             found = [report[name] for name in ("boxed", "never_boxed") if report[name]["classes"]]
             classes = sum(each["classes"] for each in found)
