@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from yolo9000.datasets.coco import CocoTruth
-from yolo9000.datasets.sample import Placement, Target
+from yolo9000.datasets.sample import Batch, Placement, Target, pixels
 from yolo9000.datasets.voc import VocTruth
 from yolo9000.detection.results import Detections
 from yolo9000.evaluation.average_precision import (
@@ -23,6 +24,39 @@ from yolo9000.evaluation.average_precision import (
 from yolo9000.evaluation.coco import CocoSummary, FoundBoxes, TruthBoxes, coco_summary, evaluate_boxes
 from yolo9000.evaluation.voc import VocEvaluation, voc_average_precision
 from yolo9000.models.classes import Classes
+
+
+@torch.no_grad()
+def find_in_batches(
+    find: Callable[[Tensor], Sequence[Detections]], batches: Iterable[Batch], *, device: torch.device
+) -> tuple[list[Detections], list[Target], dict[str, tuple[int, Placement]]]:
+    """Run a detector that answers with detections over batches.
+
+    Parameters
+    ----------
+    find : callable
+        (B, 3, S, S) in 0..1, on `device` -> what is found in each image.
+    batches : iterable of Batch
+    device : torch.device
+
+    Returns
+    -------
+    detections : list of Detections
+        For each image; on the CPU.
+    targets : list of Target
+        For each image; on the CPU.
+    images : dict
+        Key of each image -> its number, and where it lies in the network's input.
+    """
+    detections: list[Detections] = []
+    targets: list[Target] = []
+    images: dict[str, tuple[int, Placement]] = {}
+    for batch in batches:
+        detections += [each.on_cpu() for each in find(pixels(batch.images, device, non_blocking=True))]
+        for number, (key, placement) in enumerate(zip(batch.keys, batch.placements, strict=True), len(targets)):
+            images.setdefault(key, (number, placement))  # one that stands in for an unreadable image comes twice
+        targets += [target.to("cpu") for target in batch.targets]
+    return detections, targets, images
 
 
 def score_detections(

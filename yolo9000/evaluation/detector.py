@@ -76,23 +76,13 @@ def score_batches(
             output = model(pixels(batch.images, device, non_blocking=True))
         scored = score_node_sets(output, classes, node_sets, threshold=threshold, max_detections=max_detections)
         for found, of_set in zip(detections, scored, strict=True):
-            found += [_on_cpu(each) for each in of_set]
+            found += [each.on_cpu() for each in of_set]
         if look is not None:
             look(output, batch.targets)
         for number, (key, placement) in enumerate(zip(batch.keys, batch.placements, strict=True), len(targets)):
             images.setdefault(key, (number, placement))  # one that stands in for an unreadable image comes twice
         targets += [target.to("cpu") for target in batch.targets]
     return detections, targets, images
-
-
-def _on_cpu(found: Detections) -> Detections:
-    return Detections(
-        boxes_cxcywh=found.boxes_cxcywh.float().cpu(),
-        scores=found.scores.float().cpu(),
-        nodes=found.nodes.cpu(),
-        objectness=found.objectness.float().cpu(),
-        probabilities=found.probabilities.float().cpu(),
-    )
 
 
 def evaluate_detector(

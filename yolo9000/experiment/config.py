@@ -396,6 +396,9 @@ class EvaluateConfig:
         Layout and path of the data sets; the held-out part of the run's own data if there are none.
     open : OpenConfig
         Which net is used, and how images are fitted into it.
+    weights : str or None
+        Weights of a detector of torchvision's, ``torchvision:NAME`` in place of a run: a file of its state dict, whose
+        labels `names` gives. None is its published weights, which torchvision downloads.
     split : str or None
         The part that is evaluated. None is ``test`` of the embedded scenes, and the held-out part of other data.
     images : int
@@ -420,6 +423,7 @@ class EvaluateConfig:
 
     sets: Fixed[tuple[tuple[str, str], ...]] = ()
     open: OpenConfig = field(default_factory=OpenConfig)
+    weights: Annotated[str | None, arg(metavar="FILE")] = None
     split: Annotated[str | None, arg(metavar="NAME")] = None
     images: Annotated[int, arg(metavar="N")] = 1000
     map: Annotated[str | None, arg(metavar="NAME")] = None
