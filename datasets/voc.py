@@ -92,19 +92,35 @@ class VocSource:
         skip_missing: bool = False,
         labelled_nodes: Sequence[int] | NDArray[np.int64] | None = None,
     ) -> None:
-        self.name = name
-        self.labelled_nodes = None if labelled_nodes is None else np.asarray(labelled_nodes, np.int64)
         root = Path(root)
         ids = _ids(root, split)
         files = _image_files(root / _IMAGES, ids)
-        sizes = np.zeros((len(ids), 2), np.int32)
+        xmls = [root / _XMLS / f"{image_id}.xml" for image_id in ids]
+        self._read(name, root, label_map, xmls, root / _IMAGES, files, skip_missing, labelled_nodes)
+
+    def _read(
+        self,
+        name: str,
+        root: Path,
+        label_map: Mapping[str, int],
+        xmls: Sequence[Path],
+        folder: Path,
+        files: Sequence[str],
+        skip_missing: bool,
+        labelled_nodes: Sequence[int] | NDArray[np.int64] | None,
+        first_pixel: int = 1,
+    ) -> None:
+        """Read all XMLs; `files` are the images of each in `folder`, and pixels are counted from `first_pixel`."""
+        self.name = name
+        self.labelled_nodes = None if labelled_nodes is None else np.asarray(labelled_nodes, np.int64)
+        sizes = np.zeros((len(xmls), 2), np.int32)
         image_of: list[int] = []
         class_names: list[str] = []
         boxes: list[tuple[float, float, float, float]] = []
         difficult: list[bool] = []
-        for i, image_id in enumerate(ids):
-            size, objects = _read_xml(root / _XMLS / f"{image_id}.xml")
-            sizes[i] = size or size_of_file(root / _IMAGES / files[i])
+        for i, xml in enumerate(xmls):
+            size, objects = _read_xml(xml, first_pixel)
+            sizes[i] = size or size_of_file(folder / files[i])
             for class_name, box, is_difficult in objects:
                 image_of.append(i)
                 class_names.append(class_name)
@@ -120,7 +136,7 @@ class VocSource:
         keep = labels >= 0
         self.index = BoxIndex.build(
             name,
-            root / _IMAGES,
+            folder,
             files,
             sizes,
             np.array(image_of, np.int64)[keep],
@@ -189,7 +205,7 @@ def _image_files(folder: Path, ids: Sequence[str]) -> list[str]:
 
 
 def _read_xml(
-    path: Path,
+    path: Path, first_pixel: int
 ) -> tuple[tuple[int, int] | None, list[tuple[str, tuple[float, float, float, float], bool]]]:
     """Return the image's size, if given, and the class name, box (xyxy, pixel edges) and difficulty of each object."""
     try:
@@ -202,7 +218,9 @@ def _read_xml(
                 raise ValueError(f"object {len(objects) + 1} has no <name>")
             # This path finds the object's own box only; a <part> has one too.
             x0, y0, x1, y1 = (float(thing.findtext(f"bndbox/{side}") or "nan") for side in _SIDES)
-            objects.append((class_name, (x0 - 1, y0 - 1, x1, y1), (thing.findtext("difficult") or "0").strip() == "1"))
+            last = 1 - first_pixel  # the last pixel belongs to the box
+            box = (x0 - first_pixel, y0 - first_pixel, x1 + last, y1 + last)
+            objects.append((class_name, box, (thing.findtext("difficult") or "0").strip() == "1"))
     except (ElementTree.ParseError, ValueError) as error:
         raise DatasetError(f"{path}: {error}") from error
     return ((width, height) if width > 0 and height > 0 else None), objects

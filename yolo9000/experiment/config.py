@@ -407,7 +407,8 @@ class EvaluateConfig:
         Evaluate the classes of this map: a file of darknet's (the node of each class in a line), a label map of the
         tree, or coco9k.map or inet9k.map, which are known (COCO and ImageNet-DET for a model of 9,418 nodes).
     boxed : str or None
-        Which classes of scenes or tiles count as boxed, as for training. None is those that had boxes there.
+        Which classes of scenes or tiles count as boxed, as for training; or which of a `map`, by its names. None is
+        those that had boxes there.
     raw_weights : bool
         The last weights in place of the averaged ones.
     batch_size : int

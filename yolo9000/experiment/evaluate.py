@@ -27,7 +27,7 @@ from yolo9000.evaluation.report import without_nan
 from yolo9000.experiment.class_maps import find_class_map, with_class_map
 from yolo9000.experiment.config import DataConfig, EvaluateConfig
 from yolo9000.experiment.config_file import from_plain
-from yolo9000.experiment.data import Data, Excerpt, load_data
+from yolo9000.experiment.data import Data, Excerpt, chosen_classes, load_data
 from yolo9000.inference.darknet_files import Letterbox, letterbox_of, open_detector
 from yolo9000.inference.model import TrainedModel, checkpoint_of
 from yolo9000.inference.prepare import prepare
@@ -180,7 +180,7 @@ def held_out_data(config: EvaluateConfig, trained: TrainedModel | Rival) -> Data
         val = files[0] if files else None
         data = dataclasses.replace(data, sets=config.sets, val=val, cluttered=False)
     split = config.split or ("test" if data.is_embedded else data.splits[1])
-    data = dataclasses.replace(data, boxed=config.boxed)
+    data = dataclasses.replace(data, boxed=None if config.map else config.boxed)
     return dataclasses.replace(data, splits=(data.splits[0], split), val_images=config.images)
 
 
@@ -193,10 +193,11 @@ def _evaluate(
     nodes: Mapping[str, int] | None,
 ) -> dict[str, Any]:
     # what had boxes is a fact of the training, not of the data looked at now
-    boxed = set(data.evaluated) & set(data.boxed if config.boxed else trained.boxed)
+    boxed = set(data.evaluated) & set(data.boxed if config.boxed and nodes is None else trained.boxed)
     never_boxed = set(data.evaluated) - boxed
     if nodes is not None:
-        boxed = set(nodes.values()) & set(trained.boxed)
+        had_boxes = [name for name, node in nodes.items() if node in set(trained.boxed)]
+        boxed = {nodes[name] for name in chosen_classes(config.boxed, list(nodes), had_boxes)}
         never_boxed = set(nodes.values()) - boxed
     size = config.open.size or trained.size
     loss = detection_objective(trained.region, ImageLabels(**trained.content["image_labels"]))
