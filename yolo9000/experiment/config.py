@@ -462,6 +462,9 @@ class EvaluateConfig:
         Layout and path of the data sets; the held-out part of the run's own data if there are none.
     open : OpenConfig
         Which net is used, and how images are fitted into it.
+    weights : str or None
+        Weights of a detector of torchvision's, ``torchvision:NAME`` in place of a run: a file of its state dict, whose
+        labels `names` gives. None is its published weights, which torchvision downloads.
     split : str or None
         The part that is evaluated. None is ``test`` of the embedded scenes, and the held-out part of other data.
     images : int
@@ -470,7 +473,8 @@ class EvaluateConfig:
         Evaluate the classes of this map: a file of darknet's (the node of each class in a line), a label map of the
         tree, or coco9k.map or inet9k.map, which are known (COCO and ImageNet-DET for a model of 9,418 nodes).
     boxed : str or None
-        Which classes of scenes or tiles count as boxed, as for training. None is those that had boxes there.
+        Which classes of scenes or tiles count as boxed, as for training; or which of a `map`, by its names. None is
+        those that had boxes there.
     raw_weights : bool
         The last weights in place of the averaged ones.
     batch_size : int
@@ -486,6 +490,7 @@ class EvaluateConfig:
 
     sets: Fixed[tuple[tuple[str, str], ...]] = ()
     open: OpenConfig = field(default_factory=OpenConfig)
+    weights: Annotated[str | None, arg(metavar="FILE")] = None
     split: Annotated[str | None, arg(metavar="NAME")] = None
     images: Annotated[int, arg(metavar="N")] = 1000
     map: Annotated[str | None, arg(metavar="NAME")] = None
