@@ -138,18 +138,23 @@ def build_model(description: Mapping[str, Any], where: str = "the checkpoint") -
     """
     match description["net"]:
         case "detector":
-            return Detector(DetectorConfig(**description["config"]), region_of(description["region"]))
+            return Detector(_form(description), region_of(description["region"]))
         case "yolov1":
             spec = grid_of(description["detection"])
-            return Yolov1(DetectorConfig(**description["config"]), spec, int(description["size"]))
+            return Yolov1(_form(description), spec, int(description["size"]))
         case "darknet":
             return DarknetDetector.from_text(description["cfg"], region_of(description["region"]), where)
         case "classifier":
             # a detector that starts from it shall begin with the random numbers of its seed
             with torch.random.fork_rng(devices=[]):
-                return Classifier(DetectorConfig(**description["config"]), classes_of(description["classes"]))
+                return Classifier(_form(description), classes_of(description["classes"]))
         case other:
             raise CheckpointError(f"{where}: it is of a net {other!r}, which is not known")
+
+
+def _form(description: Mapping[str, Any]) -> DetectorConfig:
+    """The form of a net whose weights follow: published ones need not be fetched again."""
+    return DetectorConfig(**{**description["config"], "pretrained": False})
 
 
 def checkpoint_of(run: str | Path, *, best: bool = False) -> Path:
@@ -314,7 +319,7 @@ def initialise_detector(detector: DetectionModel, start: TrainedModel) -> list[s
     wordtree.TreeMismatch
         Only one of them has a tree, or the trees have no node in common.
     """
-    ours, theirs = (getattr(each, "config", None) for each in (detector, start.detector))
+    ours, theirs = (_of_same_weights(getattr(each, "config", None)) for each in (detector, start.detector))
     if ours != theirs and ours is not None and theirs is not None:
         raise CheckpointError(f"{start.path}: a net of the form {theirs}, this run has {ours}")
     if start.detector.stride != detector.stride:
@@ -329,3 +334,8 @@ def initialise_detector(detector: DetectionModel, start: TrainedModel) -> list[s
         case _:
             raise CheckpointError(f"{start.path}: a region's numbers cannot become those of a grid, nor the reverse")
     return transfer_detector(detector, start.detector, str(start.path))
+
+
+def _of_same_weights(config: DetectorConfig | None) -> DetectorConfig | None:
+    """Without what changes no weight's place: what they began with, and which of them learn."""
+    return None if config is None else dataclasses.replace(config, pretrained=False, frozen_stages=0)
