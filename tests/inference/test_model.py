@@ -11,6 +11,7 @@ import torch
 
 from wordtree import TreeMismatch, WordTree, save_tree
 from yolo9000.inference.model import (
+    build_model,
     checkpoint_of,
     describe_model,
     initialise_detector,
@@ -21,6 +22,7 @@ from yolo9000.inference.same_classes import check_same_classes
 from yolo9000.models import (
     BoxCoding,
     Classifier,
+    Darknet19,
     Detector,
     DetectorConfig,
     FlatClasses,
@@ -144,3 +146,22 @@ def test_initialising_over_another_tree_says_what_was_carried_over(run: RunFolde
     notes = initialise_detector(Detector(trained.detector.config, other_tree), trained)
     assert notes[0] == f"{run.last}: another tree; 3 of its 6 nodes are carried over"
     assert "3 nodes are dropped: cat, car, poodle" in notes
+
+
+def test_published_weights_are_not_fetched_again_for_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("timm", reason="the extra backbones is not installed")
+    asked = []
+    monkeypatch.setattr(
+        "yolo9000.models.backbones.TimmBackbone",
+        lambda *_, pretrained: asked.append(pretrained) or Darknet19(0.05),
+    )
+    config = DetectorConfig(backbone="timm:resnet10t", pretrained=True)
+    net = Classifier(config, FlatClasses(2))
+    assert build_model(net.description).description["config"]["backbone"] == "timm:resnet10t"
+    assert asked == [True, False]
+
+
+def test_freezing_is_no_other_net(run: RunFolder) -> None:
+    trained = load_detector(run.path)
+    frozen = dataclasses.replace(trained.detector.config, frozen_stages=2)
+    assert initialise_detector(Detector(frozen, trained.spec), trained) == []

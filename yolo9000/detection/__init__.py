@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from yolo9000.datasets.sample import Target
     from yolo9000.detection.config import RECIPES, DecodeConfig, ImageLabels
     from yolo9000.detection.decode import detect, score_nodes
+    from yolo9000.detection.grid_loss import yolov1_loss
     from yolo9000.detection.loss import joint_loss
     from yolo9000.detection.results import Detections
     from yolo9000.detection.squared_loss import slides_loss
-    from yolo9000.detection.yolov1_loss import yolov1_loss
     from yolo9000.models.region import RegionSpec
 
 _HOMES = {
@@ -30,7 +30,7 @@ _HOMES = {
     "joint_loss": "yolo9000.detection.loss",
     "score_nodes": "yolo9000.detection.decode",
     "slides_loss": "yolo9000.detection.squared_loss",
-    "yolov1_loss": "yolo9000.detection.yolov1_loss",
+    "yolov1_loss": "yolo9000.detection.grid_loss",
 }
 __all__ = [
     "RECIPES",

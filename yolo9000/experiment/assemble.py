@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from wordtree import load_tree, save_tree
 from yolo9000.darknet.cfg_files import read_names
 from yolo9000.darknet.detector import DarknetDetector
 from yolo9000.darknet.net import from_cfg
-from yolo9000.detection.priors import cluster_priors
+from yolo9000.detection.priors import cluster_priors, in_cells
 from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.data import Data, box_shapes, load_data
 from yolo9000.experiment.labels import classes_of_labels, without_tree
@@ -34,7 +35,7 @@ from yolo9000.inference.model import (
 )
 from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.classes import Classes
-from yolo9000.models.config import Priors
+from yolo9000.models.config import HAND_PICKED, Priors
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.grid import GridLossConfig, GridSpec
 from yolo9000.models.model import DetectionModel
@@ -199,6 +200,8 @@ def write_run(run: RunFolder, config: RunConfig, assembly: Assembly, *, resumed:
 
 def _priors_of(config: RunConfig, data: Data, start: TrainedModel | None) -> tuple[Priors, list[str]]:
     wanted = config.net.priors
+    if wanted == "hand-picked":
+        return in_cells(np.array(HAND_PICKED), config.plan.size, config.net.detector.stride), []
     if not isinstance(wanted, int):
         return wanted, []
     # boxes clustered for another size or data would be other priors, which the weights do not fit
@@ -214,5 +217,4 @@ def _clustered_priors(config: RunConfig, data: Data, number: int) -> tuple[Prior
     if data.detection is None:
         raise Mistake(f"`priors` {number}: they cannot be clustered without boxes; name them")
     relative, mean_iou = cluster_priors(box_shapes(data.detection), number, seed=config.seed)
-    cells = relative * config.plan.size / config.net.detector.stride
-    return tuple((round(float(w), 5), round(float(h), 5)) for w, h in cells), mean_iou
+    return in_cells(relative, config.plan.size, config.net.detector.stride), mean_iou

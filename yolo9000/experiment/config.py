@@ -40,7 +40,9 @@ def _read_splits(words: list[str]) -> tuple[str, str]:
     return first, second
 
 
-def _read_priors(words: list[str]) -> int | Priors:
+def _read_priors(words: list[str]) -> int | Priors | Literal["hand-picked"]:
+    if words[0] == "hand-picked":
+        return "hand-picked"
     if words[0] in _NAMED_PRIORS:
         return _NAMED_PRIORS[words[0]]
     if words[0].isdigit():
@@ -50,13 +52,13 @@ def _read_priors(words: list[str]) -> int | Priors:
     except ValueError:
         pairs = [()]
     if any(len(pair) != 2 for pair in pairs):
-        raise ValueError(f"{words[0]}: a number, yolo9000, yolov2, or sizes such as 1.5x2,3x3 are needed")
+        raise ValueError(f"{words[0]}: a number, yolo9000, yolov2, hand-picked, or sizes such as 1.5x2,3x3 are needed")
     return cast(Priors, tuple(pairs))
 
 
-def _write_priors(priors: int | Priors) -> list[str]:
+def _write_priors(priors: int | Priors | Literal["hand-picked"]) -> list[str]:
     named = {value: name for name, value in _NAMED_PRIORS.items()}
-    if isinstance(priors, int):
+    if isinstance(priors, int | str):
         return [str(priors)]
     return [named.get(priors) or ",".join(f"{w}x{h}" for w, h in priors)]
 
@@ -79,7 +81,7 @@ _PRIORS = PrimitiveConstructorSpec(
     nargs=1,
     metavar="K",
     instance_from_str=_read_priors,
-    is_instance=lambda value: isinstance(value, int | tuple),
+    is_instance=lambda value: isinstance(value, int | str | tuple),
     str_from_instance=_write_priors,
 )
 
@@ -330,8 +332,9 @@ class NetConfig:
     names : str or None
         Names of the classes of a `cfg` without a tree: a file with one a line, in the order of the cfg. The labels of
         the data are matched to them. Without names the net is given a tree of the data's labels.
-    priors : int or tuple of (float, float)
-        How many priors are clustered from the boxes; or ``yolo9000``, ``yolov2``, or sizes in grid cells.
+    priors : int, tuple of (float, float), or "hand-picked"
+        How many priors are clustered from the boxes (paper, section 2, "Dimension Clusters"); or ``yolo9000``,
+        ``yolov2``, or sizes in grid cells; or ``hand-picked``: the nine of Faster R-CNN, which the paper replaces.
     location : str
         How the centre of a box is predicted: "direct", so that it stays in its cell (paper, section 2, "Direct location
         prediction"), or "unconstrained", as in Faster R-CNN, which the paper replaces.
@@ -339,8 +342,8 @@ class NetConfig:
         One softmax over the classes in place of the tree's (YOLOv2). The heads of YOLOv1 know no tree anyway.
     loss : str
         "darknet": what its code does for the head. "paper": equation 3 of YOLOv1 as it is printed, for the heads "grid"
-        and "connected". "slides": the plain squared errors of a loss that is shown in lectures, for "anchors"; see
-        `yolo9000.detection.slides_loss`.
+        and "connected". "slides": the plain squared errors of a loss that is shown in lectures, for "anchors" and
+        `flat` classes; see `yolo9000.detection.slides_loss`.
     init : str or None
         Start from the weights of another run of the same net, with its priors. Over another tree the nodes of both
         are carried over, and new ones start as their ancestors. A run that is a classifier will do, over the same
@@ -355,7 +358,7 @@ class NetConfig:
     detector: DetectorConfig = DetectorConfig()
     cfg: Annotated[str | None, arg(metavar="FILE")] = None
     names: Annotated[str | None, arg(metavar="FILE")] = None
-    priors: Annotated[int | Priors, _PRIORS] = 3
+    priors: Annotated[int | Priors | Literal["hand-picked"], _PRIORS] = 3
     location: Literal["direct", "unconstrained"] = "direct"
     flat: bool = False
     loss: Literal["darknet", "paper", "slides"] = "darknet"
@@ -370,6 +373,8 @@ class NetConfig:
         if self.loss == ("paper" if head == "anchors" else "slides"):
             other = "of the heads grid and connected" if self.loss == "paper" else "of the head anchors"
             raise Mistake(f"`loss` {self.loss} is {other}, and the `head` is {head}")
+        if self.loss == "slides" and not self.flat:
+            raise Mistake("`loss` slides is of one softmax over the classes; say `flat`")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -457,6 +462,9 @@ class EvaluateConfig:
         Layout and path of the data sets; the held-out part of the run's own data if there are none.
     open : OpenConfig
         Which net is used, and how images are fitted into it.
+    weights : str or None
+        Weights of a detector of torchvision's, ``torchvision:NAME`` in place of a run: a file of its state dict, whose
+        labels `names` gives. None is its published weights, which torchvision downloads.
     split : str or None
         The part that is evaluated. None is ``test`` of the embedded scenes, and the held-out part of other data.
     images : int
@@ -465,7 +473,8 @@ class EvaluateConfig:
         Evaluate the classes of this map: a file of darknet's (the node of each class in a line), a label map of the
         tree, or coco9k.map or inet9k.map, which are known (COCO and ImageNet-DET for a model of 9,418 nodes).
     boxed : str or None
-        Which classes of scenes or tiles count as boxed, as for training. None is those that had boxes there.
+        Which classes of scenes or tiles count as boxed, as for training; or which of a `map`, by its names. None is
+        those that had boxes there.
     raw_weights : bool
         The last weights in place of the averaged ones.
     batch_size : int
@@ -481,6 +490,7 @@ class EvaluateConfig:
 
     sets: Fixed[tuple[tuple[str, str], ...]] = ()
     open: OpenConfig = field(default_factory=OpenConfig)
+    weights: Annotated[str | None, arg(metavar="FILE")] = None
     split: Annotated[str | None, arg(metavar="NAME")] = None
     images: Annotated[int, arg(metavar="N")] = 1000
     map: Annotated[str | None, arg(metavar="NAME")] = None

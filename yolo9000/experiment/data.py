@@ -336,7 +336,8 @@ def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[str, 
     # one set of a layout goes by that; of several each goes by its path besides
     is_only_one = [other for other, _ in config.box_sets].count(layout) == 1
     name = f"{layout} ({split})" if is_only_one else f"{layout} {root} ({split})"
-    source: BoxSource = _opened(layout, root, name_map(classes, *maps), split, name)
+    # a class of ImageNet's is called by its wnid, which is a node's whether a map has it or not
+    source: BoxSource = _opened(layout, root, {**classes.ids, **name_map(classes, *maps)}, split, name)
     declared = getattr(source, "nodes", None)  # an annotation file may list its categories
     if declared is None:
         found = np.unique(source.index.labels).tolist()

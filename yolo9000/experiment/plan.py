@@ -115,6 +115,10 @@ def plan_phases(
     """
     plan, joint_plan = config.plan, config.plan.joint
     check_sources(plan, boxes=data.detection is not None, image_labels=data.classification is not None)
+    if joint_plan.enabled and plan.steps and not detector.learns_image_labels:
+        raise PlanError(
+            f"`joint`: image labels need a region and a tree, and this net has {detector.classes} without one"
+        )
     part = config.train.batch_size // config.train.accumulate
     phases: list[Phase] = []
     takes_over: Callable[[], None] | None = None
@@ -162,10 +166,10 @@ def plan_phases(
                         name=name,
                         steps=steps,
                         model=starting_net,
-                        loss=classification_objective(detector.classes),
+                        loss=classification_objective(starting_net.classes),
                         batches=batches(None, data.classification, (size,)),
                         optimiser=optimiser,
-                        evaluate=_classifier_scores(data, detector, config.train, size),
+                        evaluate=_classifier_scores(data, starting_net, config.train, size),
                     )
                 )
 
@@ -195,7 +199,7 @@ def plan_phases(
     return phases
 
 
-def _classifier_scores(data: Data, detector: Model, config: TrainConfig, size: int) -> Evaluate | None:
+def _classifier_scores(data: Data, classifier: Model, config: TrainConfig, size: int) -> Evaluate | None:
     source = data.val_classification
     if source is None or not len(source):
         return None
@@ -206,7 +210,7 @@ def _classifier_scores(data: Data, detector: Model, config: TrainConfig, size: i
         top1 = classification_top1(
             model,
             images,
-            detector.classes,
+            classifier.classes,
             data.image_labels,
             device=device,
             precision=pick_precision(device, config.precision),
@@ -250,7 +254,10 @@ def _detector_scores(
             scores["top1"] = classification_top1(
                 model, images, detector.classes, data.image_labels, device=device, precision=precision
             )
-        for name, loader in (("detection", boxes), ("classification", images)):
+        for name, loader in (
+            ("detection", boxes),
+            ("classification", images if detector.learns_image_labels else None),
+        ):
             if loader is not None:
                 held_out = held_out_loss(model, loader, loss, device=device, precision=precision)
                 scores[f"held_out/{name}"] = held_out["loss"]

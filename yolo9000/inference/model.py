@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,9 @@ from yolo9000.models.model import DetectionModel, Model
 from yolo9000.models.region import LossConfig, RegionSpec
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov1 import Yolov1
-from yolo9000.models.yolov2 import BackboneDetector, Classifier, Detector
+from yolo9000.models.yolov2 import Classifier, Detector
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, load_weights
+from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.run_folder import RunFolder
 
 
@@ -88,6 +88,22 @@ class TrainedModel:
         """What the class channels mean."""
         return self.model.classes
 
+    def input_size(self, wanted: int | None = None) -> int:
+        """The side of the network's input that is wanted, or that of the training.
+
+        Raises
+        ------
+        Mistake
+            The net takes images of one other size, or the side is no multiple of its cells.
+        """
+        only = self.detector.only_size
+        if wanted is not None and only not in (None, wanted):
+            raise Mistake(f"`size` {wanted}: {self.path} takes images of {only} pixels alone, as its last layers are "
+                          "fully connected")  # fmt: skip
+        if wanted is not None and wanted % self.detector.stride:
+            raise Mistake(f"`size` {wanted}: {self.path} has cells of {self.detector.stride} pixels; take a multiple")
+        return wanted or self.size
+
 
 def describe_model(
     detector: Model,
@@ -122,18 +138,23 @@ def build_model(description: Mapping[str, Any], where: str = "the checkpoint") -
     """
     match description["net"]:
         case "detector":
-            return Detector(DetectorConfig(**description["config"]), region_of(description["region"]))
+            return Detector(_form(description), region_of(description["region"]))
         case "yolov1":
             spec = grid_of(description["detection"])
-            return Yolov1(DetectorConfig(**description["config"]), spec, int(description["size"]))
+            return Yolov1(_form(description), spec, int(description["size"]))
         case "darknet":
             return DarknetDetector.from_text(description["cfg"], region_of(description["region"]), where)
         case "classifier":
             # a detector that starts from it shall begin with the random numbers of its seed
             with torch.random.fork_rng(devices=[]):
-                return Classifier(DetectorConfig(**description["config"]), classes_of(description["classes"]))
+                return Classifier(_form(description), classes_of(description["classes"]))
         case other:
             raise CheckpointError(f"{where}: it is of a net {other!r}, which is not known")
+
+
+def _form(description: Mapping[str, Any]) -> DetectorConfig:
+    """The form of a net whose weights follow: published ones need not be fetched again."""
+    return DetectorConfig(**{**description["config"], "pretrained": False})
 
 
 def checkpoint_of(run: str | Path, *, best: bool = False) -> Path:
@@ -220,36 +241,29 @@ def load_detector(
 
 
 def start_from_classifier(detector: DetectionModel, start: TrainedModel) -> list[str]:
-    """Start a detector from a classifier.
-
-    A detector of flat classes takes the backbone of a classifier of any classes, as YOLO and YOLOv2 start from
-    ImageNet's. One with a tree starts its class rows from it, too, so both need the same tree.
+    """Start a detector from a classifier, whose classes may be others: then its last layer is replaced.
 
     Returns
     -------
     list of str
-        What was taken.
+        What was taken, and what starts anew.
 
     Raises
     ------
     CheckpointError
-        The net has another form.
-    wordtree.TreeMismatch
-        The classifier was trained on another tree.
+        The backbone has another form.
     """
-    tree, initialise = detector.classes.tree, detector.initialise_from
-    taken = "backbone and class rows"
+    others = ""
     try:
         check_same_classes(detector.classes, start.classes, str(start.path))
-    except TreeMismatch:
-        if not isinstance(detector, BackboneDetector) or (tree is not None and any(p >= 0 for p in tree.parents)):
-            raise
-        initialise, taken = partial(BackboneDetector.initialise_from, detector), "backbone, for other classes,"
+    except TreeMismatch as error:
+        others = f" (its classes are others: {error})"
     try:
-        initialise(start.model)
+        taken = detector.initialise_from(start.model, same_classes=not others)
     except ValueError as error:
-        raise CheckpointError(f"{start.path}: {error}; give `width` and `stride` as it was trained with") from error
-    return [f"{taken} of the classifier {start.path}, after {start.step} steps"]
+        raise CheckpointError(f"{start.path}: {error}; give `backbone`, `width`, `stride` and `batch_norm` as it was "
+                              "trained with") from error  # fmt: skip
+    return [f"{start.path}, after {start.step} steps: {taken}{others}"]
 
 
 def spec_of(description: Mapping[str, Any]) -> RegionSpec | GridSpec:
@@ -305,7 +319,7 @@ def initialise_detector(detector: DetectionModel, start: TrainedModel) -> list[s
     wordtree.TreeMismatch
         Only one of them has a tree, or the trees have no node in common.
     """
-    ours, theirs = (getattr(each, "config", None) for each in (detector, start.detector))
+    ours, theirs = (_of_same_weights(getattr(each, "config", None)) for each in (detector, start.detector))
     if ours != theirs and ours is not None and theirs is not None:
         raise CheckpointError(f"{start.path}: a net of the form {theirs}, this run has {ours}")
     if start.detector.stride != detector.stride:
@@ -320,3 +334,8 @@ def initialise_detector(detector: DetectionModel, start: TrainedModel) -> list[s
         case _:
             raise CheckpointError(f"{start.path}: a region's numbers cannot become those of a grid, nor the reverse")
     return transfer_detector(detector, start.detector, str(start.path))
+
+
+def _of_same_weights(config: DetectorConfig | None) -> DetectorConfig | None:
+    """Without what changes no weight's place: what they began with, and which of them learn."""
+    return None if config is None else dataclasses.replace(config, pretrained=False, frozen_stages=0)

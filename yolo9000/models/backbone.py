@@ -25,11 +25,14 @@ class Backbone(nn.Module, ABC):
         Pixels of a cell of the last features.
     channels, fine_channels : int
         Channels of the last features, and of those of stride 16.
+    fine_is_coarse : bool
+        Both features are the same.
     """
 
     stride: int
     channels: int
     fine_channels: int
+    fine_is_coarse: bool = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -6,6 +6,7 @@ from yolo9000.models.backbone import Backbone
 from yolo9000.models.config import DetectorConfig
 from yolo9000.models.darknet19 import Darknet19
 from yolo9000.models.extraction import Extraction
+from yolo9000.models.timm_backbone import TimmBackbone
 
 
 def build_backbone(config: DetectorConfig) -> Backbone:
@@ -29,6 +30,8 @@ def build_backbone(config: DetectorConfig) -> Backbone:
     match config.backbone.partition(":"):
         case "extraction", *_:
             backbone = Extraction(width, stride, momentum, batch_norm=config.batch_norm)
+        case "timm", _, name:
+            backbone = TimmBackbone(name, stride, momentum, pretrained=config.pretrained)
         case _:
             backbone = Darknet19(width, stride, momentum, batch_norm=config.batch_norm)
     backbone.freeze(config.frozen_stages)

@@ -48,7 +48,7 @@ class DetectorConfig:
     ----------
     backbone : str
         ``darknet19`` (YOLOv2, table 6), ``extraction`` (YOLOv1, figure 3: its first 20 convolutions), or ``timm:NAME``:
-        a model of the library timm, which is the optional extra ``backbones``.
+        a model of the library timm, which is the optional extra ``backbones``; see `yolo9000.models.timm_backbone`.
     width : float
         Relative channels of every layer. 1.0 is the paper's net, 0.25 trains on two processor cores. A backbone of
         timm has its own.
@@ -72,7 +72,8 @@ class DetectorConfig:
         Boxes that a cell of the heads "grid" and "connected" predicts (YOLOv1: B = 2). For "anchors" it is the number
         of priors.
     frozen_stages : int
-        Stages of the backbone, counted from the image, whose weights and statistics stay as they are. Darknet-19 has 6.
+        Stages of the backbone, counted from the image, whose weights and statistics stay as they are. Darknet-19 has 6
+        (up to each pooling), Extraction 5, a model of timm as many as it gives features of.
     pretrained : bool
         Begin with the weights that timm publishes for its model; they are downloaded once.
     batch_norm_momentum : float
@@ -104,6 +105,8 @@ class DetectorConfig:
     def __post_init__(self) -> None:
         if self.backbone not in ("darknet19", "extraction") and not self.backbone.startswith("timm:"):
             raise Mistake(f"`backbone` {self.backbone}: darknet19, extraction or timm:NAME is needed")
+        if self.backbone.startswith("timm:") and not self.batch_norm:
+            raise Mistake(f"`batch_norm`: {self.backbone} keeps its own; darknet19 and extraction can do without")
         if self.width <= 0:
             raise Mistake(f"`width` {self.width}: a positive number is needed")
         if self.stride not in (16, 32, 64):

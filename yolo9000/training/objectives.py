@@ -9,9 +9,9 @@ from torch import Tensor
 
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.config import ImageLabels
+from yolo9000.detection.grid_loss import yolov1_loss
 from yolo9000.detection.loss import joint_loss
 from yolo9000.detection.squared_loss import slides_loss
-from yolo9000.detection.yolov1_loss import yolov1_loss
 from yolo9000.models.classes import Classes
 from yolo9000.models.grid import GridSpec
 from yolo9000.models.output import RegionOutput
