@@ -34,7 +34,7 @@ class Column:
     parameters : int, optional
         Those of the net.
     gflops : float, optional
-        Billions of operations for an image.
+        Billions of multiplications and additions for an image; see `yolo9000.models.cost.gflops`.
     size : int, optional
         Side of the images that it was evaluated on.
     """

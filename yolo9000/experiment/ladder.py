@@ -8,10 +8,10 @@ It imports no torch, so that a command's help is there at once.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 from yolo9000.experiment.config import DataConfig, NetConfig, PlanConfig, RunConfig
@@ -238,7 +238,7 @@ def ladder_for(base: RunConfig) -> tuple[Rung, ...]:
         Rung(
             "modern backbone",
             {"net.detector.backbone": _modern(form.width)},
-            skipped="" if importlib.util.find_spec("timm") else "timm is not installed",
+            skipped="" if find_spec("timm") else "timm is not installed",
         ),
     )
 

@@ -26,6 +26,8 @@ from yolo9000.runtime.checkpoint import write_atomically
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.side_by_side import Task
 
+PYTHON = (sys.executable,)
+"""What runs the commands."""
 MAY_DIFFER = ("machine.", "net.init", "train.log_every", "train.save_every")
 """Beginnings of the fields that change neither what a run sees nor what it learns."""
 
@@ -185,12 +187,12 @@ def _training(folder: Path, config: RunConfig, needs: tuple[str, ...] = ()) -> T
 def _train(folder: Path) -> list[str]:
     begun = (folder / "last.pt").exists()
     begin = ["--config", str(_beside(folder, ".json")), "--out", str(folder)]
-    return [sys.executable, "-m", "yolo9000.train", *(["--resume", str(folder)] if begun else begin)]
+    return [*PYTHON, "-m", "yolo9000.train", *(["--resume", str(folder)] if begun else begin)]
 
 
 def _evaluate(words: Sequence[str], folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)  # it is no run's where another rung's net is evaluated
-    return [sys.executable, "-m", "yolo9000.evaluate", *words]
+    return [*PYTHON, "-m", "yolo9000.evaluate", *words]
 
 
 def _name(folder: Path) -> str:
@@ -309,11 +311,11 @@ def read_columns(out: Path) -> list[Column]:
 def _cost(folder: Path, size: int) -> tuple[int | None, float | None]:
     if not (folder / "last.pt").exists():  # the figures were kept, and not the weights
         return None, None
-    from yolo9000.evaluation.cost import cost_of
     from yolo9000.inference.model import load_detector
+    from yolo9000.models.cost import gflops
 
-    cost = cost_of(load_detector(folder).model, size)
-    return cost.parameters, cost.gflops
+    model = load_detector(folder).model
+    return sum(parameter.numel() for parameter in model.parameters()), gflops(model, size)
 
 
 def write_table(out: Path) -> str:
