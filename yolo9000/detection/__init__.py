@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from yolo9000.detection.decode import detect, score_nodes
     from yolo9000.detection.loss import joint_loss
     from yolo9000.detection.results import Detections
-    from yolo9000.detection.yolov1_loss import yolov1_loss
+    from yolo9000.detection.grid_loss import yolov1_loss
     from yolo9000.models.region import RegionSpec
 
 _HOMES = {
@@ -28,7 +28,7 @@ _HOMES = {
     "detect": "yolo9000.detection.decode",
     "joint_loss": "yolo9000.detection.loss",
     "score_nodes": "yolo9000.detection.decode",
-    "yolov1_loss": "yolo9000.detection.yolov1_loss",
+    "yolov1_loss": "yolo9000.detection.grid_loss",
 }
 __all__ = [
     "RECIPES",
