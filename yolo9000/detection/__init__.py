@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from yolo9000.datasets.sample import Target
     from yolo9000.detection.config import RECIPES, DecodeConfig, ImageLabels
     from yolo9000.detection.decode import detect, score_nodes
+    from yolo9000.detection.grid_loss import yolov1_loss
     from yolo9000.detection.loss import joint_loss
     from yolo9000.detection.results import Detections
-    from yolo9000.detection.grid_loss import yolov1_loss
     from yolo9000.models.region import RegionSpec
 
 _HOMES = {
