@@ -75,6 +75,11 @@ class CocoSource:
     labelled_nodes : sequence of int, optional
         The nodes that are labelled exhaustively in every image; None means all.
 
+    Attributes
+    ----------
+    class_names : dict of int to str
+        The node of each category -> its name in the file.
+
     Raises
     ------
     DatasetError
@@ -108,10 +113,10 @@ class CocoSource:
         category_ids = [int(c["id"]) for c in data["categories"]]
         if twice := _repeated(category_ids):
             raise DatasetError(f"{where}: several categories have the same id: {twice}")
-        nodes = nodes_of(
-            where, "categories", [str(c["name"]) for c in data["categories"]], label_map.get, skip_missing=skip_missing
-        )
+        names_of_categories = [str(c["name"]) for c in data["categories"]]
+        nodes = nodes_of(where, "categories", names_of_categories, label_map.get, skip_missing=skip_missing)
         self._node_of = dict(zip(category_ids, nodes, strict=True))
+        self.class_names = {node: name for node, name in zip(nodes, names_of_categories, strict=True) if node >= 0}
         image_of, boxes_xyxy, labels, ignore, dropped = _boxes(
             where, data["annotations"], self.image_ids, self._node_of
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +17,31 @@ from yolo9000.datasets.sample import Kind, Record
 
 _LISTS, _XMLS, _IMAGES = "ImageSets/Main", "Annotations", "JPEGImages"
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+@dataclass(frozen=True, eq=False)
+class VocTruth:
+    """The T boxes of a set with their difficult ones, for VOC's own evaluation.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The file name of each image.
+    images : array (T,) int64
+        The index in `names` of each box's image.
+    labels : array (T,) int64
+        The class index or tree node of each box.
+    boxes_xyxy : array (T, 4) float64
+        Edges in pixels of the image.
+    difficult : array (T,) bool
+        True for objects that are not asked for.
+    """
+
+    names: tuple[str, ...]
+    images: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    boxes_xyxy: NDArray[np.float64]
+    difficult: NDArray[np.bool_]
 
 
 class VocSource:
@@ -39,6 +65,11 @@ class VocSource:
     labelled_nodes : sequence of int, optional
         The nodes that are labelled exhaustively in every image; None means all.
 
+    Attributes
+    ----------
+    class_names : dict of int to str
+        The node of each class that has boxes -> its name in the data.
+
     Raises
     ------
     DatasetError
@@ -61,19 +92,35 @@ class VocSource:
         skip_missing: bool = False,
         labelled_nodes: Sequence[int] | NDArray[np.int64] | None = None,
     ) -> None:
-        self.name = name
-        self.labelled_nodes = None if labelled_nodes is None else np.asarray(labelled_nodes, np.int64)
         root = Path(root)
         ids = _ids(root, split)
         files = _image_files(root / _IMAGES, ids)
-        sizes = np.zeros((len(ids), 2), np.int32)
+        xmls = [root / _XMLS / f"{image_id}.xml" for image_id in ids]
+        self._read(name, root, label_map, xmls, root / _IMAGES, files, skip_missing, labelled_nodes)
+
+    def _read(
+        self,
+        name: str,
+        root: Path,
+        label_map: Mapping[str, int],
+        xmls: Sequence[Path],
+        folder: Path,
+        files: Sequence[str],
+        skip_missing: bool,
+        labelled_nodes: Sequence[int] | NDArray[np.int64] | None,
+        first_pixel: int = 1,
+    ) -> None:
+        """Read all XMLs; `files` are the images of each in `folder`, and pixels are counted from `first_pixel`."""
+        self.name = name
+        self.labelled_nodes = None if labelled_nodes is None else np.asarray(labelled_nodes, np.int64)
+        sizes = np.zeros((len(xmls), 2), np.int32)
         image_of: list[int] = []
         class_names: list[str] = []
         boxes: list[tuple[float, float, float, float]] = []
         difficult: list[bool] = []
-        for i, image_id in enumerate(ids):
-            size, objects = _read_xml(root / _XMLS / f"{image_id}.xml")
-            sizes[i] = size or size_of_file(root / _IMAGES / files[i])
+        for i, xml in enumerate(xmls):
+            size, objects = _read_xml(xml, first_pixel)
+            sizes[i] = size or size_of_file(folder / files[i])
             for class_name, box, is_difficult in objects:
                 image_of.append(i)
                 class_names.append(class_name)
@@ -84,11 +131,12 @@ class VocSource:
         if distinct:
             nodes = nodes_of(f"{name} ({root})", "classes", distinct, label_map.get, skip_missing=skip_missing)
             node_of = dict(zip(distinct, nodes, strict=True))
+        self.class_names = {node: class_name for class_name, node in node_of.items() if node >= 0}
         labels = np.array([node_of[c] for c in class_names], np.int64)
         keep = labels >= 0
         self.index = BoxIndex.build(
             name,
-            root / _IMAGES,
+            folder,
             files,
             sizes,
             np.array(image_of, np.int64)[keep],
@@ -104,6 +152,16 @@ class VocSource:
     def read(self, index: int) -> Record:
         """Return image `index` with its boxes. Raises `Unreadable`."""
         return self.index.read(index)
+
+    def truth(self) -> VocTruth:
+        """Return all boxes; of the difficult ones the label as well, which `read` leaves out."""
+        return VocTruth(
+            names=tuple(self.index.names[number] for number in range(len(self))),
+            images=np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.index.offsets)),
+            labels=self.index.labels,
+            boxes_xyxy=self.index.boxes_xyxy.astype(np.float64),
+            difficult=self.index.ignore,
+        )
 
 
 def _ids(root: Path, split: str) -> list[str]:
@@ -147,7 +205,7 @@ def _image_files(folder: Path, ids: Sequence[str]) -> list[str]:
 
 
 def _read_xml(
-    path: Path,
+    path: Path, first_pixel: int
 ) -> tuple[tuple[int, int] | None, list[tuple[str, tuple[float, float, float, float], bool]]]:
     """Return the image's size, if given, and the class name, box (xyxy, pixel edges) and difficulty of each object."""
     try:
@@ -160,7 +218,9 @@ def _read_xml(
                 raise ValueError(f"object {len(objects) + 1} has no <name>")
             # This path finds the object's own box only; a <part> has one too.
             x0, y0, x1, y1 = (float(thing.findtext(f"bndbox/{side}") or "nan") for side in _SIDES)
-            objects.append((class_name, (x0 - 1, y0 - 1, x1, y1), (thing.findtext("difficult") or "0").strip() == "1"))
+            last = 1 - first_pixel  # the last pixel belongs to the box
+            box = (x0 - first_pixel, y0 - first_pixel, x1 + last, y1 + last)
+            objects.append((class_name, box, (thing.findtext("difficult") or "0").strip() == "1"))
     except (ElementTree.ParseError, ValueError) as error:
         raise DatasetError(f"{path}: {error}") from error
     return ((width, height) if width > 0 and height > 0 else None), objects

@@ -110,7 +110,7 @@ def test_no_name_that_is_imported_when_asked_for_is_that_of_a_module(package: st
 
 
 HEAVY = {"torch", "torchvision", "matplotlib", "cv2", "PIL", "nltk", "networkx", "scipy", "h5py", "pycocotools"}
-HEAVY |= {"pydantic"}
+HEAVY |= {"pydantic", "timm"}
 """What takes a tenth of a second or more to import, alone or with what it brings."""
 
 

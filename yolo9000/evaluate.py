@@ -27,7 +27,8 @@ run's own data is used.
 
 examples:
   python -m yolo9000.evaluate runs/joint
-  python -m yolo9000.evaluate yolo9000.weights --cfg yolo9000.cfg --coco COCO_DIR --map coco9k.map"""
+  python -m yolo9000.evaluate yolo9000.weights --cfg yolo9000.cfg --coco COCO_DIR --map coco9k.map
+  python -m yolo9000.evaluate torchvision:ssd300_vgg16 --coco COCO_DIR"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Options:
     ----------
     out : str, optional
         Where the figures go (default: evaluation.json in the run, and reliability.png beside it; for NAME.json that is
-        NAME.reliability.png).
+        NAME.reliability.png). Of torchvision:NAME they go to NAME.json in the working directory.
     """
 
     out: Annotated[str | None, arg(metavar="FILE")] = None
@@ -53,7 +54,7 @@ class Command(Options):
     Parameters
     ----------
     run : str
-        The folder of a run, a checkpoint, or weights of darknet's.
+        The folder of a run, a checkpoint, weights of darknet's, or torchvision:NAME.
     """
 
     run: Positional[Annotated[str, arg(metavar="RUN")]]
@@ -72,11 +73,14 @@ def _evaluate(command: Command) -> int:
     # here, for --help needs no torch
     from yolo9000.evaluation.report import format_report
     from yolo9000.experiment.evaluate import evaluate_run, write_evaluation
+    from yolo9000.inference.torchvision_detector import PREFIX
 
     config = dataclasses.replace(command.config, sets=sets_of(command.sets))
     report = evaluate_run(command.run, config)
     print(format_report(report), flush=True)  # first: the figures shall not be lost where no file can be written
     out = Path(command.out) if command.out else Path(report["checkpoint"]).parent / "evaluation.json"
+    if not command.out and command.run.startswith(PREFIX):
+        out = Path(f"{command.run.removeprefix(PREFIX)}.json")
     write_evaluation(report, out, picture=f"{out.stem}.reliability.png" if command.out else "reliability.png")
     print(f"written to {out}", file=sys.stderr)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,15 +14,16 @@ from yolo9000.darknet.export import cfg_of_detector
 from yolo9000.inference.prepare import prepare
 from yolo9000.models import BoxCoding, Detector, DetectorConfig, FlatClasses, RegionSpec
 from yolo9000.models.darknet19 import ConvBlock
+from yolo9000.runtime.mistakes import Mistake
 
 REGION = RegionSpec(coding=BoxCoding(((1.0, 1.5), (2.0, 2.5))), classes=FlatClasses(3))
 FORM = DetectorConfig(width=0.05, extra_convs=1, passthrough=True)
 
 
-def detector() -> Detector:
+def detector(form: DetectorConfig = FORM) -> Detector:
     """A net whose batch norms do something."""
     torch.manual_seed(0)
-    net = Detector(FORM, REGION).eval()
+    net = Detector(form, REGION).eval()
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean = torch.randn(module.num_features)
@@ -72,3 +74,36 @@ def test_each_block_is_written_as_it_is(tmp_path: Path, folded: int) -> None:
     sections = (tmp_path / "net.cfg").read_text().split("[convolutional]\n")[1:]
     lacking = [number for number, section in enumerate(sections) if not section.startswith("batch_normalize=1\n")]
     assert lacking == [folded, 21]  # and the head, which never has one
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"backbone": "extraction"},
+        {"backbone": "extraction", "passthrough": True},
+        {"backbone": "extraction", "stride": 16, "passthrough": True, "extra_convs": 2},
+        {"backbone": "extraction", "stride": 64, "extra_convs": 4, "batch_norm": False},
+        {"passthrough": True, "passthrough_channels": 0},
+        {"passthrough": True, "passthrough_channels": 0, "stride": 16},
+        {"batch_norm": False, "passthrough": True},
+    ],
+    ids=str,
+)
+def test_every_form_on_darknets_layers_comes_back(tmp_path: Path, form: dict[str, Any]) -> None:
+    net = detector(DetectorConfig(width=0.05, **form))
+    assert torch.equal(through_darknet(net, tmp_path), net(image()).raw)
+
+
+def test_extraction_has_darknets_layers_in_its_cfg() -> None:
+    text = cfg_of_detector(detector(DetectorConfig(width=0.05, backbone="extraction")), 64)
+    sections = [section.split("\n", 1)[0] for section in text.split("[")[2:]]
+    assert [number for number, name in enumerate(sections) if name == "maxpool]"] == [1, 3, 8, 19]  # yolov1.cfg's
+    assert "filters=8\nsize=7\nstride=2\npad=1\n" in text
+
+
+def test_a_net_on_a_backbone_that_darknet_lacks_is_refused() -> None:
+    pytest.importorskip("timm", reason="needs timm: pip install 'yolo9000[backbones]'")
+    net = Detector(DetectorConfig(backbone="timm:test_resnet"), REGION)
+    with pytest.raises(Mistake, match="`backbone` timm:test_resnet: darknet has no such layers"):
+        cfg_of_detector(net, 64)

@@ -99,3 +99,12 @@ def test_the_size_says_which_pixels_the_boxes_are_for(tmp_path: Path, size: tupl
     assert image.shape == (size[1], size[0], 3)
     half = image[:16] if upright else image[:, :16]
     assert half.min() > 200
+
+
+def test_the_truth_keeps_the_labels_of_difficult_objects(tmp_path: Path) -> None:
+    truth = VocSource(_write(tmp_path), LABELS, split="train").truth()
+    assert truth.names == ("000001.jpg", "000002.png")
+    assert truth.images.tolist() == [0, 0]
+    assert truth.labels.tolist() == [5, 3]
+    assert truth.difficult.tolist() == [False, True]
+    assert truth.boxes_xyxy.tolist() == [[0, 0, 10, 30], [4.5, 5, 40, 30]]

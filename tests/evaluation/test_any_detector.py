@@ -15,7 +15,7 @@ from yolo9000.datasets.loader import make_evaluation_loader
 from yolo9000.datasets.sample import Target
 from yolo9000.detection import detect, score_nodes
 from yolo9000.evaluation.detector import evaluate_detector
-from yolo9000.evaluation.diagnosis import observe
+from yolo9000.evaluation.observation import observe
 from yolo9000.inference.prepare import prepare
 from yolo9000.models import Classes, FlatClasses, Model, TreeClasses
 from yolo9000.models.output import joined

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,19 +13,9 @@ from torch import Tensor
 
 from wordtree import TreeDistribution, WordTree
 from yolo9000.datasets.sample import Target
-from yolo9000.evaluation.diagnosis import (
-    TREE_THRESHOLDS,
-    Observation,
-    back_off_scores,
-    calibration_scores,
-    diagnose,
-    highest_boxes,
-    joined,
-    observe,
-    reliability,
-)
+from yolo9000.evaluation.diagnosis import TREE_THRESHOLDS, back_off_scores, diagnose
+from yolo9000.evaluation.observation import Observation, highest_boxes, joined, observe
 from yolo9000.models import BoxCoding, DenseRegionOutput, FlatClasses, RegionSpec, TreeClasses
-from yolo9000.training.curves import draw_reliability
 
 ANIMAL, VEHICLE, DOG, CAT, CAR, POODLE = range(6)
 LABELS = (DOG, CAT, CAR, POODLE)
@@ -187,28 +176,6 @@ def test_backing_off_by_hand(region: RegionSpec) -> None:
     assert math.isnan(back_off_scores(SEEN, region.classes.tree, [VEHICLE], 0.5)["exact"])
 
 
-def test_calibration_by_hand(region: RegionSpec) -> None:
-    scores = calibration_scores(SEEN, region.classes, [CAT])  # cat and animal had boxes
-    boxed, never_boxed = scores["boxed"], scores["never_boxed"]
-    assert boxed["claims"] == 3
-    assert boxed["ece"] == pytest.approx((0.15 + 0.05 + 0.55) / 3)
-    assert never_boxed["ece"] == pytest.approx((0.15 + 0.45) / 2)
-    assert [each["claims"] for each in never_boxed["bins"]] == [0, 1, 0, 0, 0, 1, 0, 0, 0, 0]
-    # boxed nodes on the paths: animal of poodle, poodle, cat and dog, and cat; two were claimed
-    assert boxed["unclaimed"] == pytest.approx(3 / 5)
-    # never boxed: dog and poodle twice, vehicle and car twice, dog; one was claimed
-    assert never_boxed["unclaimed"] == pytest.approx(8 / 9)
-    flat = calibration_scores(SEEN, FlatClasses(6), [CAT])
-    assert flat["boxed"]["claims"] == 1  # without a tree the cat is not an animal
-    assert flat["boxed"]["unclaimed"] == 1
-
-
-def test_a_probability_of_one_is_in_the_last_bin() -> None:
-    scores = reliability(torch.tensor([1.0, 0.0]), torch.tensor([True, True]))
-    assert [each["claims"] for each in scores["bins"]] == [1, 0, 0, 0, 0, 0, 0, 0, 0, 1]
-    assert scores["ece"] == pytest.approx(0.5)
-
-
 def test_the_whole_report(region: RegionSpec) -> None:
     report = diagnose([SEEN], region.classes, boxed=[CAT, CAR], never_boxed=[DOG, POODLE, CAR], tree_threshold=0.7)
     assert report["corloc"] == {"boxed": {"share": 0.5, "labels": 2}, "never_boxed": {"share": 0.5, "labels": 2}}
@@ -251,15 +218,6 @@ def test_images_without_a_truth(region: RegionSpec) -> None:
     assert math.isnan(report["calibration"]["boxed"]["ece"])
     with pytest.raises(ValueError, match="1 targets for 2 images"):
         observe(scene(boxes, boxes), [truth()], region.classes, [CAR])
-
-
-def test_the_picture(tmp_path: Path, region: RegionSpec) -> None:
-    calibration = calibration_scores(SEEN, region.classes, [CAT])
-    draw_reliability(calibration, tmp_path / "some.png")
-    assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
-    no_claims = reliability(torch.zeros(0), torch.zeros(0, dtype=torch.bool))
-    draw_reliability({"boxed": no_claims, "never_boxed": no_claims}, tmp_path / "none.png")
-    assert (tmp_path / "none.png").exists()
 
 
 @st.composite

@@ -102,7 +102,7 @@ def test_a_run_leaves_everything(run: Path) -> None:
     assert config["config"]["net"]["detector"]["width"] == 0.05
     assert config["config"]["plan"]["joint"]["ratio"] == [1, 1]
     assert config["versions"]["torch"] == torch.__version__
-    assert len(config["region"]["coding"]["priors"]) == 2
+    assert len(config["numbers"]["coding"]["priors"]) == 2
     results = ResultsFile(run / "results.csv")
     assert [row["phase"] for row in results.rows if row.get("loss")] == [
         "classification",

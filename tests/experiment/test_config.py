@@ -167,11 +167,11 @@ def test_a_configuration_is_read_back_as_it_was(changes: dict[str, Any]) -> None
     ("plain", "message"),
     [
         ({"plan": {"stepz": 5}}, "c.json: unknown key plan.stepz; there are classification_steps, steps"),
-        ({"net": {"detector": {"depth": 5}}}, "c.json: unknown key net.detector.depth; there are width"),
+        ({"net": {"detector": {"depth": 5}}}, "c.json: unknown key net.detector.depth; there are backbone"),
         ({"plan": {"steps": "many"}}, "c.json: plan.steps: "),
         ({"plan": {"steps": -1}}, "c.json: plan: steps -1: 0 or more is needed"),
         ({"plan": {"joint": 3}}, "c.json: plan.joint must be an object, not 3"),
-        ({"net": {"detector": {"stride": 17}}}, "c.json: net.detector.stride: .*16 or 32"),
+        ({"net": {"detector": {"stride": 17}}}, "c.json: net.detector.stride: .*16, 32 or 64"),
         ({"net": {"priors": [[1, 2], [3]]}}, "c.json: net.priors: "),
         ({"net": {"priors": 0}}, "c.json: net: priors 0: at least 1"),
         ({"data": {"sets": [["mnist", "x"]]}}, "c.json: data: sets: 'mnist' is no layout; coco, voc"),

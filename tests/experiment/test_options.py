@@ -259,7 +259,7 @@ def test_a_refused_value_names_its_flag(words: list[str], message: str, capsys: 
         (["--detection-step", "1"], "--detection-steps"),
         (["--mosaik", "0.5"], "--mosaic"),
         (["--ratio", "4"], "--ratio: 4: two whole numbers with a colon between are needed"),
-        (["--priors", "many"], "--priors: many: a number, yolo9000, yolov2, or sizes such as"),
+        (["--priors", "many"], "--priors: many: a number, yolo9000, yolov2, hand-picked, or sizes such as"),
         (["--splits", "train"], "--splits: train: two names with a colon between"),
         (["--steps", "many"], "--steps"),
         (["--recipe", "yolo"], "paper-literal"),

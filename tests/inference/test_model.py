@@ -51,9 +51,9 @@ def change(run: RunFolder, **content: Any) -> None:
 def test_everything_comes_back(run: RunFolder) -> None:
     trained = load_detector(run.path)
     assert (trained.size, trained.boxed, trained.never_boxed, trained.step) == (64, (3,), (4,), 5)
-    assert trained.region.classes.tree is not None
-    assert trained.region.classes.tree.names[5] == "poodle"
-    assert trained.region.coding.priors == ((1.0, 1.0), (2.0, 2.0))
+    assert trained.spec.classes.tree is not None
+    assert trained.spec.classes.tree.names[5] == "poodle"
+    assert trained.spec.coding.priors == ((1.0, 1.0), (2.0, 2.0))
     assert not trained.detector.training
     assert load_detector(run.last).step == 5  # the file itself
 
@@ -128,19 +128,19 @@ def test_where_a_checkpoint_is_looked_for(run: RunFolder, tmp_path: Path) -> Non
 
 def test_initialising_needs_the_same_net(run: RunFolder) -> None:
     trained = load_detector(run.path)
-    new = Detector(trained.detector.config, trained.region)
+    new = Detector(trained.detector.config, trained.spec)
     assert initialise_detector(new, trained) == []
     assert torch.equal(new.head.class_weight, trained.detector.head.class_weight)
     with pytest.raises(CheckpointError, match="a net of the form"):
-        initialise_detector(Detector(DetectorConfig(width=0.1), trained.region), trained)
-    other_priors = dataclasses.replace(trained.region, coding=BoxCoding(((3.0, 3.0), (2.0, 2.0))))
-    with pytest.raises(CheckpointError, match="its priors are"):
+        initialise_detector(Detector(DetectorConfig(width=0.1), trained.spec), trained)
+    other_priors = dataclasses.replace(trained.spec, coding=BoxCoding(((3.0, 3.0), (2.0, 2.0))))
+    with pytest.raises(CheckpointError, match="its boxes are"):
         initialise_detector(Detector(trained.detector.config, other_priors), trained)
 
 
 def test_initialising_over_another_tree_says_what_was_carried_over(run: RunFolder) -> None:
     trained = load_detector(run.path)
-    other_tree = RegionSpec(coding=BoxCoding(trained.region.coding.priors), classes=TreeClasses(PETS))
+    other_tree = RegionSpec(coding=BoxCoding(trained.spec.coding.priors), classes=TreeClasses(PETS))
     notes = initialise_detector(Detector(trained.detector.config, other_tree), trained)
     assert notes[0] == f"{run.last}: another tree; 3 of its 6 nodes are carried over"
     assert "3 nodes are dropped: cat, car, poodle" in notes

@@ -7,6 +7,7 @@ from typing import Literal
 
 from yolo9000.models.config import YOLO9000_PRIORS, YOLOV2_PRIORS
 from yolo9000.models.darknet19 import DARKNET19
+from yolo9000.models.extraction import EXTRACTION
 from yolo9000.runtime.mistakes import Mistake
 
 Priors = tuple[tuple[float, float], ...]
@@ -20,15 +21,6 @@ YOLOV2_VOC_PRIORS: Priors = (
 
 TINY_VOC_PRIORS: Priors = ((1.08, 1.19), (3.42, 4.41), (6.63, 11.38), (9.42, 5.11), (16.62, 10.52))
 """The five priors of ``yolov2-tiny-voc.cfg``, in grid cells of stride 32 (darknet)."""
-
-EXTRACTION: Layers = (
-    (64, 7, 2), "M",
-    (192, 3), "M",
-    (128, 1), (256, 3), (256, 1), (512, 3), "M",
-    *((256, 1), (512, 3)) * 4, (512, 1), (1024, 3), "M",
-    *((512, 1), (1024, 3)) * 2,
-)  # fmt: skip
-"""The 20 convolutions of YOLOv1's classifier (YOLO paper, figure 3; darknet's extraction.cfg)."""
 
 
 def _section(name: str, **options: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from yolo9000.models.darknet19 import ConvBlock, Darknet19
+from yolo9000.models.darknet19 import ConvBlock, PlainBackbone
 from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.mistakes import Mistake
 
@@ -18,6 +18,11 @@ def cfg_of_detector(detector: Detector, size: int) -> str:
     size : int
         Side of the network's input.
 
+    Raises
+    ------
+    Mistake
+        The backbone is none of darknet's.
+
     Examples
     --------
     >>> from yolo9000.models import BoxCoding, DetectorConfig, FlatClasses, RegionSpec
@@ -27,8 +32,10 @@ def cfg_of_detector(detector: Detector, size: int) -> str:
     (19, 5, ['[region]', 'anchors=1.0,2.0'])
     """
     backbone = detector.backbone
-    if not isinstance(backbone, Darknet19):
-        raise Mistake(f"a net with the backbone {detector.config.backbone} has no cfg; one with darknet19 has")
+    if not isinstance(backbone, PlainBackbone):
+        raise Mistake(
+            f"`backbone` {detector.config.backbone}: darknet has no such layers; darknet19 and extraction have a cfg"
+        )
     sections = [_section("net", batch=1, subdivisions=1, width=size, height=size, channels=3)]
     layers = _layers(backbone.fine)
     fine = len(layers) - 1  # darknet's number of the layer that the passthrough taps
@@ -62,10 +69,15 @@ def cfg_of_detector(detector: Detector, size: int) -> str:
 def _layers(modules: nn.Sequential) -> list[str]:
     sections = []
     for module in modules:
-        if isinstance(module, ConvBlock):
-            sections.append(_convolution(module))
-        else:
-            sections.append(_section("maxpool", size=2, stride=2))
+        match module:
+            case ConvBlock():
+                sections.append(_convolution(module))
+            case nn.MaxPool2d():
+                sections.append(_section("maxpool", size=2, stride=2))
+            case nn.Identity():  # a passthrough that takes the features as they are
+                pass
+            case _:
+                raise TypeError(f"a {type(module).__name__} has no section")
     return sections
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from yolo9000.detection.grid_loss import yolov1_loss
     from yolo9000.detection.loss import joint_loss
     from yolo9000.detection.results import Detections
+    from yolo9000.detection.squared_loss import slides_loss
     from yolo9000.models.region import RegionSpec
 
 _HOMES = {
@@ -28,6 +29,7 @@ _HOMES = {
     "detect": "yolo9000.detection.decode",
     "joint_loss": "yolo9000.detection.loss",
     "score_nodes": "yolo9000.detection.decode",
+    "slides_loss": "yolo9000.detection.squared_loss",
     "yolov1_loss": "yolo9000.detection.grid_loss",
 }
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "detect",
     "joint_loss",
     "score_nodes",
+    "slides_loss",
     "yolov1_loss",
 ]
 

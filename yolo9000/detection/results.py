@@ -40,6 +40,16 @@ class Detections:
     def __len__(self) -> int:
         return int(self.scores.shape[0])
 
+    def on_cpu(self) -> Detections:
+        """The same in float32 on the CPU, without paths."""
+        return Detections(
+            boxes_cxcywh=self.boxes_cxcywh.float().cpu(),
+            scores=self.scores.float().cpu(),
+            nodes=self.nodes.cpu(),
+            objectness=self.objectness.float().cpu(),
+            probabilities=self.probabilities.float().cpu(),
+        )
+
     def to_json(self, classes: Classes, boxes_xyxy: Tensor) -> list[dict[str, Any]]:
         """Plain values for a JSON file: one dict a box, with the whole path and its probabilities.
 

@@ -324,7 +324,7 @@ def _candidates(
     rows = np.flatnonzero(last > first)
     lowest = _required_overlaps()[0]
     parts = []
-    for some in _chunks(rows, (last - first)[rows]):
+    for some in chunks(rows, (last - first)[rows]):
         which, boxes = rows_between(first[some], last[some])
         detections = some[which]
         ious = _overlaps(found.boxes_xywh[detections], truth.boxes_xywh[boxes], truth.crowd[boxes])
@@ -340,7 +340,7 @@ def _candidates(
     return _Candidates(detections, boxes, ious, turns[which])
 
 
-def _chunks(rows: NDArray[np.int64], sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def chunks(rows: NDArray[np.int64], sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Cut rows into pieces of about `_CHUNK` in total size, at least one row each."""
     piece = np.cumsum(sizes) // _CHUNK
     yield from np.split(rows, np.flatnonzero(np.diff(piece)) + 1) if len(rows) else ()
@@ -460,16 +460,16 @@ def _average_precision(
     levels = np.searchsorted(RECALL_LEVELS, reached, side="right") - np.where(
         number > 1, np.searchsorted(RECALL_LEVELS, before, side="right"), 0
     )
-    best_from_here = _largest_from_here(precision, of_class)
+    best_from_here = largest_from_here(precision, of_class)
     return np.bincount(of_class, levels * best_from_here, minlength=len(positives)) / len(RECALL_LEVELS)
 
 
-def _largest_from_here(values: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+def largest_from_here(values: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
     """Largest of the values from each on to the end of its group; groups rise. All (n,).
 
     Examples
     --------
-    >>> _largest_from_here(np.array([1.0, 0.5, 0.75, 0.25]), np.array([0, 0, 0, 2]))
+    >>> largest_from_here(np.array([1.0, 0.5, 0.75, 0.25]), np.array([0, 0, 0, 2]))
     array([1.  , 0.75, 0.75, 0.25])
     """
     distinct, ranks = np.unique(values, return_inverse=True)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from yolo9000.datasets.coco import CocoTruth
 from yolo9000.datasets.sample import Batch, Placement, Target, pixels
+from yolo9000.datasets.voc import VocTruth
 from yolo9000.detection.decode import score_node_sets, score_nodes
 from yolo9000.detection.results import Detections
-from yolo9000.evaluation.average_precision import (
-    ClassScore,
-    average_precision,
-    classes_at_labels,
-    classes_at_parents,
-    constant_box,
-    mean_score,
-)
-from yolo9000.evaluation.coco import CocoSummary, FoundBoxes, TruthBoxes, coco_summary, evaluate_boxes
-from yolo9000.evaluation.diagnosis import Observation, diagnose, observe
+from yolo9000.evaluation.average_precision import average_precision, classes_at_parents, mean_score
+from yolo9000.evaluation.detections import score_detections
+from yolo9000.evaluation.diagnosis import diagnose
+from yolo9000.evaluation.observation import Observation, observe
 from yolo9000.models.classes import Classes
 from yolo9000.models.output import DetectorOutput
 from yolo9000.runtime.config import Precision
@@ -82,23 +76,13 @@ def score_batches(
             output = model(pixels(batch.images, device, non_blocking=True))
         scored = score_node_sets(output, classes, node_sets, threshold=threshold, max_detections=max_detections)
         for found, of_set in zip(detections, scored, strict=True):
-            found += [_on_cpu(each) for each in of_set]
+            found += [each.on_cpu() for each in of_set]
         if look is not None:
             look(output, batch.targets)
         for number, (key, placement) in enumerate(zip(batch.keys, batch.placements, strict=True), len(targets)):
             images.setdefault(key, (number, placement))  # one that stands in for an unreadable image comes twice
         targets += [target.to("cpu") for target in batch.targets]
     return detections, targets, images
-
-
-def _on_cpu(found: Detections) -> Detections:
-    return Detections(
-        boxes_cxcywh=found.boxes_cxcywh.float().cpu(),
-        scores=found.scores.float().cpu(),
-        nodes=found.nodes.cpu(),
-        objectness=found.objectness.float().cpu(),
-        probabilities=found.probabilities.float().cpu(),
-    )
 
 
 def evaluate_detector(
@@ -113,6 +97,7 @@ def evaluate_detector(
     parents: bool = True,
     baseline: bool = False,
     coco: CocoTruth | None = None,
+    voc: VocTruth | None = None,
     diagnosis: bool = False,
     max_detections: int = 100,
 ) -> dict[str, Any]:
@@ -138,11 +123,9 @@ def evaluate_detector(
     parents : bool
         Also evaluate at the parents, if there is a tree.
     baseline : bool
-        Also score the constant box that is told the label.
     coco : CocoTruth, optional
-        Also give COCO's twelve numbers: against the boxes, areas and crowds of the annotation file, in pixels of the
-        image, over all the labels. The other figures are measured in the network's input, where a crowd of one class
-        is ignored for all.
+    voc : VocTruth, optional
+        See `yolo9000.evaluation.detections.score_detections`.
     diagnosis : bool
         Also say how labels are answered when backing off, how well boxes are placed whatever they are called, and
         whether P(node) is right as often as it says; see `yolo9000.evaluation.diagnosis.diagnose`.
@@ -152,10 +135,8 @@ def evaluate_detector(
     Returns
     -------
     dict
-        ``{"images": n, "boxed": {"ap50", "ap", "classes"}, "never_boxed": {..}, "at_parents": {"boxed": {..},
-        "never_boxed": {..}}, "constant_box": {"boxed": {"ap50", "side"}, ..}, "classes": [{"node", "boxed", "ap50",
-        "ap", "boxes", "id", "name"}, ..], "coco": {"ap", "ap50", "ap75", "ap_small", .., "ar_large"}}``, and with
-        `diagnosis` its keys. A mean over no class is NaN.
+        As of `score_detections`, with ``"at_parents": {"boxed": {"ap50", "ap", "classes"}, "never_boxed": {..}}`` and
+        the keys of a `diagnosis`.
     """
     tree = classes.tree
     sets = {"boxed": sorted(set(boxed)), "never_boxed": sorted(set(never_boxed) - set(boxed))}
@@ -182,77 +163,26 @@ def evaluate_detector(
         max_detections=max_detections,
         look=look if diagnosis else None,
     )
-    scores = average_precision(detections, targets, classes_at_labels(labels), max_detections=max_detections)
-    is_boxed = set(sets["boxed"])
-    report: dict[str, Any] = {
-        "images": len(targets),
-        "boxed": mean_score(score for score in scores if score.node in is_boxed),
-        "never_boxed": mean_score(score for score in scores if score.node not in is_boxed),
-    }
+    report = score_detections(
+        detections,
+        targets,
+        images,
+        classes,
+        boxed=boxed,
+        never_boxed=never_boxed,
+        baseline=baseline,
+        coco=coco,
+        voc=voc,
+        max_detections=max_detections,
+    )
     if at_parents:
         report["at_parents"] = {
             name: mean_score(average_precision(found, targets, group, max_detections=max_detections))
             for (name, group), found in zip(at_parents.items(), of_parents, strict=True)
         }
-    if baseline:
-        best = {name: constant_box(targets, group) for name, group in sets.items()}
-        report["constant_box"] = {name: {"ap50": ap50, "side": side} for name, (ap50, side) in best.items()}
-    if coco is not None:
-        report["coco"] = coco_numbers(detections, images, coco, labels)._asdict()
     if diagnosis:
         report |= diagnose(observations, classes, boxed=sets["boxed"], never_boxed=sets["never_boxed"])
-    report["classes"] = [_class_row(score, classes, score.node in is_boxed) for score in scores]
     return report
-
-
-def coco_numbers(
-    detections: Sequence[Detections],
-    images: Mapping[str, tuple[int, Placement]],
-    coco: CocoTruth,
-    labels: Collection[int],
-) -> CocoSummary:
-    """COCO's twelve numbers, as its own code gives them for the same detections in pixels of the image.
-
-    Parameters
-    ----------
-    detections : sequence of Detections
-    images : mapping
-        Key of each image -> its place in `detections`, and where it lies in the network's input.
-    coco : CocoTruth
-        Has images of these keys; others of its images do not count.
-    labels : collection of int
-        The classes.
-    """
-    classes = np.array(sorted(set(labels)), np.int64)
-    number_of = {name: number for number, name in enumerate(coco.names)}
-    images_found, nodes, boxes, scores = [], [], [], []
-    for key, (place, placement) in images.items():
-        found = detections[place]
-        images_found += [number_of[key]] * len(found)
-        nodes.append(found.nodes)
-        boxes.append(placement.to_image(found.boxes_cxcywh.double()))
-        scores.append(found.scores.double())
-    boxes_xyxy = torch.cat(boxes).numpy() if boxes else np.zeros((0, 4))
-    own = np.isin(coco.labels, classes) & np.isin(coco.images, [number_of[key] for key in images])
-    truth = TruthBoxes(
-        coco.images[own],
-        np.searchsorted(classes, coco.labels[own]),
-        coco.boxes_xywh[own],
-        coco.areas[own],
-        coco.crowd[own],
-    )
-    of_found = FoundBoxes(
-        np.array(images_found, np.int64),
-        np.searchsorted(classes, torch.cat(nodes).numpy() if nodes else np.zeros(0, np.int64)),
-        np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1),
-        torch.cat(scores).numpy() if scores else np.zeros(0),
-    )
-    return coco_summary(evaluate_boxes(truth, of_found, len(classes)))
-
-
-def _class_row(score: ClassScore, classes: Classes, boxed: bool) -> dict[str, Any]:
-    row = {"node": score.node, "boxed": boxed, "ap50": score.ap50, "ap": score.ap, "boxes": score.boxes}
-    return row | classes.identity(score.node)
 
 
 @torch.no_grad()

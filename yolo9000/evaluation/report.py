@@ -40,6 +40,8 @@ def format_report(report: dict[str, Any], *, worst: int = 5) -> str:
             row(f"constant box, {names[key]}"[:27], "", scores["ap50"], None)
         if "coco" in report:
             lines += _coco_lines(report["coco"])
+        if "voc" in report:
+            lines += _voc_lines(report["voc"], names)
         if "corloc" in report:
             lines += _diagnosis_lines(report, names)
         classes = [c for c in report.get("classes", []) if c["boxes"]]
@@ -124,6 +126,25 @@ def _coco_lines(numbers: Mapping[str, float]) -> list[str]:
         "small {ap_small}, medium {ap_medium}, large {ap_large}".format(**shown),
         "COCO's AR {ar_100}, at 10 boxes {ar_10}, at 1 {ar_1}; "
         "small {ar_small}, medium {ar_medium}, large {ar_large}".format(**shown),
+    ]
+
+
+def _voc_lines(numbers: Mapping[str, Mapping[str, float]], names: Mapping[str, str]) -> list[str]:
+    """VOC's means over all classes, and over those with and without boxes where there are both.
+
+    Examples
+    --------
+    >>> scores = {"voc07": 0.5, "voc10": 0.525, "classes": 3}
+    >>> print("\\n".join(_voc_lines({"all": scores, "boxed": scores, "never_boxed": {**scores, "classes": 0}},
+    ...     {"boxed": "with boxes", "never_boxed": "never boxed"})))
+    VOC's mAP 0.525 (2007: 0.500), all 3 classes
+    """
+    counts = {part: scores["classes"] for part, scores in numbers.items()}
+    parts = [part for part in ("all", *names) if counts[part] and (part == "all" or counts[part] < counts["all"])]
+    return [
+        f"VOC's mAP {numbers[part]['voc10']:.3f} (2007: {numbers[part]['voc07']:.3f}), "
+        f"{names.get(part, part)} {counts[part]} classes"
+        for part in parts
     ]
 
 

@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from wordtree import load_tree, save_tree
 from yolo9000.darknet.cfg_files import read_names
 from yolo9000.darknet.detector import DarknetDetector
 from yolo9000.darknet.net import from_cfg
-from yolo9000.detection.priors import cluster_priors
+from yolo9000.detection.priors import cluster_priors, in_cells
 from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.data import Data, box_shapes, load_data
+from yolo9000.experiment.labels import classes_of_labels, without_tree
 from yolo9000.experiment.plan import check_sources, plan_phases, what_does_not_fit
 from yolo9000.inference.darknet_files import (
     SUFFIX,
@@ -28,15 +30,18 @@ from yolo9000.inference.model import (
     TrainedModel,
     describe_model,
     initialise_detector,
-    region_of,
+    spec_of,
     start_from_classifier,
 )
 from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.classes import Classes
-from yolo9000.models.config import Priors
-from yolo9000.models.model import RegionDetector
-from yolo9000.models.region import RegionSpec
+from yolo9000.models.config import HAND_PICKED, Priors
+from yolo9000.models.flat_classes import FlatClasses
+from yolo9000.models.grid import GridLossConfig, GridSpec
+from yolo9000.models.model import DetectionModel
+from yolo9000.models.region import LossConfig, RegionSpec
 from yolo9000.models.tree_classes import TreeClasses
+from yolo9000.models.yolov1 import Yolov1
 from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.distributed import Processes
 from yolo9000.runtime.mistakes import Mistake
@@ -51,7 +56,7 @@ class Assembly:
     Parameters
     ----------
     data : Data
-    detector : RegionDetector
+    detector : DetectionModel
     phases : list of Phase
     description : dict
         What its checkpoints say about the model.
@@ -60,7 +65,7 @@ class Assembly:
     """
 
     data: Data
-    detector: RegionDetector
+    detector: DetectionModel
     phases: list[Phase]
     description: dict[str, Any]
     notes: list[str]
@@ -91,26 +96,24 @@ def assemble(
     torch.manual_seed(config.seed)
     cfg, initial = config.net.cfg, config.net.init if resumed is None else None
     names = read_names(config.net.names) if config.net.names is not None and resumed is None else None
-    saved_region = None if resumed is None else region_of(resumed["detector"]["region"])
-    classes: Classes | None = None if saved_region is None else saved_region.classes
-    if saved_region is None and config.data.tree is not None:
+    saved = None if resumed is None else spec_of(resumed["detector"])
+    classes: Classes | None = None if saved is None else saved.classes
+    if saved is None and config.data.tree is not None:
         classes = TreeClasses(load_tree(config.data.tree))
     partial = initial is not None and is_partial_file(initial)
     start = None if initial is None or partial else open_model(initial, cfg, names=names)
     if cfg is not None and classes is None:
         classes = _classes_of_cfg(cfg, names)
+    if cfg is None and saved is None:
+        classes = _classes_of_form(config, classes)
     data = load_data(config.data, classes, size=config.plan.size)
     notes: list[str] = []
-    detector: RegionDetector
+    detector: DetectionModel
     if cfg is not None:
         detector = DarknetDetector(from_cfg(cfg, tree=data.classes.tree), data.classes)
     else:
-        region = saved_region
-        if region is None:
-            priors, note = _priors_of(config, data, start)
-            notes += note
-            region = RegionSpec(classes=data.classes, coding=BoxCoding(priors))
-        detector = Detector(config.net.detector, region)
+        detector, note = _own_detector(config, data, saved, start)
+        notes += note
     if start is not None and start.model.objective == "classification":
         notes += start_from_classifier(detector, start)
     elif start is not None:
@@ -118,7 +121,9 @@ def assemble(
     elif initial is not None:
         notes += start_from_convolutions(detector, initial)
     phases = plan_phases(detector, data, config, processes=processes)
-    description = describe_model(detector, size=config.plan.size, boxed=data.boxed, never_boxed=data.never_boxed)
+    description = describe_model(
+        detector, size=config.plan.evaluation_size or config.plan.size, boxed=data.boxed, never_boxed=data.never_boxed
+    )
     description["data"] = dataclasses.asdict(config.data)
     description["image_labels"] = dataclasses.asdict(config.plan.joint.image_labels)
     parameters = sum(parameter.numel() for parameter in detector.parameters())
@@ -131,6 +136,36 @@ def assemble(
         *what_does_not_fit(config, phases, started=initial is not None or resumed is not None),
     ]
     return Assembly(data, detector, phases, description, notes)
+
+
+def _classes_of_form(config: RunConfig, classes: Classes | None) -> Classes | None:
+    """The classes of a net of ours: those of the tree, or without hypernyms where its form or `flat` wants that."""
+    if config.net.detector.head == "anchors" and not config.net.flat:
+        return classes
+    tree = classes if isinstance(classes, TreeClasses) else classes_of_labels(config.data)
+    return without_tree(tree, "softmax" if config.net.detector.head == "anchors" else "linear")
+
+
+def _own_detector(
+    config: RunConfig, data: Data, saved: RegionSpec | GridSpec | None, start: TrainedModel | None
+) -> tuple[DetectionModel, list[str]]:
+    """Our own net, of the form that the configuration says, and what to know of its priors."""
+    form = config.net.detector
+    notes: list[str] = []
+    if form.head != "anchors":
+        if saved is None:
+            assert isinstance(data.classes, FlatClasses)  # see `_classes_of_form`
+            assert config.net.loss != "slides"  # see `NetConfig`
+            saved = GridSpec(classes=data.classes, num=form.boxes, loss=GridLossConfig(form=config.net.loss))
+        assert isinstance(saved, GridSpec)
+        return Yolov1(form, saved, config.plan.size), notes
+    if saved is None:
+        priors, notes = _priors_of(config, data, start)
+        assert config.net.loss != "paper"
+        coding = BoxCoding(priors, config.net.location)
+        saved = RegionSpec(classes=data.classes, coding=coding, loss=LossConfig(form=config.net.loss))
+    assert isinstance(saved, RegionSpec)
+    return Detector(form, saved), notes
 
 
 def _classes_of_cfg(cfg: str, names: Sequence[str] | None) -> Classes | None:
@@ -159,17 +194,19 @@ def write_run(run: RunFolder, config: RunConfig, assembly: Assembly, *, resumed:
     if (tree := assembly.data.classes.tree) is not None:
         save_tree(tree, run.tree, force=True)
     before = run.read_config() if resumed else environment()
-    region = {key: value for key, value in assembly.detector.region.description.items() if key != "classes"}
-    run.write_config({**before, "config": dataclasses.asdict(config), "region": region})
+    spec = {key: value for key, value in assembly.detector.spec.description.items() if key != "classes"}
+    run.write_config({**before, "config": dataclasses.asdict(config), "numbers": spec})
 
 
 def _priors_of(config: RunConfig, data: Data, start: TrainedModel | None) -> tuple[Priors, list[str]]:
     wanted = config.net.priors
+    if wanted == "hand-picked":
+        return in_cells(np.array(HAND_PICKED), config.plan.size, config.net.detector.stride), []
     if not isinstance(wanted, int):
         return wanted, []
     # boxes clustered for another size or data would be other priors, which the weights do not fit
-    if start is not None and start.model.objective == "detection":
-        known = start.region.coding.priors
+    if start is not None and start.model.objective == "detection" and isinstance(start.spec, RegionSpec):
+        known = start.spec.coding.priors
         if len(known) == wanted or start.path.suffix == SUFFIX:
             return known, [f"{len(known)} priors of {start.path}"]
     priors, mean_iou = _clustered_priors(config, data, wanted)
@@ -180,5 +217,4 @@ def _clustered_priors(config: RunConfig, data: Data, number: int) -> tuple[Prior
     if data.detection is None:
         raise Mistake(f"`priors` {number}: they cannot be clustered without boxes; name them")
     relative, mean_iou = cluster_priors(box_shapes(data.detection), number, seed=config.seed)
-    cells = relative * config.plan.size / config.net.detector.stride
-    return tuple((round(float(w), 5), round(float(h), 5)) for w, h in cells), mean_iou
+    return in_cells(relative, config.plan.size, config.net.detector.stride), mean_iou

@@ -67,7 +67,7 @@ def find_class_map(name: str, tree: WordTree, categories: Sequence[str] = ()) ->
 
 def with_class_map(tree: WordTree, nodes: Mapping[str, int]) -> WordTree:
     """The same tree, in which the classes of any data set are those of a map."""
-    return replace(tree, label_maps={source: dict(nodes) for source in ("coco", "voc", "imagenet")})
+    return replace(tree, label_maps={source: dict(nodes) for source in ("coco", "voc", "imagenet_det", "imagenet")})
 
 
 def _bundled(source: str, tree: WordTree) -> dict[str, int]:

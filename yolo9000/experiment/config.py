@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 from tyro.conf import Fixed, arg
 from tyro.constructors import PrimitiveConstructorSpec
@@ -40,7 +40,9 @@ def _read_splits(words: list[str]) -> tuple[str, str]:
     return first, second
 
 
-def _read_priors(words: list[str]) -> int | Priors:
+def _read_priors(words: list[str]) -> int | Priors | Literal["hand-picked"]:
+    if words[0] == "hand-picked":
+        return "hand-picked"
     if words[0] in _NAMED_PRIORS:
         return _NAMED_PRIORS[words[0]]
     if words[0].isdigit():
@@ -50,13 +52,13 @@ def _read_priors(words: list[str]) -> int | Priors:
     except ValueError:
         pairs = [()]
     if any(len(pair) != 2 for pair in pairs):
-        raise ValueError(f"{words[0]}: a number, yolo9000, yolov2, or sizes such as 1.5x2,3x3 are needed")
+        raise ValueError(f"{words[0]}: a number, yolo9000, yolov2, hand-picked, or sizes such as 1.5x2,3x3 are needed")
     return cast(Priors, tuple(pairs))
 
 
-def _write_priors(priors: int | Priors) -> list[str]:
+def _write_priors(priors: int | Priors | Literal["hand-picked"]) -> list[str]:
     named = {value: name for name, value in _NAMED_PRIORS.items()}
-    if isinstance(priors, int):
+    if isinstance(priors, int | str):
         return [str(priors)]
     return [named.get(priors) or ",".join(f"{w}x{h}" for w, h in priors)]
 
@@ -79,7 +81,7 @@ _PRIORS = PrimitiveConstructorSpec(
     nargs=1,
     metavar="K",
     instance_from_str=_read_priors,
-    is_instance=lambda value: isinstance(value, int | tuple),
+    is_instance=lambda value: isinstance(value, int | str | tuple),
     str_from_instance=_write_priors,
 )
 
@@ -256,6 +258,16 @@ class PlanConfig:
         Side of the input during the classification start (paper: 224, then 448).
     classification_learning_rate : float
         Peak rate of the classification start (darknet: .1).
+    fine_tuning_steps : int
+        Further steps of the classifier at `fine_tuning_size`, after those at `classification_size` (paper, section 2,
+        "High Resolution Classifier": ten epochs).
+    fine_tuning_size : int
+        Side of the input meanwhile (paper: 448).
+    fine_tuning_learning_rate : float
+        Peak rate meanwhile (paper and darknet19_448.cfg: .001).
+    evaluation_size : int or None
+        Side of the input at which the detector is evaluated, and used unless told otherwise; a net that was trained
+        at several sizes does well at a larger one (paper, section 2: 544). None is `size`.
 
     Raises
     ------
@@ -270,20 +282,27 @@ class PlanConfig:
     multi_scale: bool = False
     classification_size: Annotated[int, arg(metavar="PIXELS")] = 224
     classification_learning_rate: Annotated[float, arg(name="classification-lr", metavar="RATE")] = 0.1
+    fine_tuning_steps: Annotated[int, arg(metavar="N")] = 0
+    fine_tuning_size: Annotated[int, arg(metavar="PIXELS")] = 448
+    fine_tuning_learning_rate: Annotated[float, arg(name="fine-tuning-lr", metavar="RATE")] = 1e-3
+    evaluation_size: Annotated[int | None, arg(metavar="PIXELS")] = None
 
     def __post_init__(self) -> None:
-        for name in ("classification_steps", "steps"):
+        for name in ("classification_steps", "steps", "fine_tuning_steps"):
             if getattr(self, name) < 0:
                 raise Mistake(f"`{name}` {getattr(self, name)}: 0 or more is needed")
         if not (self.classification_steps or self.joint.boxes_first or self.steps):
             raise Mistake("nothing to train: `steps` is 0, and so are the steps of the other phases")
-        for name in ("size", "classification_size"):
-            if getattr(self, name) < 32 or getattr(self, name) % 32:
-                raise Mistake(f"`{name}` {getattr(self, name)}: a multiple of 32 is needed")
-        if not self.classification_learning_rate > 0:  # the optimiser's own check would name the other rate
-            raise Mistake(
-                f"`classification_learning_rate` {self.classification_learning_rate}: a positive number is needed"
-            )
+        for name in ("size", "classification_size", "fine_tuning_size", "evaluation_size"):
+            side = getattr(self, name)
+            if side is not None and (side < 32 or side % 32):
+                raise Mistake(f"`{name}` {side}: a multiple of 32 is needed")
+        # the optimiser's own check would name the other rate
+        for name in ("classification_learning_rate", "fine_tuning_learning_rate"):
+            if not getattr(self, name) > 0:
+                raise Mistake(f"`{name}` {getattr(self, name)}: a positive number is needed")
+        if self.fine_tuning_steps and not self.classification_steps:
+            raise Mistake("`fine_tuning_steps` go on with a classifier, and there are no `classification_steps`")
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -313,8 +332,18 @@ class NetConfig:
     names : str or None
         Names of the classes of a `cfg` without a tree: a file with one a line, in the order of the cfg. The labels of
         the data are matched to them. Without names the net is given a tree of the data's labels.
-    priors : int or tuple of (float, float)
-        How many priors are clustered from the boxes; or ``yolo9000``, ``yolov2``, or sizes in grid cells.
+    priors : int, tuple of (float, float), or "hand-picked"
+        How many priors are clustered from the boxes (paper, section 2, "Dimension Clusters"); or ``yolo9000``,
+        ``yolov2``, or sizes in grid cells; or ``hand-picked``: the nine of Faster R-CNN, which the paper replaces.
+    location : str
+        How the centre of a box is predicted: "direct", so that it stays in its cell (paper, section 2, "Direct location
+        prediction"), or "unconstrained", as in Faster R-CNN, which the paper replaces.
+    flat : bool
+        One softmax over the classes in place of the tree's (YOLOv2). The heads of YOLOv1 know no tree anyway.
+    loss : str
+        "darknet": what its code does for the head. "paper": equation 3 of YOLOv1 as it is printed, for the heads "grid"
+        and "connected". "slides": the plain squared errors of a loss that is shown in lectures, for "anchors" and
+        `flat` classes; see `yolo9000.detection.slides_loss`.
     init : str or None
         Start from the weights of another run of the same net, with its priors. Over another tree the nodes of both
         are carried over, and new ones start as their ancestors. A run that is a classifier will do, over the same
@@ -329,12 +358,23 @@ class NetConfig:
     detector: DetectorConfig = DetectorConfig()
     cfg: Annotated[str | None, arg(metavar="FILE")] = None
     names: Annotated[str | None, arg(metavar="FILE")] = None
-    priors: Annotated[int | Priors, _PRIORS] = 3
+    priors: Annotated[int | Priors | Literal["hand-picked"], _PRIORS] = 3
+    location: Literal["direct", "unconstrained"] = "direct"
+    flat: bool = False
+    loss: Literal["darknet", "paper", "slides"] = "darknet"
     init: Annotated[str | None, arg(metavar="RUN")] = None
 
     def __post_init__(self) -> None:
         if self.priors in (0, ()) or (isinstance(self.priors, int) and self.priors < 0):
             raise Mistake(f"`priors` {self.priors}: at least 1 is needed")
+        head = self.detector.head
+        if head != "anchors" and self.location == "unconstrained":
+            raise Mistake(f"`location` unconstrained is relative to priors, and the `head` {head} has none")
+        if self.loss == ("paper" if head == "anchors" else "slides"):
+            other = "of the heads grid and connected" if self.loss == "paper" else "of the head anchors"
+            raise Mistake(f"`loss` {self.loss} is {other}, and the `head` is {head}")
+        if self.loss == "slides" and not self.flat:
+            raise Mistake("`loss` slides is of one softmax over the classes; say `flat`")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -375,15 +415,41 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise Mistake(f"`seed` {self.seed}: 0 or more is needed")
+        if self.net.cfg is None:
+            _check_form(self.plan, self.net)
 
     @property
     def classification_optimiser(self) -> OptimiserConfig:
         """The optimiser of the classification start: its own rate, and poly in place of steps (darknet)."""
-        return dataclasses.replace(
-            self.optimiser,
-            learning_rate=self.plan.classification_learning_rate,
-            schedule="poly" if self.optimiser.schedule == "steps" else self.optimiser.schedule,
-        )
+        return self._of_classifier(self.plan.classification_learning_rate)
+
+    @property
+    def fine_tuning_optimiser(self) -> OptimiserConfig:
+        """That of the classifier's fine-tuning at a larger size."""
+        return self._of_classifier(self.plan.fine_tuning_learning_rate)
+
+    def _of_classifier(self, learning_rate: float) -> OptimiserConfig:
+        schedule = "poly" if self.optimiser.schedule == "steps" else self.optimiser.schedule
+        return dataclasses.replace(self.optimiser, learning_rate=learning_rate, schedule=schedule)
+
+
+def _check_form(plan: PlanConfig, net: NetConfig) -> None:
+    """Raise if the form of the net and what it is trained on do not go together."""
+    detector = net.detector
+    if wrong := [side for side in plan.sizes if side % detector.stride]:
+        raise Mistake(f"`size`: {wrong[0]} is no multiple of the `stride` {detector.stride}")
+    if detector.head == "connected":
+        other = "multi_scale" if plan.multi_scale else "evaluation_size"
+        if plan.multi_scale or plan.evaluation_size not in (None, plan.size):
+            raise Mistake(f"`{other}`: the fully connected layers of the `head` connected take images of one size")
+    if plan.joint.enabled and plan.steps:
+        if detector.head != "anchors":
+            raise Mistake(
+                "`joint`: an image label is taught to the boxes of an image by their own P(label) in a tree, and those "
+                f"of the `head` {detector.head} share the class numbers of a cell; take anchors"
+            )
+        if net.loss == "slides":
+            raise Mistake("`joint`: the `loss` slides knows no image labels; take darknet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -396,6 +462,9 @@ class EvaluateConfig:
         Layout and path of the data sets; the held-out part of the run's own data if there are none.
     open : OpenConfig
         Which net is used, and how images are fitted into it.
+    weights : str or None
+        Weights of a detector of torchvision's, ``torchvision:NAME`` in place of a run: a file of its state dict, whose
+        labels `names` gives. None is its published weights, which torchvision downloads.
     split : str or None
         The part that is evaluated. None is ``test`` of the embedded scenes, and the held-out part of other data.
     images : int
@@ -404,7 +473,8 @@ class EvaluateConfig:
         Evaluate the classes of this map: a file of darknet's (the node of each class in a line), a label map of the
         tree, or coco9k.map or inet9k.map, which are known (COCO and ImageNet-DET for a model of 9,418 nodes).
     boxed : str or None
-        Which classes of scenes or tiles count as boxed, as for training. None is those that had boxes there.
+        Which classes of scenes or tiles count as boxed, as for training; or which of a `map`, by its names. None is
+        those that had boxes there.
     raw_weights : bool
         The last weights in place of the averaged ones.
     batch_size : int
@@ -420,6 +490,7 @@ class EvaluateConfig:
 
     sets: Fixed[tuple[tuple[str, str], ...]] = ()
     open: OpenConfig = field(default_factory=OpenConfig)
+    weights: Annotated[str | None, arg(metavar="FILE")] = None
     split: Annotated[str | None, arg(metavar="NAME")] = None
     images: Annotated[int, arg(metavar="N")] = 1000
     map: Annotated[str | None, arg(metavar="NAME")] = None

@@ -37,19 +37,26 @@ def override(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     >>> override(RunConfig(), {"optimiser.learning_rate": 0.1, "seed": 3}).optimiser.learning_rate
     0.1
     """
-    for way, value in changes.items():
-        config = _changed(config, way.split("."), value, way)
-    return config
+    found: RunConfig = _changed(config, {tuple(way.split(".")): value for way, value in changes.items()}, ())
+    return found
 
 
-def _changed(config: Any, way: list[str], value: Any, whole: str) -> Any:
-    name, *rest = way
+def _changed(config: Any, changes: Mapping[tuple[str, ...], Any], above: tuple[str, ...]) -> Any:
+    """All changes of one object at once: what two of them are together may be right where one alone is not."""
     known = [each.name for each in dataclasses.fields(config)] if dataclasses.is_dataclass(config) else []
-    if name not in known:
-        raise Mistake(f"{whole}: there is no field {name}; there are {', '.join(known) or 'none'}")
-    if rest:
-        value = _changed(getattr(config, name), rest, value, whole)
-    return dataclasses.replace(config, **{name: value})
+    values: dict[str, Any] = {}
+    inside: dict[str, dict[tuple[str, ...], Any]] = {}
+    for (name, *rest), value in changes.items():
+        if name not in known:
+            way = ".".join((*above, name, *rest))
+            raise Mistake(f"{way}: there is no field {name}; there are {', '.join(known) or 'none'}")
+        if rest:
+            inside.setdefault(name, {})[tuple(rest)] = value
+        else:
+            values[name] = value
+    for name, deeper in inside.items():
+        values[name] = _changed(values.get(name, getattr(config, name)), deeper, (*above, name))
+    return dataclasses.replace(config, **values)
 
 
 def differences(before: RunConfig, after: RunConfig) -> dict[str, tuple[Any, Any]]:

@@ -20,7 +20,7 @@ from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.joined import JoinedSource, single_sources
 from yolo9000.datasets.mixed import Augment
 from yolo9000.datasets.packed_imagenet import PackedImageNet
-from yolo9000.datasets.pictograms import pictogram_concepts, read_classes
+from yolo9000.datasets.pictograms import read_classes
 from yolo9000.datasets.sample import Kind, Record, Source
 from yolo9000.datasets.scenes import SCENE_AUGMENT, SCENE_IMAGE_AUGMENT, SceneConfig, SceneSource, Split
 from yolo9000.datasets.tiles import TILE_AUGMENT, TILE_SCENE_AUGMENT, TileConfig, TileScenes, read_split
@@ -33,12 +33,10 @@ from yolo9000.experiment.labels import (
     classes_of_labels,
     labelled_nodes,
     name_map,
-    tree_of_wnids,
     wnid_map,
 )
 from yolo9000.experiment.layouts import LAYOUTS
 from yolo9000.models.classes import Classes
-from yolo9000.models.tree_classes import TreeClasses
 
 log = logging.getLogger(__name__)
 BoxSource: TypeAlias = CocoSource | VocSource
@@ -151,11 +149,13 @@ def load_data(
             f"`names`: the net has {classes.number} classes and neither a tree nor names, so nobody knows which of "
             f"them is which of the data's; give the {classes.number} names in the order of the net's classes"
         )
+    if classes is None:
+        classes = classes_of_labels(config)
     if config.is_embedded:
         return _scenes(config, classes, size)
     if config.drawn_from is not None:
         return _tiles(config, config.drawn_from, classes, size)
-    return _real(config, classes_of_labels(config) if classes is None else classes, held_out_only)
+    return _real(config, classes, held_out_only)
 
 
 def box_shapes(source: Source) -> NDArray[np.float64]:
@@ -176,12 +176,7 @@ def box_shapes(source: Source) -> NDArray[np.float64]:
     return np.concatenate(shapes).astype(np.float64)
 
 
-def _scenes(config: DataConfig, classes: Classes | None, size: int) -> Data:
-    if classes is None:
-        concepts = pictogram_concepts()
-        tree = tree_of_wnids(concepts.values())
-        nodes = {name: tree.node(wnid) for name, wnid in concepts.items()}
-        classes = TreeClasses(replace(tree, label_maps={**tree.label_maps, "scenes": nodes}))
+def _scenes(config: DataConfig, classes: Classes, size: int) -> Data:
     label_map = classes.label_maps.get("scenes")
     if label_map is None:
         raise DatasetError("the tree has no label map 'scenes'; leave `tree` out, and it is built from the pictograms")
@@ -261,10 +256,8 @@ def _scene_split(name: str) -> Split:
             raise DatasetError(f"scenes have the splits train, val and test, not {name!r}")
 
 
-def _tiles(config: DataConfig, root: str, classes: Classes | None, size: int) -> Data:
+def _tiles(config: DataConfig, root: str, classes: Classes, size: int) -> Data:
     split = read_split(root)
-    if classes is None:
-        classes = TreeClasses(tree_of_wnids(split.wnids))
     label_map = wnid_map(classes)
     boxed = chosen_classes(config.boxed, split.wnids, split.boxed)
     train, held_out = config.splits
@@ -343,7 +336,8 @@ def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[str, 
     # one set of a layout goes by that; of several each goes by its path besides
     is_only_one = [other for other, _ in config.box_sets].count(layout) == 1
     name = f"{layout} ({split})" if is_only_one else f"{layout} {root} ({split})"
-    source: BoxSource = _opened(layout, root, name_map(classes, *maps), split, name)
+    # a class of ImageNet's is called by its wnid, which is a node's whether a map has it or not
+    source: BoxSource = _opened(layout, root, {**classes.ids, **name_map(classes, *maps)}, split, name)
     declared = getattr(source, "nodes", None)  # an annotation file may list its categories
     if declared is None:
         found = np.unique(source.index.labels).tolist()

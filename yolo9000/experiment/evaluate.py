@@ -10,27 +10,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
 from wordtree import load_tree
 from yolo9000.darknet.cfg_files import read_names
 from yolo9000.datasets.coco import CocoSource, category_names
 from yolo9000.datasets.loader import make_evaluation_loader
+from yolo9000.datasets.sample import Sample, Source
+from yolo9000.datasets.transforms import letterbox
+from yolo9000.datasets.voc import VocSource
 from yolo9000.detection.config import ImageLabels
+from yolo9000.evaluation.detections import find_in_batches, score_detections
 from yolo9000.evaluation.detector import classification_top1, evaluate_detector, held_out_loss
+from yolo9000.evaluation.reliability import draw_reliability
 from yolo9000.evaluation.report import without_nan
 from yolo9000.experiment.class_maps import find_class_map, with_class_map
 from yolo9000.experiment.config import DataConfig, EvaluateConfig
 from yolo9000.experiment.config_file import from_plain
-from yolo9000.experiment.data import Data, Excerpt, load_data
-from yolo9000.inference.darknet_files import letterbox_of, open_detector
+from yolo9000.experiment.data import Data, Excerpt, chosen_classes, load_data
+from yolo9000.inference.darknet_files import Letterbox, letterbox_of, open_detector
 from yolo9000.inference.model import TrainedModel, checkpoint_of
 from yolo9000.inference.prepare import prepare
+from yolo9000.inference.torchvision_detector import Rival, is_rival, load_rival
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.runtime.checkpoint import write_atomically
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.mistakes import Mistake
-from yolo9000.training.curves import draw_reliability
 from yolo9000.training.objectives import detection_objective
 
 
@@ -40,7 +46,8 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
     Parameters
     ----------
     run : str or Path
-        The folder of a run, a checkpoint, or weights of darknet's.
+        The folder of a run, a checkpoint, weights of darknet's, or a detector of torchvision's, see
+        `yolo9000.inference.torchvision_detector.load_rival`.
     config : EvaluateConfig
         With no data sets named they are the held-out part of the run's own.
 
@@ -48,7 +55,8 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
     -------
     dict
         See `yolo9000.evaluation.detector.evaluate_detector`; with ``checkpoint``, ``step``, ``precision``, the losses
-        of each source under ``held_out_loss``, and ``top1``.
+        of each source under ``held_out_loss``, and ``top1``. Of a detector of torchvision's there is what its
+        detections say, see `yolo9000.evaluation.detections.score_detections`.
 
     Raises
     ------
@@ -58,13 +66,17 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
     use_huge_pages()
     device = pick_device(config.open.device)
     precision = pick_precision(device, config.open.precision)
+    if is_rival(run):
+        return _evaluate_rival(run, config, device)
+    if config.weights:
+        raise Mistake(f"`weights` {config.weights}: they are for `torchvision:NAME`; {run} has its own")
     checkpoint = checkpoint_of(run, best=config.open.best)
     given = load_tree(config.open.tree) if config.open.tree else None
     names = read_names(config.open.names) if config.open.names else None
     trained = open_detector(
         checkpoint, config.open.cfg, tree=given, names=names, averaged=not config.raw_weights, device=device
     )
-    data_config, classes, nodes = _data_config(config, trained), trained.classes, None
+    data_config, classes, nodes = held_out_data(config, trained), trained.classes, None
     if config.map:
         tree = classes.tree
         if tree is None:
@@ -95,8 +107,70 @@ def write_evaluation(report: Mapping[str, Any], out: Path, *, picture: str = "re
         draw_reliability(report["calibration"], out.with_name(picture))
 
 
-def _data_config(config: EvaluateConfig, trained: TrainedModel) -> DataConfig:
-    """The run's own data, or those that are named; the held-out split is the one evaluated."""
+def _evaluate_rival(run: str | Path, config: EvaluateConfig, device: torch.device) -> dict[str, Any]:
+    names = read_names(config.open.names) if config.open.names else None
+    rival = load_rival(run, weights=config.weights, names=names, device=device)
+    for name, value in (("map", config.map), ("cfg", config.open.cfg), ("tree", config.open.tree)):
+        if value is not None:
+            raise Mistake(f"`{name}` {value}: a detector of torchvision's takes none")
+    if not (config.sets or rival.content):
+        raise Mistake(f"{run}: name the images it is evaluated on, with `coco` or `voc`")
+    data = load_data(held_out_data(config, rival), rival.detector.classes, size=rival.size, held_out_only=True)
+    loader = _loader(data.val_detection, config.open.size or rival.size, config)
+    if loader is None:
+        raise Mistake("there are no images to evaluate on; name some with `coco`, `voc` or `tiles`")
+    detections, targets, images = find_in_batches(rival.detector, loader, device=device)
+    boxes = _box_source(data)
+    report = score_detections(
+        detections,
+        targets,
+        images,
+        rival.detector.classes,
+        boxed=set(data.evaluated) & set(rival.boxed),
+        never_boxed=set(data.evaluated) - set(rival.boxed),
+        baseline=True,
+        coco=boxes.truth() if isinstance(boxes, CocoSource) else None,
+        voc=boxes.truth() if isinstance(boxes, VocSource) else None,
+    )
+    _name_as_the_data(report, boxes)
+    return report | {"checkpoint": rival.path, "step": rival.step, "precision": "float32"}
+
+
+def _box_source(data: Data) -> Source | None:
+    """The held-out images with boxes, all of them."""
+    return data.val_detection.source if isinstance(data.val_detection, Excerpt) else data.val_detection
+
+
+def _name_as_the_data(report: dict[str, Any], boxes: Source | None) -> None:
+    """Give each class the name that the data have for it, which joins it with the same class of another net."""
+    for row in report["classes"]:
+        if label := getattr(boxes, "class_names", {}).get(row["node"]):
+            row["label"] = label
+
+
+def _loader(
+    source: Source | None, size: int, config: EvaluateConfig, letterbox: Letterbox = letterbox
+) -> DataLoader[Sample] | None:
+    if source is None:
+        return None
+    return make_evaluation_loader(
+        source, size, batch_size=config.batch_size, workers=config.workers, letterbox=letterbox
+    )
+
+
+def held_out_data(config: EvaluateConfig, trained: TrainedModel | Rival) -> DataConfig:
+    """The configuration of the data that a net is evaluated on: the run's own, or those that are named.
+
+    Parameters
+    ----------
+    config : EvaluateConfig
+    trained : TrainedModel or Rival
+
+    Returns
+    -------
+    DataConfig
+        Its second split is the one evaluated.
+    """
     data = from_plain(DataConfig, trained.content.get("data", {}), str(trained.path))
     # which classes had boxes the checkpoint knows; the file that said so may be gone
     data = dataclasses.replace(data, boxed=None)
@@ -106,7 +180,7 @@ def _data_config(config: EvaluateConfig, trained: TrainedModel) -> DataConfig:
         val = files[0] if files else None
         data = dataclasses.replace(data, sets=config.sets, val=val, cluttered=False)
     split = config.split or ("test" if data.is_embedded else data.splits[1])
-    data = dataclasses.replace(data, boxed=config.boxed)
+    data = dataclasses.replace(data, boxed=None if config.map else config.boxed)
     return dataclasses.replace(data, splits=(data.splits[0], split), val_images=config.images)
 
 
@@ -119,30 +193,26 @@ def _evaluate(
     nodes: Mapping[str, int] | None,
 ) -> dict[str, Any]:
     # what had boxes is a fact of the training, not of the data looked at now
-    boxed = set(data.evaluated) & set(data.boxed if config.boxed else trained.boxed)
+    boxed = set(data.evaluated) & set(data.boxed if config.boxed and nodes is None else trained.boxed)
     never_boxed = set(data.evaluated) - boxed
     if nodes is not None:
-        boxed = set(nodes.values()) & set(trained.boxed)
+        had_boxes = [name for name, node in nodes.items() if node in set(trained.boxed)]
+        boxed = {nodes[name] for name in chosen_classes(config.boxed, list(nodes), had_boxes)}
         never_boxed = set(nodes.values()) - boxed
-    size = config.open.size or trained.size
-    loss = detection_objective(trained.region, ImageLabels(**trained.content["image_labels"]))
+    size = trained.input_size(config.open.size)
+    loss = detection_objective(trained.spec, ImageLabels(**trained.content["image_labels"]))
     report: dict[str, Any] = {"held_out_loss": {}}
-    loaders = {
-        name: make_evaluation_loader(
-            source,
-            size,
-            batch_size=config.batch_size,
-            workers=config.workers,
-            letterbox=letterbox_of(trained, config.open.letterbox),
-        )
-        for name, source in (("detection", data.val_detection), ("classification", data.val_classification))
-        if source is not None
+    fitted = letterbox_of(trained, config.open.letterbox)
+    found = {
+        "detection": _loader(data.val_detection, size, config, fitted),
+        "classification": _loader(data.val_classification, size, config, fitted),
     }
+    loaders = {name: loader for name, loader in found.items() if loader is not None}
     if not loaders:
         raise Mistake("there are no images to evaluate on; name some with `coco`, `voc`, `tiles` or `imagenet`")
     model = prepare(trained.detector, device=device, precision=precision)  # which takes care of the precision
     if "detection" in loaders:
-        boxes = data.val_detection.source if isinstance(data.val_detection, Excerpt) else data.val_detection
+        boxes = _box_source(data)
         report |= evaluate_detector(
             model,
             loaders["detection"],
@@ -152,13 +222,15 @@ def _evaluate(
             device=device,
             baseline=True,
             coco=boxes.truth() if isinstance(boxes, CocoSource) else None,
+            voc=boxes.truth() if isinstance(boxes, VocSource) else None,
             diagnosis=True,
         )
+        _name_as_the_data(report, boxes)
         if nodes is not None:
-            found = [report[name] for name in ("boxed", "never_boxed") if report[name]["classes"]]
-            classes = sum(each["classes"] for each in found)
+            scored = [report[name] for name in ("boxed", "never_boxed") if report[name]["classes"]]
+            classes = sum(each["classes"] for each in scored)
             means = {
-                key: sum(each[key] * each["classes"] for each in found) / classes if classes else math.nan
+                key: sum(each[key] * each["classes"] for each in scored) / classes if classes else math.nan
                 for key in ("ap50", "ap")
             }
             report["map"] = {"name": config.map, **means, "classes": classes}
@@ -167,5 +239,7 @@ def _evaluate(
             model, loaders["classification"], trained.classes, data.image_labels, device=device
         )
     for name, loader in loaders.items():
+        if name == "classification" and not trained.detector.learns_image_labels:
+            continue
         report["held_out_loss"][name] = held_out_loss(model, loader, loss, device=device)
     return report

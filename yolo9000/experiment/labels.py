@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from wordtree import WordTree
 from yolo9000.datasets.box_index import listed
 from yolo9000.datasets.errors import DatasetError, UnknownClasses
+from yolo9000.datasets.pictograms import pictogram_concepts
+from yolo9000.datasets.tiles import read_split
 from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.layouts import LAYOUTS, tree_command
 from yolo9000.models.classes import Classes
+from yolo9000.models.flat_classes import FlatOver, flat_classes
 from yolo9000.models.tree_classes import TreeClasses
 
 
 def classes_of_labels(config: DataConfig) -> TreeClasses:
     """The tree of the data's own labels: those that each data set's layout has or finds in its files."""
+    if config.is_embedded:
+        concepts = pictogram_concepts()
+        tree = tree_of_wnids(concepts.values())
+        nodes = {name: tree.node(wnid) for name, wnid in concepts.items()}
+        return TreeClasses(replace(tree, label_maps={**tree.label_maps, "scenes": nodes}))
+    if config.drawn_from is not None:
+        return TreeClasses(tree_of_wnids(read_split(config.drawn_from).wnids))
     from wordtree import sources  # opens WordNet: for those who bring no tree
 
     found = [LAYOUTS[layout].labels(path, config.splits[0]) for layout, path in config.sets]
@@ -26,6 +37,31 @@ def tree_of_wnids(wnids: Iterable[str]) -> WordTree:
     from wordtree import build_wordtree  # opens WordNet: for those who bring no tree
 
     return build_wordtree(list(wnids))
+
+
+def without_tree(classes: TreeClasses, over: FlatOver) -> Classes:
+    """The labels of a tree beside each other, without hypernyms.
+
+    Parameters
+    ----------
+    classes : TreeClasses
+    over : {"softmax", "sigmoid", "linear"}
+        One softmax is a tree of one sibling group, for which everything that trees can do is there; other class
+        numbers are flat classes.
+
+    Examples
+    --------
+    >>> maps = {"coco": {"dog": 1, "cat": 2}}
+    >>> tree = WordTree(("a", "b", "c"), ("animal", "dog", "cat"), (-1, 0, 0), label_maps=maps)
+    >>> flat = without_tree(TreeClasses(tree), "softmax")
+    >>> flat.number, flat.tree.parents, without_tree(TreeClasses(tree), "linear")
+    (2, (-1, -1), FlatClasses(number=2, over='linear', names=('dog', 'cat'), map=None))
+    """
+    tree = classes.tree
+    if over != "softmax":
+        return flat_classes(tree, over)
+    named = {node for labels in tree.label_maps.values() for node in labels.values()}
+    return TreeClasses(tree.flatten(sorted(named or set(range(len(tree))) - set(tree.parents))).tree)
 
 
 def name_map(classes: Classes, *preferred: str) -> dict[str, int]:

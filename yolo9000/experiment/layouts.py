@@ -68,6 +68,12 @@ def _open_voc(path: str, label_map: Mapping[str, int], split: str, name: str) ->
     return VocSource(path, label_map, split=split, name=name)
 
 
+def _open_det(path: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
+    from yolo9000.datasets.imagenet_det import ImageNetDetSource
+
+    return ImageNetDetSource(path, label_map, split=split, name=name)
+
+
 def _open_imagenet(path: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
     from tqdm import tqdm
 
@@ -95,6 +101,14 @@ def _voc_labels(path: str, split: str) -> LabelSource:
     from wordtree import sources
 
     return sources.voc()
+
+
+def _det_labels(path: str, split: str) -> LabelSource:
+    from wordtree import load_tree, sources
+
+    return sources.LabelSource(
+        "imagenet_det", {wnid: wnid for wnid in load_tree("yolo9000").label_maps["imagenet_det"]}
+    )
 
 
 def _folder_labels(path: str, split: str) -> LabelSource:
@@ -149,6 +163,16 @@ LAYOUTS: dict[str, Layout] = {
         labels=_voc_labels,
         options=lambda path, split: "--voc",
         maps=lambda path, split: ["voc"],
+        several=True,
+    ),
+    "imagenet_det": Layout(
+        teaches="boxes",
+        help="images with boxes of 200 classes: the folder ILSVRC of ImageNet's detection challenge, with "
+        "Annotations/DET/val and Data/DET/val",
+        open=_open_det,
+        labels=_det_labels,
+        options=lambda path, split: "--wnids scripts/imagenet_det.wnids",
+        maps=lambda path, split: ["imagenet_det"],
         several=True,
     ),
     "imagenet": Layout(

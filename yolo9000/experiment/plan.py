@@ -12,7 +12,7 @@ from yolo9000.datasets.sample import Batch, Source
 from yolo9000.evaluation.detector import classification_top1, evaluate_detector, held_out_loss
 from yolo9000.experiment.config import PlanConfig, RunConfig
 from yolo9000.experiment.data import Data
-from yolo9000.models.model import Model, RegionDetector
+from yolo9000.models.model import DetectionModel, Model
 from yolo9000.runtime.device import pick_precision
 from yolo9000.runtime.distributed import Processes
 from yolo9000.runtime.mistakes import Mistake
@@ -91,7 +91,7 @@ def what_does_not_fit(config: RunConfig, phases: Sequence[Phase], *, started: bo
 
 
 def plan_phases(
-    detector: RegionDetector,
+    detector: DetectionModel,
     data: Data,
     config: RunConfig,
     *,
@@ -101,7 +101,7 @@ def plan_phases(
 
     Parameters
     ----------
-    detector : RegionDetector
+    detector : DetectionModel
         Trained in place.
     data : Data
     config : RunConfig
@@ -115,6 +115,10 @@ def plan_phases(
     """
     plan, joint_plan = config.plan, config.plan.joint
     check_sources(plan, boxes=data.detection is not None, image_labels=data.classification is not None)
+    if joint_plan.enabled and plan.steps and not detector.learns_image_labels:
+        raise PlanError(
+            f"`joint`: image labels need a region and a tree, and this net has {detector.classes} without one"
+        )
     part = config.train.batch_size // config.train.accumulate
     phases: list[Phase] = []
     takes_over: Callable[[], None] | None = None
@@ -126,7 +130,8 @@ def plan_phases(
             classification,
             batch_size=part,
             sizes=sizes,
-            # another seed for each phase, or a later one would begin with the images that an earlier one began with
+            # another seed for each phase, or a later one would begin with the images that an earlier one began with;
+            # the fourth has that of another run's first, which sees other data
             seed=3 * config.seed + len(phases),
             ratio=joint_plan.ratio if joint else None,
             interleave="batch_by_batch" if joint_plan.batch_by_batch else "in_batch",
@@ -151,23 +156,28 @@ def plan_phases(
         if classifier is None:
             raise PlanError("a net of `cfg` has no classification start; leave `classification_steps` at 0")
         starting_net = classifier
-        phases.append(
-            Phase(
-                name="classification",
-                steps=plan.classification_steps,
-                model=starting_net,
-                loss=classification_objective(detector.classes),
-                batches=batches(None, data.classification, (plan.classification_size,)),
-                optimiser=config.classification_optimiser,
-                evaluate=_classifier_scores(data, detector, config.train, plan.classification_size),
-            )
-        )
+        for name, steps, size, optimiser in (
+            ("classification", plan.classification_steps, plan.classification_size, config.classification_optimiser),
+            ("fine-tuning", plan.fine_tuning_steps, plan.fine_tuning_size, config.fine_tuning_optimiser),
+        ):
+            if steps:
+                phases.append(
+                    Phase(
+                        name=name,
+                        steps=steps,
+                        model=starting_net,
+                        loss=classification_objective(starting_net.classes),
+                        batches=batches(None, data.classification, (size,)),
+                        optimiser=optimiser,
+                        evaluate=_classifier_scores(data, starting_net, config.train, size),
+                    )
+                )
 
         def takes_over() -> None:
             detector.initialise_from(starting_net)
 
-    loss = detection_objective(detector.region, joint_plan.image_labels)
-    evaluate = _detector_scores(data, detector, config.train, plan.size, loss)
+    loss = detection_objective(detector.spec, joint_plan.image_labels)
+    evaluate = _detector_scores(data, detector, config.train, plan.evaluation_size or plan.size, loss)
     for name, steps, classification in (
         ("detection", joint_plan.boxes_first, None),
         ("joint" if joint_plan.enabled else "boxes", plan.steps, data.classification if joint_plan.enabled else None),
@@ -189,7 +199,7 @@ def plan_phases(
     return phases
 
 
-def _classifier_scores(data: Data, detector: Model, config: TrainConfig, size: int) -> Evaluate | None:
+def _classifier_scores(data: Data, classifier: Model, config: TrainConfig, size: int) -> Evaluate | None:
     source = data.val_classification
     if source is None or not len(source):
         return None
@@ -200,7 +210,7 @@ def _classifier_scores(data: Data, detector: Model, config: TrainConfig, size: i
         top1 = classification_top1(
             model,
             images,
-            detector.classes,
+            classifier.classes,
             data.image_labels,
             device=device,
             precision=pick_precision(device, config.precision),
@@ -211,7 +221,7 @@ def _classifier_scores(data: Data, detector: Model, config: TrainConfig, size: i
 
 
 def _detector_scores(
-    data: Data, detector: RegionDetector, config: TrainConfig, size: int, loss: Loss
+    data: Data, detector: DetectionModel, config: TrainConfig, size: int, loss: Loss
 ) -> Evaluate | None:
     boxes, images = (
         None if source is None or not len(source) else make_evaluation_loader(source, size, batch_size=EVALUATION_BATCH)
@@ -244,7 +254,10 @@ def _detector_scores(
             scores["top1"] = classification_top1(
                 model, images, detector.classes, data.image_labels, device=device, precision=precision
             )
-        for name, loader in (("detection", boxes), ("classification", images)):
+        for name, loader in (
+            ("detection", boxes),
+            ("classification", images if detector.learns_image_labels else None),
+        ):
             if loader is not None:
                 held_out = held_out_loss(model, loader, loss, device=device, precision=precision)
                 scores[f"held_out/{name}"] = held_out["loss"]

@@ -22,7 +22,8 @@ from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.config import RECIPES
 from yolo9000.inference.model import TrainedModel, describe_model, load_model
 from yolo9000.inference.same_classes import check_same_classes
-from yolo9000.models.model import RegionDetector
+from yolo9000.models.flat_classes import FlatClasses
+from yolo9000.models.model import DetectionModel, GridDetector, RegionDetector
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.checkpoint import CheckpointError
@@ -85,7 +86,7 @@ def load_darknet(
     return TrainedModel(detector, detector.size, detector.boxed, (), step, content, path)
 
 
-def start_from_convolutions(detector: RegionDetector, weights: str | Path) -> list[str]:
+def start_from_convolutions(detector: DetectionModel, weights: str | Path) -> list[str]:
     """Fill the first convolutions of a net that begins with them, as ``darknet19_448.conv.23`` fills a Darknet-19.
 
     Returns
@@ -163,7 +164,7 @@ def named_detector(net: DarknetNet, tree: WordTree | None, names: Sequence[str] 
         raise CfgError(f"{net.cfg.file}: {error}") from error
 
 
-def name_detector(detector: RegionDetector, names: Sequence[str], where: str) -> None:
+def name_detector(detector: DetectionModel, names: Sequence[str], where: str) -> None:
     """Give the classes of a detector without a tree the names that a person gives; see `name_classes`.
 
     Raises
@@ -175,7 +176,10 @@ def name_detector(detector: RegionDetector, names: Sequence[str], where: str) ->
         named = name_classes(detector.classes, names=names)
     except Mistake as error:
         raise CheckpointError(f"{where}: {error}") from error
-    detector.region = dataclasses.replace(detector.region, classes=named)
+    if isinstance(detector, RegionDetector):
+        detector.region = dataclasses.replace(detector.region, classes=named)
+    elif isinstance(detector, GridDetector) and isinstance(named, FlatClasses):
+        detector.detection = dataclasses.replace(detector.detection, classes=named)
 
 
 def letterbox_of(trained: TrainedModel, name: str | None = None) -> Letterbox:
@@ -237,7 +241,7 @@ def save_as_darknet(trained: TrainedModel, path: Path) -> list[str]:
     return notes
 
 
-def _cfg_text(detector: RegionDetector, size: int) -> str:
+def _cfg_text(detector: DetectionModel, size: int) -> str:
     match detector:
         case Detector():
             return cfg_of_detector(detector, size)

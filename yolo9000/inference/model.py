@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from wordtree import load_tree
+from wordtree import TreeMismatch, load_tree
 from wordtree.formats import from_json
 from yolo9000.darknet.detector import DarknetDetector
 from yolo9000.inference.same_classes import check_same_classes
@@ -23,11 +23,14 @@ from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.classes import Classes
 from yolo9000.models.config import DetectorConfig
 from yolo9000.models.flat_classes import FlatClasses
-from yolo9000.models.model import Model, RegionDetector
+from yolo9000.models.grid import GridLossConfig, GridSpec
+from yolo9000.models.model import DetectionModel, Model
 from yolo9000.models.region import LossConfig, RegionSpec
 from yolo9000.models.tree_classes import TreeClasses
+from yolo9000.models.yolov1 import Yolov1
 from yolo9000.models.yolov2 import Classifier, Detector
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, load_weights
+from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.run_folder import RunFolder
 
 
@@ -60,7 +63,7 @@ class TrainedModel:
     path: Path
 
     @property
-    def detector(self) -> RegionDetector:
+    def detector(self) -> DetectionModel:
         """The net, which must be a detector.
 
         Raises
@@ -68,7 +71,7 @@ class TrainedModel:
         CheckpointError
             It is a classifier.
         """
-        if not isinstance(self.model, RegionDetector):
+        if not isinstance(self.model, DetectionModel):
             raise CheckpointError(
                 f"{self.path}: the run has a classifier and no detector yet (step {self.step}); "
                 "go on with `resume`, or start a detector from it with `initial`"
@@ -76,14 +79,30 @@ class TrainedModel:
         return self.model
 
     @property
-    def region(self) -> RegionSpec:
-        """Classes, box coding and the constants of the loss."""
-        return self.detector.region
+    def spec(self) -> RegionSpec | GridSpec:
+        """What the numbers of the detector's output mean, and the constants of its loss."""
+        return self.detector.spec
 
     @property
     def classes(self) -> Classes:
         """What the class channels mean."""
         return self.model.classes
+
+    def input_size(self, wanted: int | None = None) -> int:
+        """The side of the network's input that is wanted, or that of the training.
+
+        Raises
+        ------
+        Mistake
+            The net takes images of one other size, or the side is no multiple of its cells.
+        """
+        only = self.detector.only_size
+        if wanted is not None and only not in (None, wanted):
+            raise Mistake(f"`size` {wanted}: {self.path} takes images of {only} pixels alone, as its last layers are "
+                          "fully connected")  # fmt: skip
+        if wanted is not None and wanted % self.detector.stride:
+            raise Mistake(f"`size` {wanted}: {self.path} has cells of {self.detector.stride} pixels; take a multiple")
+        return wanted or self.size
 
 
 def describe_model(
@@ -120,6 +139,9 @@ def build_model(description: Mapping[str, Any], where: str = "the checkpoint") -
     match description["net"]:
         case "detector":
             return Detector(DetectorConfig(**description["config"]), region_of(description["region"]))
+        case "yolov1":
+            spec = grid_of(description["detection"])
+            return Yolov1(DetectorConfig(**description["config"]), spec, int(description["size"]))
         case "darknet":
             return DarknetDetector.from_text(description["cfg"], region_of(description["region"]), where)
         case "classifier":
@@ -213,27 +235,35 @@ def load_detector(
     return dataclasses.replace(trained, model=trained.detector)
 
 
-def start_from_classifier(detector: RegionDetector, start: TrainedModel) -> list[str]:
-    """Start a detector from a classifier.
+def start_from_classifier(detector: DetectionModel, start: TrainedModel) -> list[str]:
+    """Start a detector from a classifier, whose classes may be others: then its last layer is replaced.
 
     Returns
     -------
     list of str
-        What was taken.
+        What was taken, and what starts anew.
 
     Raises
     ------
     CheckpointError
-        The net has another form.
-    wordtree.TreeMismatch
-        The classifier was trained on another tree.
+        The backbone has another form.
     """
-    check_same_classes(detector.classes, start.classes, str(start.path))
+    others = ""
     try:
-        detector.initialise_from(start.model)
+        check_same_classes(detector.classes, start.classes, str(start.path))
+    except TreeMismatch as error:
+        others = f" (its classes are others: {error})"
+    try:
+        taken = detector.initialise_from(start.model, same_classes=not others)
     except ValueError as error:
-        raise CheckpointError(f"{start.path}: {error}; give `width` and `stride` as it was trained with") from error
-    return [f"backbone and class rows of the classifier {start.path}, after {start.step} steps"]
+        raise CheckpointError(f"{start.path}: {error}; give `backbone`, `width`, `stride` and `batch_norm` as it was "
+                              "trained with") from error  # fmt: skip
+    return [f"{start.path}, after {start.step} steps: {taken}{others}"]
+
+
+def spec_of(description: Mapping[str, Any]) -> RegionSpec | GridSpec:
+    """What the numbers of the net of a `DetectionModel.description` mean."""
+    return region_of(description["region"]) if "region" in description else grid_of(description["detection"])
 
 
 def region_of(description: Mapping[str, Any]) -> RegionSpec:
@@ -244,6 +274,14 @@ def region_of(description: Mapping[str, Any]) -> RegionSpec:
         coding=BoxCoding(tuple(tuple(prior) for prior in coding["priors"]), coding["kind"]),
         loss=LossConfig(**description["loss"]),
     )
+
+
+def grid_of(description: Mapping[str, Any]) -> GridSpec:
+    """The grid of a `GridSpec.description`."""
+    classes = classes_of(description["classes"])
+    assert isinstance(classes, FlatClasses)
+    plain = {name: value for name, value in description.items() if name not in ("classes", "loss")}
+    return GridSpec(classes=classes, loss=GridLossConfig(**description["loss"]), **plain)
 
 
 def classes_of(description: Mapping[str, Any]) -> Classes:
@@ -261,8 +299,8 @@ def classes_of(description: Mapping[str, Any]) -> Classes:
     return FlatClasses(**values)
 
 
-def initialise_detector(detector: RegionDetector, start: TrainedModel) -> list[str]:
-    """Start a detector from the weights of another; net and priors must be the same.
+def initialise_detector(detector: DetectionModel, start: TrainedModel) -> list[str]:
+    """Start a detector from the weights of another; net and priors (or boxes of a cell) must be the same.
 
     Returns
     -------
@@ -281,8 +319,13 @@ def initialise_detector(detector: RegionDetector, start: TrainedModel) -> list[s
         raise CheckpointError(f"{start.path}: a net of the form {theirs}, this run has {ours}")
     if start.detector.stride != detector.stride:
         raise CheckpointError(f"{start.path}: cells of {start.detector.stride} pixels, this net has {detector.stride}")
-    if start.region.coding != detector.region.coding:
-        raise CheckpointError(
-            f"{start.path}: its priors are {start.region.coding.priors}, not {detector.region.coding.priors}"
-        )
+    match detector.spec, start.spec:
+        case RegionSpec(coding=ours_coding), RegionSpec(coding=theirs_coding):
+            if ours_coding != theirs_coding:
+                raise CheckpointError(f"{start.path}: its boxes are {theirs_coding}, not {ours_coding}")
+        case GridSpec(), GridSpec():
+            if detector.spec.num != start.spec.num or detector.only_size != start.detector.only_size:
+                raise CheckpointError(f"{start.path}: another grid of boxes, or for images of another size")
+        case _:
+            raise CheckpointError(f"{start.path}: a region's numbers cannot become those of a grid, nor the reverse")
     return transfer_detector(detector, start.detector, str(start.path))

@@ -120,11 +120,12 @@ def predict_images(
     compile : bool
         See `yolo9000.inference.prepare.prepare`.
     """
+    side = trained.input_size(size)
     detector = prepare(trained.detector, device=device, precision=precision, compile=compile)
     waiting: list[Record] = []
 
     def flush() -> Iterator[Prediction]:
-        batch = collate([letterbox(record, size or trained.size) for record in waiting])
+        batch = collate([letterbox(record, side) for record in waiting])
         output = detector(pixels(batch.images, device))
         for record, placement, found in zip(
             waiting, batch.placements, decode(output, trained.classes, config), strict=True

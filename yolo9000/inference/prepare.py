@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from yolo9000.models.backbone import Backbone
 from yolo9000.models.darknet19 import ConvBlock
 from yolo9000.models.model import Model
 from yolo9000.models.output import DetectorOutput, joined
@@ -58,7 +59,8 @@ def prepare(
     """A copy of a detector that answers faster.
 
     Convolutions take up their batch norms, and work in the memory layout channels_last and in the precision. The head
-    stays in float32: its products are few, and bfloat16 would cost about a tenth of each conditional probability.
+    stays in float32: its products are few, and bfloat16 would cost about a tenth of each conditional probability. So do
+    the batch norms of a backbone of timm, which stay beside their convolutions: each family has them in another place.
 
     Parameters
     ----------
@@ -94,11 +96,8 @@ def prepare(
             _fuse(module)
     net.to(device)
     net.to(memory_format=torch.channels_last)
-    heads = [parameter for module in net.modules() if isinstance(module, TreeHead) for parameter in module.parameters()]
-    of_heads = set(map(id, heads))
-    for parameter in net.parameters():
-        if id(parameter) not in of_heads:
-            parameter.data = parameter.data.to(dtype)
+    for module in net.modules():
+        _cast(module, dtype)
     at_once = (IMAGES_AT_ONCE_COMPILED if compile else IMAGES_AT_ONCE) if device.type == "cpu" else None
     compiled = compile_net(net, device, frozen=True) if compile else None
     return PreparedDetector(net, dtype, images_at_once=at_once, compiled=compiled)
@@ -110,3 +109,16 @@ def _fuse(block: ConvBlock) -> None:
     if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
         block[0] = fuse_conv_bn_eval(conv, norm)
         del block[1]
+
+
+def _cast(module: nn.Module, dtype: torch.dtype) -> None:
+    """Bring the weights of a module, without those of its children, into the precision that it works in."""
+    if isinstance(module, TreeHead | nn.modules.batchnorm._BatchNorm):
+        return
+    for parameter in module.parameters(recurse=False):
+        parameter.data = parameter.data.to(dtype)
+    if isinstance(module, Backbone):  # the mean of images is subtracted before they lose their digits
+        return
+    for name, buffer in module.named_buffers(recurse=False):
+        if buffer.is_floating_point():
+            setattr(module, name, buffer.to(dtype))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from yolo9000.models.backbone import Backbone
 from yolo9000.models.config import DetectorConfig
 from yolo9000.models.darknet19 import Darknet19
+from yolo9000.models.extraction import Extraction
+from yolo9000.models.timm_backbone import TimmBackbone
 
 
 def build_backbone(config: DetectorConfig) -> Backbone:
@@ -15,7 +17,7 @@ def build_backbone(config: DetectorConfig) -> Backbone:
     Raises
     ------
     Mistake
-        There is no such backbone, or it has no features of these strides.
+        There is no such backbone, it has no features of these strides, or too few stages to freeze.
 
     Examples
     --------
@@ -23,4 +25,14 @@ def build_backbone(config: DetectorConfig) -> Backbone:
     >>> backbone.stride, backbone.channels, backbone.fine_channels
     (32, 104, 56)
     """
-    return Darknet19(config.width, min(config.stride, 32), config.batch_norm_momentum, batch_norm=config.batch_norm)
+    width, stride, momentum = config.width, min(config.stride, 32), config.batch_norm_momentum
+    backbone: Backbone
+    match config.backbone.partition(":"):
+        case "extraction", *_:
+            backbone = Extraction(width, stride, momentum, batch_norm=config.batch_norm)
+        case "timm", _, name:
+            backbone = TimmBackbone(name, stride, momentum, pretrained=config.pretrained)
+        case _:
+            backbone = Darknet19(width, stride, momentum, batch_norm=config.batch_norm)
+    backbone.freeze(config.frozen_stages)
+    return backbone

@@ -21,6 +21,23 @@ YOLOV2_PRIORS: Priors = (
     (9.77052, 9.16828),
 )
 """The five priors of ``yolov2.cfg`` (COCO), in grid cells of stride 32 (darknet)."""
+HAND_PICKED: Priors = (
+    (0.16, 0.16),
+    (0.11314, 0.22627),
+    (0.22627, 0.11314),
+    (0.32, 0.32),
+    (0.22627, 0.45255),
+    (0.45255, 0.22627),
+    (0.64, 0.64),
+    (0.45255, 0.9051),
+    (0.9051, 0.45255),
+)
+"""The nine anchor boxes picked by hand that table 1 of the YOLO9000 paper compares clusters with (Faster R-CNN, section
+3.1.1: areas of 128, 256 and 512 pixels squared, sides 1:1, 1:2 and 2:1, in an image whose shorter side is 600).
+
+They are parts of the input's side, not grid cells: 1 is 800 pixels there, the longer side of a 4:3 photograph, as
+letterboxing makes the longer side the side of the input. Times size / stride they are grid cells.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +48,7 @@ class DetectorConfig:
     ----------
     backbone : str
         ``darknet19`` (YOLOv2, table 6), ``extraction`` (YOLOv1, figure 3: its first 20 convolutions), or ``timm:NAME``:
-        a model of the library timm, which is the optional extra ``backbones``.
+        a model of the library timm, which is the optional extra ``backbones``; see `yolo9000.models.timm_backbone`.
     width : float
         Relative channels of every layer. 1.0 is the paper's net, 0.25 trains on two processor cores. A backbone of
         timm has its own.
@@ -55,7 +72,8 @@ class DetectorConfig:
         Boxes that a cell of the heads "grid" and "connected" predicts (YOLOv1: B = 2). For "anchors" it is the number
         of priors.
     frozen_stages : int
-        Stages of the backbone, counted from the image, whose weights and statistics stay as they are. Darknet-19 has 6.
+        Stages of the backbone, counted from the image, whose weights and statistics stay as they are. Darknet-19 has 6
+        (up to each pooling), Extraction 5, a model of timm as many as it gives features of.
     pretrained : bool
         Begin with the weights that timm publishes for its model; they are downloaded once.
     batch_norm_momentum : float
@@ -87,6 +105,8 @@ class DetectorConfig:
     def __post_init__(self) -> None:
         if self.backbone not in ("darknet19", "extraction") and not self.backbone.startswith("timm:"):
             raise Mistake(f"`backbone` {self.backbone}: darknet19, extraction or timm:NAME is needed")
+        if self.backbone.startswith("timm:") and not self.batch_norm:
+            raise Mistake(f"`batch_norm`: {self.backbone} keeps its own; darknet19 and extraction can do without")
         if self.width <= 0:
             raise Mistake(f"`width` {self.width}: a positive number is needed")
         if self.stride not in (16, 32, 64):

@@ -62,12 +62,28 @@ class DetectionModel(Model):
         """The side of its input in pixels, if it takes no other; None if any multiple of the stride will do."""
         return None
 
+    @property
+    def learns_image_labels(self) -> bool:
+        """Whether its loss takes images with a label and no boxes: that needs a tree, and boxes with own classes."""
+        return False
+
     def classifier(self) -> Model | None:
         """A new classifier over the same classes, for `initialise_from`; None if the net cannot start from one."""
         return None
 
-    def initialise_from(self, classifier: Model) -> None:
-        """Start from a classifier over the same classes.
+    def initialise_from(self, classifier: Model, *, same_classes: bool = True) -> str:
+        """Start from a classifier.
+
+        Parameters
+        ----------
+        classifier : Model
+        same_classes : bool
+            Its classes are those of this net, so that its last layer may be taken as well.
+
+        Returns
+        -------
+        str
+            What was taken of it, and what starts anew.
 
         Raises
         ------
@@ -91,6 +107,10 @@ class RegionDetector(DetectionModel):
     @property
     def spec(self) -> RegionSpec:
         return self.region
+
+    @property
+    def learns_image_labels(self) -> bool:
+        return self.region.classes.tree is not None and self.region.loss.form == "darknet"
 
 
 class GridDetector(DetectionModel):

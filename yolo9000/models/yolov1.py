@@ -5,7 +5,6 @@ B images, D channels of the features, S x S grid, n boxes of a cell, C classes.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from yolo9000.models.config import DetectorConfig
 from yolo9000.models.darknet19 import scaled
 from yolo9000.models.grid import GridOutput, GridSpec
 from yolo9000.models.model import GridDetector
-from yolo9000.models.yolov2 import BackboneDetector
+from yolo9000.models.yolov2 import BackboneDetector, plain_form
 from yolo9000.runtime.mistakes import Mistake
 
 HIDDEN = 4096
@@ -125,7 +124,7 @@ class Yolov1(BackboneDetector, GridDetector):
 
     @property
     def description(self) -> dict[str, Any]:
-        plain = {"config": asdict(self.config), "detection": self.detection.description, "size": self.size}
+        plain = {"config": plain_form(self.config), "detection": self.detection.description, "size": self.size}
         return {"net": "yolov1", **plain}
 
     def forward(self, images: Tensor) -> GridOutput:

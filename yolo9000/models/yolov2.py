@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -12,10 +12,12 @@ from yolo9000.models.backbones import build_backbone
 from yolo9000.models.classes import Classes
 from yolo9000.models.config import DetectorConfig
 from yolo9000.models.darknet19 import ConvBlock, scaled
+from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.model import DetectionModel, Model, RegionDetector
 from yolo9000.models.output import RegionOutput
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.tree_head import TreeHead
+from yolo9000.runtime.mistakes import Mistake
 
 
 def reorg(x: Tensor, stride: int = 2) -> Tensor:
@@ -71,6 +73,8 @@ class BackboneDetector(DetectionModel):
         self.passthrough: nn.Module | None = None
         self.merge: nn.Module | None = None
         if config.passthrough:
+            if self.backbone.fine_is_coarse:
+                raise Mistake(f"`passthrough`: with a `stride` of 16 {config.backbone} has no finer features to bring")
             from_fine = self.backbone.fine_channels
             if config.passthrough_channels:
                 narrow = scaled(config.passthrough_channels, config.width)
@@ -78,6 +82,8 @@ class BackboneDetector(DetectionModel):
                 from_fine = narrow
             else:
                 self.passthrough = nn.Identity()
+            if config.stride == 32 and from_fine % 4:
+                raise Mistake(f"`passthrough_channels`: {from_fine} channels are no multiple of 4, as reorg needs")
             from_fine *= 4 if config.stride == 32 else 1
             self.merge = self._block(from_fine + channels, channels, 3)
 
@@ -103,22 +109,21 @@ class BackboneDetector(DetectionModel):
         return features
 
     def classifier(self) -> Classifier:
-        """A classifier with the same backbone over the same classes."""
-        return Classifier(self.config, self.classes)
+        """A classifier with the same backbone over the same classes. Linear ones are under a softmax there."""
+        classes = self.classes
+        if isinstance(classes, FlatClasses) and classes.over == "linear":
+            classes = replace(classes, over="softmax")
+        return Classifier(self.config, classes)
 
-    def initialise_from(self, classifier: Model) -> None:
-        """Start from a classifier: its backbone.
-
-        Raises
-        ------
-        ValueError
-            The backbones have another form.
-        """
+    def initialise_from(self, classifier: Model, *, same_classes: bool = True) -> str:
+        """Start from a classifier: its backbone. The rest of the net starts anew."""
         if not isinstance(classifier, Classifier):
             raise ValueError(f"a {type(classifier).__name__} is no classifier of ours")
         if _backbone_form(classifier.config) != _backbone_form(self.config):
             raise ValueError(f"the classifier was built as {classifier.config}, the detector as {self.config}")
         self.backbone.load_state_dict(classifier.backbone.state_dict())
+        anew = [name for name, module in self.named_children() if name != "backbone" and list(module.parameters())]
+        return f"the backbone of the classifier; {', '.join(anew)} start anew"
 
 
 class Detector(BackboneDetector, RegionDetector):
@@ -149,7 +154,7 @@ class Detector(BackboneDetector, RegionDetector):
 
     @property
     def description(self) -> dict[str, Any]:
-        return {"net": "detector", "config": asdict(self.config), "region": self.region.description}
+        return {"net": "detector", "config": plain_form(self.config), "region": self.region.description}
 
     def forward(self, images: Tensor) -> RegionOutput:
         """(B, 3, S, S) in 0..1, S a multiple of 32 -> raw output on an (S/stride, S/stride) grid."""
@@ -159,28 +164,32 @@ class Detector(BackboneDetector, RegionDetector):
         output: RegionOutput = self.head(self.features(images), rows)
         return output
 
-    def initialise_from(self, classifier: Model) -> None:
-        """Start from a classifier over the same classes: its backbone, and its last layer as every prior's class rows.
+    def initialise_from(self, classifier: Model, *, same_classes: bool = True) -> str:
+        """Start from a classifier: its backbone, and its last layer as every prior's class rows where that fits.
 
-        Raises
-        ------
-        ValueError
-            The backbones have another form, or the number of classes differs.
+        It fits a classifier of the same classes, if no convolution stands between the backbone and the head.
         """
-        if classifier.classes.number != self.classes.number:
+        if same_classes and classifier.classes.number != self.classes.number:
             raise ValueError(f"the classifier has {classifier.classes.number} classes, not {self.classes.number}")
-        super().initialise_from(classifier)
-        if not self.config.extra_convs and not self.config.passthrough:  # else other features reach the head
-            last = classifier.last
-            assert isinstance(last, nn.Conv2d)
-            assert last.bias is not None
-            self.head.set_class_rows(last.weight.detach().flatten(1), last.bias.detach())
+        taken = super().initialise_from(classifier)
+        if not same_classes or self.config.extra_convs or self.config.passthrough:
+            return taken
+        last = classifier.last
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        self.head.set_class_rows(last.weight.detach().flatten(1), last.bias.detach())
+        return "backbone and class rows of the classifier; the box rows start anew"
 
 
 def _extra_strides(config: DetectorConfig) -> list[int]:
     """The stride of each extra convolution: the second one (if there are several) halves a grid of stride 64."""
     halving = min(1, config.extra_convs - 1) if config.stride == 64 else -1
     return [2 if number == halving else 1 for number in range(config.extra_convs)]
+
+
+def plain_form(config: DetectorConfig) -> dict[str, Any]:
+    """The configuration as plain values that rebuild a net whose weights come from elsewhere: nothing is downloaded."""
+    return asdict(replace(config, pretrained=False))
 
 
 def _backbone_form(config: DetectorConfig) -> tuple[Any, ...]:
@@ -226,7 +235,7 @@ class Classifier(Model):
 
     @property
     def description(self) -> dict[str, Any]:
-        return {"net": "classifier", "config": asdict(self.config), "classes": self.classes.description}
+        return {"net": "classifier", "config": plain_form(self.config), "classes": self.classes.description}
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in 0..1 -> logits (B, K)."""

@@ -1,12 +1,9 @@
-"""Figures as pictures: ``results.csv`` over steps, and what probabilities claim against how often they are right."""
+"""``results.csv`` as a picture: loss and scores over steps."""
 
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from yolo9000.runtime.checkpoint import write_atomically
 from yolo9000.runtime.logs import ResultsFile
@@ -53,47 +50,6 @@ def draw_curves(results: ResultsFile, path: Path) -> None:
         axes.grid(alpha=0.25)
         axes.legend(fontsize="small", ncols=2)
     axes.set_xlabel("step")
-    buffer = io.BytesIO()
-    canvas.print_png(buffer)
-    write_atomically(path, buffer.getvalue())
-
-
-def draw_reliability(calibration: Mapping[str, Any], path: Path) -> None:
-    """Draw how often nodes were right against P(node): on the diagonal where it says what is so, below it too sure.
-
-    Under it the number of claims in each bin: few say little.
-
-    Parameters
-    ----------
-    calibration : mapping
-        "boxed" and "never_boxed", as `yolo9000.evaluation.diagnosis.calibration_scores` gives them.
-    path : Path
-        A PNG file; written atomically.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 6.2), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    shares, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    shares.plot((0, 1), (0, 1), color="0.6", linewidth=0.8)
-    for name, colour in (("boxed", "tab:blue"), ("never_boxed", "tab:orange")):
-        scores = calibration[name]
-        bins = [each for each in scores["bins"] if each["claims"]]
-        error = "-" if math.isnan(scores["ece"]) else f"{scores['ece']:.3f}"
-        label = {"boxed": "had boxes", "never_boxed": "never boxed"}[name]
-        predicted = [each["predicted"] for each in bins]
-        shares.plot(
-            predicted, [each["right"] for each in bins], marker="o", color=colour, label=f"{label} (error {error})"
-        )
-        counts.plot(predicted, [each["claims"] for each in bins], marker=".", color=colour)
-    shares.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is right")
-    shares.legend(fontsize="small", loc="upper left")
-    counts.set(xlabel="P(node)", ylabel="claims")
-    if any(scores["claims"] for scores in calibration.values()):  # no logarithm of nothing
-        counts.set_yscale("log")
-    for axes in (shares, counts):
-        axes.grid(alpha=0.25)
     buffer = io.BytesIO()
     canvas.print_png(buffer)
     write_atomically(path, buffer.getvalue())

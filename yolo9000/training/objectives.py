@@ -9,23 +9,33 @@ from torch import Tensor
 
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.config import ImageLabels
+from yolo9000.detection.grid_loss import yolov1_loss
 from yolo9000.detection.loss import joint_loss
+from yolo9000.detection.squared_loss import slides_loss
 from yolo9000.models.classes import Classes
+from yolo9000.models.grid import GridSpec
 from yolo9000.models.output import RegionOutput
 from yolo9000.models.region import RegionSpec
 from yolo9000.runtime.tensors import to_device
 from yolo9000.training.phases import Loss
 
 
-def detection_objective(region: RegionSpec, image_labels: ImageLabels = ImageLabels()) -> Loss:
-    """The joint loss; on batches of detection images alone it is YOLOv2's.
+def detection_objective(spec: RegionSpec | GridSpec, image_labels: ImageLabels = ImageLabels()) -> Loss:
+    """The loss of a detector, by what its numbers mean.
 
     Parameters
     ----------
-    region : RegionSpec
+    spec : RegionSpec or GridSpec
+        Of a region the joint loss; on batches of images with boxes alone that is YOLOv2's. Of a grid YOLOv1's.
     image_labels : ImageLabels
-        What an image label teaches.
+        What an image label teaches, in the joint loss.
     """
+    if isinstance(spec, GridSpec):
+        grid = spec
+        return lambda output, targets, images_seen: yolov1_loss(output, targets, grid)
+    region = spec
+    if region.loss.form == "slides":
+        return lambda output, targets, images_seen: slides_loss(output, targets, region)
 
     def loss(output: RegionOutput, targets: Sequence[Target], images_seen: int) -> dict[str, Tensor]:
         return joint_loss(output, targets, region, images_seen=images_seen, recipe=image_labels)

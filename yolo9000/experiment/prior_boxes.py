@@ -1,0 +1,62 @@
+"""The boxes that priors are clustered from, read without a net: no class is asked for, so no tree is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo9000.datasets.coco import CocoSource
+from yolo9000.datasets.voc import VocSource
+from yolo9000.experiment.data import BoxSource, box_shapes
+from yolo9000.runtime.mistakes import Mistake
+
+
+class _AnyClass(Mapping[str, int]):
+    """Every name is that of class 0."""
+
+    def __getitem__(self, name: str) -> int:
+        return 0
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def read_box_shapes(
+    *, coco: Sequence[str] = (), voc: Sequence[str] = (), split: str = "train", images: str | None = None
+) -> NDArray[np.float64]:
+    """Width and height (N, 2) of all boxes of some data sets, relative to the letterboxed input.
+
+    Crowds and difficult objects are left out, as a training does.
+
+    Parameters
+    ----------
+    coco : sequence of str
+        Folders in COCO's layout, or annotation files.
+    voc : sequence of str
+        Folders in VOC's layout.
+    split : str
+        The part of each that is read; an annotation file is read whole.
+    images : str, optional
+        The images of the annotation files, if they are not beside them.
+
+    Raises
+    ------
+    Mistake
+        No data set is named.
+    DatasetError
+        One is not what it should be; the message says what was looked for.
+
+    Examples
+    --------
+    >>> read_box_shapes(voc=["VOCdevkit/VOC2007"], split="trainval")  # doctest: +SKIP
+    """
+    sources: list[BoxSource] = [CocoSource(path, _AnyClass(), split=split, images=images) for path in coco]
+    sources += [VocSource(path, _AnyClass(), split=split) for path in voc]
+    if not sources:
+        raise Mistake("`coco` or `voc`: name a data set with boxes")
+    return np.concatenate([box_shapes(source) for source in sources])
