@@ -153,8 +153,10 @@ def test_what_is_refused() -> None:
         build_backbone(form("hf-hub:a/b"))
     with pytest.raises(Mistake, match="timm:resnet18.a9_in1k: there are no such weights; there are .*resnet18.a1_in1k"):
         build_backbone(form("resnet18.a9_in1k"))
-    with pytest.raises(Mistake, match="cells of 16 pixels, and none of 32, which a `stride` of 32 needs; with"):
+    with pytest.raises(Mistake, match="cells of 16 pixels, and none of 32, which a `stride` of 32 needs; for a"):
         build_backbone(form("test_vit"))
+    with pytest.raises(Mistake, match="timm:coat_lite_tiny: it does not take images of any size .*match model"):
+        build_backbone(form("coat_lite_tiny"))
     with pytest.raises(Mistake, match="`pretrained`: timm publishes no weights for convnext_atto_rms"):
         build_backbone(form("convnext_atto_rms", pretrained=True))
     with pytest.raises(Mistake, match="`batch_norm`: timm:resnet18 keeps its own"):

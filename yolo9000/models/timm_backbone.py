@@ -21,8 +21,8 @@ from yolo9000.runtime.tensors import full_precision
 
 ANY_SIZE = ("dynamic_img_size", {"dynamic_img_size": True}), ("strict_img_size", {"strict_img_size": False})
 """Options of transformers that are made for images of one size otherwise."""
-SIDE = 64
-"""Pixels of an image that shows which parameters a stage depends on."""
+TRIAL = (1, 3, 64, 96)
+"""The shape of an image that shows what a model answers and which parameters a stage depends on."""
 
 
 class TimmBackbone(Backbone):
@@ -62,13 +62,11 @@ class TimmBackbone(Backbone):
         timm = _library(name)
         _check_name(timm, name, pretrained)
         self._plan = plan = _plan(timm, name, stride)
+        _check_sizes(timm, plan, stride)
         self.stride = stride
         self.channels, self.fine_channels = plan.channels[plan.coarse], plan.channels[plan.fine]
         self.fine_is_coarse = plan.fine == plan.coarse
-        indices = sorted({plan.fine, plan.coarse})
-        net: Any = timm.create_model(
-            name, features_only=True, pretrained=pretrained, out_indices=indices, **plan.options
-        )
+        net: Any = plan.net(timm, plan.stages, pretrained=pretrained)
         self.net: nn.Module = net
         self._channels_last = _channels_last(net)
         normal = timm.data.resolve_model_data_config(net)
@@ -93,8 +91,8 @@ class TimmBackbone(Backbone):
     def parameters_of_stages(self, number: int) -> Iterator[nn.Parameter]:
         """Those that the features of that stage depend on: each family has another order of its modules."""
         with torch.device("meta"), torch.enable_grad():
-            twin = self._plan.net(_library(self._plan.name), out_indices=[number - 1]).eval()
-            twin(torch.zeros(1, 3, SIDE, SIDE))[0].sum().backward()
+            twin = self._plan.net(_library(self._plan.name), [number - 1]).eval()
+            twin(torch.zeros(TRIAL))[0].sum().backward()
         reached = {name for name, parameter in twin.named_parameters() if parameter.grad is not None}
         yield from (parameter for name, parameter in self.net.named_parameters() if name in reached)
 
@@ -109,8 +107,14 @@ class _Plan:
     fine: int
     coarse: int
 
-    def net(self, timm: ModuleType, **more: Any) -> nn.Module:
-        net: nn.Module = timm.create_model(self.name, features_only=True, **self.options, **more)
+    @property
+    def stages(self) -> list[int]:
+        return sorted({self.fine, self.coarse})
+
+    def net(self, timm: ModuleType, stages: list[int], *, pretrained: bool = False) -> nn.Module:
+        """The model up to the last of these stages, whose features it gives."""
+        options = {"features_only": True, "out_indices": stages, **self.options}
+        net: nn.Module = timm.create_model(self.name, pretrained=pretrained, **options)
         return net
 
 
@@ -152,7 +156,7 @@ def _plan(timm: ModuleType, name: str, stride: int) -> _Plan:
     missing = {16, stride} - set(strides)
     if missing:
         there = ", ".join(map(str, dict.fromkeys(strides)))
-        hint = "; with a `stride` of 16 it works" if missing == {32} else ""
+        hint = "; for a `stride` of 16 it has them" if missing == {32} else ""
         raise Mistake(
             f"`backbone` timm:{name}: it has features with cells of {there} pixels, and none of "
             f"{' or '.join(map(str, sorted(missing)))}, which a `stride` of {stride} needs{hint}"
@@ -169,6 +173,24 @@ def _plan(timm: ModuleType, name: str, stride: int) -> _Plan:
         if kept and kept[coarse] == 16:
             return _Plan(name, held, channels_kept, fine, coarse)
     return _Plan(name, options, channels, fine, fine)
+
+
+def _check_sizes(timm: ModuleType, plan: _Plan, stride: int) -> None:
+    """Some models take images of one size only, or say other strides and channels than they have."""
+    try:
+        with torch.device("meta"), torch.no_grad():
+            net = plan.net(timm, plan.stages).eval()
+            found = [tuple(one.shape[1:]) for one in net(torch.zeros(TRIAL))]
+    except (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError) as error:
+        said = str(error) or type(error).__name__
+        raise Mistake(f"`backbone` timm:{plan.name}: it does not take images of any size ({said})") from error
+    expected = []
+    for stage in plan.stages:
+        cell = stride if stage == plan.coarse else 16
+        shape = plan.channels[stage], TRIAL[2] // cell, TRIAL[3] // cell
+        expected.append((*shape[1:], shape[0]) if _channels_last(net) else shape)
+    if found != expected:
+        raise Mistake(f"`backbone` timm:{plan.name}: features {expected} were expected, it gives {found}")
 
 
 def _stages(timm: ModuleType, name: str, options: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
