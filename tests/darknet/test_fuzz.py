@@ -56,6 +56,45 @@ thresh = 0.6
 tree=tree40.tree
 map = map5.map
 """
+GRID_CFG = """[net]
+batch=2
+width=32
+height=64
+channels=3
+[crop]
+crop_width=32
+crop_height=32
+saturation=1.5
+[convolutional]
+filters=8
+size=3
+stride=2
+pad=1
+activation=leaky
+[local]
+filters=2
+size=3
+pad=1
+stride=4
+activation=leaky
+[connected]
+output=16
+batch_normalize=1
+activation=leaky
+[dropout]
+probability=.5
+[connected]
+output=63
+activation=linear
+[detection]
+classes=2
+coords=4
+side=3
+num=1
+softmax=0
+sqrt=1
+coord_scale=5
+"""
 WORDS = [
     b"\n",
     b"=",
@@ -81,6 +120,7 @@ WORDS += [
     b"..",
     b"[region]\n",
     b"[softmax]\n",
+    b"[connected]\n",
     b"tree=9k.tree\n",
     b"\xef\xbb\xbf",
     b"\x0c",
@@ -179,6 +219,7 @@ def check_weights(data: bytes, folder: Path) -> None:
 SMALL = "[net]\nwidth=8\nheight=8\nchannels=2\n[conv]\nbatch_normalize=1\nfilters=3\nsize=3\npad=1\n[conv]\n"
 CASES = [
     ("cfg", CFG.encode(), check_cfg),
+    ("grid", GRID_CFG.encode(), check_cfg),
     ("tree", (GOLDEN / "tree40.tree").read_bytes(), check_tree),
     ("map", (GOLDEN / "map5.map").read_bytes(), check_map),
     ("weights", struct.pack("<iiiQ70f", 0, 2, 0, 7, *range(70)), check_weights),

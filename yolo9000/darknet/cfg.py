@@ -19,6 +19,7 @@ from yolo9000.runtime.mistakes import Mistake
 log = logging.getLogger(__name__)
 
 ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool", "avg": "avgpool", "soft": "softmax"}
+ALIASES |= {"conn": "connected"}
 """Other spellings that darknet takes for a section."""
 
 _ANY_LAYER = "stopbackward"
@@ -39,6 +40,14 @@ _KEYS = {
         "anchors num classes softmax tree map thresh rescore bias_match object_scale noobject_scale class_scale "
         f"coord_scale mask_scale jitter absolute random max log sqrt {_ANY_LAYER}"
     ),
+    "detection": (
+        "classes coords rescore num side softmax sqrt max reorg forced jitter object_scale noobject_scale class_scale "
+        f"coord_scale {_ANY_LAYER}"
+    ),
+    "connected": f"output activation batch_normalize {_ANY_LAYER}",
+    "local": f"filters size stride pad activation {_ANY_LAYER}",
+    "dropout": f"probability {_ANY_LAYER}",
+    "crop": f"crop_height crop_width flip noadjust angle saturation exposure shift {_ANY_LAYER}",
 }
 """Keys that are understood, or that darknet reads and that change nothing here."""
 
@@ -54,6 +63,11 @@ _ONLY = {
     "softmax": {"groups": 1, "temperature": 1, "spatial": 0, "noloss": 0, **_OF_LAYERS},
     "cost": _OF_LAYERS,
     "region": {"background": 0, "coords": 4, "classfix": 0, **_OF_LAYERS},
+    "detection": {"coords": 4, "random": 0, **_OF_LAYERS},
+    "connected": _OF_LAYERS,
+    "local": _OF_LAYERS,
+    "dropout": _OF_LAYERS,
+    "crop": _OF_LAYERS,
 }
 """Keys of which one value is supported; any other is refused by name."""
 
@@ -267,7 +281,9 @@ def _section(file: str, number: int, line: str, options: Mapping[str, Option], *
     name = ALIASES.get(name, name)
     if not line.endswith("]") or name not in _KEYS:
         known = ", ".join(f"[{section}]" for section in _KEYS)
-        raise CfgError(f"{file}:{number}: unknown section {_short(line)}; a YOLOv2-era net is made of {known}")
+        raise CfgError(
+            f"{file}:{number}: unknown section {_short(line)}; a net of YOLO's or YOLOv2's time is made of {known}"
+        )
     if first != (name == "net"):
         place = "the first section must be [net]" if first else "[net] comes once, at the beginning"
         raise CfgError(f"{file}:{number}: {place}; this is {_short(line)}")

@@ -110,3 +110,48 @@ class GlobalMean(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, 1, 1)."""
         return x.mean(dim=(2, 3), keepdim=True)
+
+
+class Crop(nn.Module):
+    """A part of the image, on the scale of -1 to 1: (B, C, H, W) -> (B, C, height, width).
+
+    In training its place, and whether it is mirrored, are drawn anew for each batch; otherwise it is the middle. This
+    is what darknet does on a processor. On a GPU it also draws colours and an angle, for each image.
+
+    Parameters
+    ----------
+    height, width : int
+        The size of the part.
+    flip : bool
+        Whether every other batch is mirrored in training.
+    adjust : bool
+        Whether values of 0..1 become -1..1.
+
+    Examples
+    --------
+    >>> Crop(1, 2).eval()(torch.tensor([[[[0.0, 0.25, 0.75, 1.0]]]])).tolist()
+    [[[[-0.5, 0.5]]]]
+    """
+
+    def __init__(self, height: int, width: int, *, flip: bool = False, adjust: bool = True) -> None:
+        super().__init__()
+        self.height = height
+        self.width = width
+        self.flip = flip
+        self.adjust = adjust
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, height, width)."""
+        down, right = x.shape[-2] - self.height, x.shape[-1] - self.width
+        if self.training:
+            # by the host, which must know where to cut, and only where there is a choice
+            top, left = (int(torch.randint(room + 1, (), device="cpu")) if room else 0 for room in (down, right))
+            mirrored = self.flip and bool(torch.rand((), device="cpu") < 0.5)
+        else:
+            top, left, mirrored = down // 2, right // 2, False
+        part = x[..., top : top + self.height, left : left + self.width]
+        part = part.flip(-1) if mirrored else part
+        return 2 * part - 1 if self.adjust else part
+
+    def extra_repr(self) -> str:
+        return f"{self.height}, {self.width}, flip={self.flip}, adjust={self.adjust}"

@@ -1,59 +1,57 @@
-"""Any YOLOv2-era cfg as a net.
+"""Any cfg of YOLO's and YOLOv2's time as a net.
 
 A `DarknetNet` is what darknet would run: one module for each section, numbered as darknet numbers its layers, so that
-its weights files fit (`yolo9000.models.load_darknet_weights`). `yolo9000.models.Detector` is the net to train from
-scratch: the same blocks at any width, for stride 16 too, with a head that starts from rare objects. Both answer with a
-`RegionOutput` and carry a `RegionSpec` as ``model.region``, so the loss, decoding and evaluation take either.
+its weights files fit (`yolo9000.darknet.load_darknet_weights`). `yolo9000.models.Detector` and `Yolov1` are the nets to
+train from scratch: the same blocks at any width, with heads that start from rare objects. A net with a region answers
+with a `RegionOutput` and carries a `RegionSpec` as ``model.region``, one of YOLOv1's with a `GridOutput` and a
+`GridSpec` as ``model.detection``; so the losses, decoding and evaluation take either.
 
-B images, A priors, K classes or nodes, H x W grid.
+B images, A priors, K classes or nodes, H x W grid, S x S cells, n boxes of a cell.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from wordtree import WordTree, load_tree
+from yolo9000.darknet.build_ends import grid_of_section, region_of_section
+from yolo9000.darknet.build_layers import (
+    FIXED,
+    OF_IMAGES,
+    WeightCount,
+    build_connected,
+    build_convolution,
+    build_crop,
+    build_dropout,
+    build_local,
+    build_maxpool,
+    build_reorg,
+    build_route,
+)
 from yolo9000.darknet.builtin_cfg import BUILTIN_NETS, builtin_cfg
 from yolo9000.darknet.cfg import DarknetCfg, Section, parse_cfg, read_cfg
-from yolo9000.darknet.cfg_files import read_map_of, read_tree_of
-from yolo9000.darknet.layers import DarknetMaxPool, GlobalMean, Reorg, Route, Shape
+from yolo9000.darknet.cfg_files import read_tree_of
+from yolo9000.darknet.connected import Connected
+from yolo9000.darknet.layers import GlobalMean, Route, Shape
 from yolo9000.darknet.net_options import NetOptions, net_options
-from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.classes import Classes
-from yolo9000.models.darknet19 import ConvBlock
 from yolo9000.models.flat_classes import FlatClasses
+from yolo9000.models.grid import GridOutput, GridSpec
 from yolo9000.models.output import DenseRegionOutput, RegionOutput
-from yolo9000.models.region import LossConfig, RegionSpec
+from yolo9000.models.region import RegionSpec
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.tree_head import TreeHead
 
 log = logging.getLogger(__name__)
 
-MAX_FLOATS = 2**30
-"""A net of more weights than this (4 GiB) is taken for a slip of the pen."""
-
-MAX_PRIORS = 1000
-"""So is a region layer of more priors than this."""
-
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "leaky": lambda: nn.LeakyReLU(0.1, inplace=True),
-    "linear": nn.Identity,
-    "logistic": nn.Sigmoid,
-    "relu": nn.ReLU,
-    "elu": nn.ELU,
-    "tanh": nn.Tanh,
-}
-
 
 @dataclass(frozen=True)
 class NetOutput:
-    """What a net without a region layer answers.
+    """What a net answers that is no detector.
 
     Parameters
     ----------
@@ -71,7 +69,7 @@ def from_cfg(cfg: str | Path, tree: WordTree | str | Path | None = None) -> Dark
     ----------
     cfg : str or Path
         A ``.cfg`` file, or the name of a built-in net, which needs no file: darknet19, darknet19_448, darknet9000,
-        yolo9000, yolov2, yolov2-voc, yolov2-tiny, yolov2-tiny-voc.
+        yolo9000, yolov2, yolov2-voc, yolov2-tiny, yolov2-tiny-voc, extraction, yolov1, yolov1-tiny, yolov1-paper.
     tree : WordTree, str or Path, optional
         Classes in place of the cfg's: a tree, or what `wordtree.load_tree` takes. The filters of the last convolution
         follow its size; where that differs from the cfg's, a ``map=`` of the cfg, which names nodes of the other tree,
@@ -81,7 +79,7 @@ def from_cfg(cfg: str | Path, tree: WordTree | str | Path | None = None) -> Dark
     -------
     DarknetNet
         The net with fresh weights: He et al.'s, biases 0, as darknet. (Its running variances begin at 1, darknet's
-        at 0.)
+        at 0; and it draws all weights of a ``[local]`` layer, where darknet leaves most at 0.)
 
     Raises
     ------
@@ -135,19 +133,6 @@ def _fitted(cfg: DarknetCfg, tree: WordTree) -> DarknetCfg:
     return replace(cfg, layers=tuple(layers))
 
 
-def _coding(region: Section) -> BoxCoding:
-    """What the boxes of a region layer are relative to."""
-    num = region.integer("num", 1, at_least=1)
-    anchors = region.reals("anchors", (0.5,) * (2 * num))
-    if len(anchors) != 2 * num or min(anchors) <= 0:
-        raise region.error(
-            f"{region.text('anchors')}: {2 * num} positive numbers are needed, a width and a height for each of "
-            f"num={num}",
-            "anchors",
-        )
-    return BoxCoding(tuple(zip(anchors[::2], anchors[1::2], strict=True)))
-
-
 class DarknetNet(nn.Module):
     """The net of a cfg; made by `from_cfg`.
 
@@ -165,13 +150,16 @@ class DarknetNet(nn.Module):
     options : NetOptions
         The input size and darknet's training options.
     region : RegionSpec or None
-        The meaning of a detector's numbers; None for a classifier.
+        The meaning of the numbers of a detector with a region; None for any other net.
+    detection : GridSpec or None
+        The meaning of the numbers of a detector of YOLOv1's; None for any other net.
     classes : Classes or None
         The classes of a detector or a classifier; None for any other net.
     layers : ModuleList
         One layer for each section after ``[net]``.
     shapes : tuple of (int, int, int)
-        The channels, height and width of each layer's output for the input size of the cfg.
+        The channels, height and width of each layer's output for the input size of the cfg. A vector has a height and
+        a width of 1.
     """
 
     def __init__(self, cfg: DarknetCfg, tree: WordTree | None = None) -> None:
@@ -180,56 +168,102 @@ class DarknetNet(nn.Module):
         self._given_tree = tree
         self.options: NetOptions = net_options(cfg.net)
         self.region: RegionSpec | None = None
+        self.detection: GridSpec | None = None
         self.classes: Classes | None = None
         self.shapes: tuple[Shape, ...] = ()
         self.layers = nn.ModuleList()
+        self._vectors: list[bool] = []  # of each layer, whether it gives vectors and no images
         self._frozen = max((n for n, s in enumerate(cfg.layers) if s.flag("stopbackward")), default=-1)
-        self._floats = 0
-        shape: Shape = (self.options.channels, self.options.height, self.options.width)
+        self._count = WeightCount()
+        options = self.options
+        shape: Shape = (options.inputs, 1, 1) if options.inputs else (options.channels, options.height, options.width)
         for section in cfg.layers:
-            if self._is_classifier or self.region is not None:
+            if self._end is not None:
                 if section.name != "cost":
                     raise section.error(f"comes after the [{self._end}] layer, with which a net ends")
                 log.info("%s:%d: [cost] is not used: the softmax has its own loss", section.file, section.line)
+            is_vector = self._vectors[-1] if self._vectors else options.inputs > 0
+            if is_vector and section.name in OF_IMAGES:
+                raise section.error("needs an image, and the layer before gives a vector")
             layer, shape = self._build(section, shape)
             if min(shape) < 1:
                 raise section.error(f"leaves nothing of the image: channels, height, width are {shape}")
             self.layers.append(layer)
             self.shapes += (shape,)
+            self._vectors.append(self._gives_vectors(section, layer, is_vector))
         if not cfg.layers:
             raise cfg.net.error("no layer follows")
         routes = [layer for layer in self.layers if isinstance(layer, Route)]
         self._kept = frozenset(number for route in routes for number in route.layers)
 
     @property
-    def _is_classifier(self) -> bool:
-        return any(section.name == "softmax" for section in self.cfg.layers[: len(self.layers)])
+    def _end(self) -> str | None:
+        """The section that a net can end in and that is already there."""
+        here = [section.name for section in self.cfg.layers[: len(self.layers)]]
+        return next((name for name in ("region", "detection", "softmax") if name in here), None)
 
-    @property
-    def _end(self) -> str:
-        return "region" if self.region is not None else "softmax"
+    def _gives_vectors(self, section: Section, layer: nn.Module, before: bool) -> bool:
+        if isinstance(layer, Route):
+            kinds = {self._vectors[number] for number in layer.layers}
+            if len(kinds) > 1:
+                raise section.error(f"{section.text('layers')}: images and vectors cannot be joined", "layers")
+            return kinds.pop()
+        return before or section.name in ("connected", "softmax", "detection")
 
     @property
     def stride(self) -> int:
         """Pixels of a cell of the last layer's grid."""
-        return self.options.height // self.shapes[-1][1]
+        side = self.shapes[-1][1] if self.detection is None else self.detection.side_of(self.shapes[-1][0])
+        return max(1, self.options.height // side)
 
-    def forward(self, images: Tensor) -> RegionOutput | NetOutput:
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the net takes no other size of its input than the cfg's, as it has a weight for each place."""
+        return any(section.name in FIXED for section in self.cfg.layers)
+
+    def clip_connected_deltas(self, limit: float | None) -> None:
+        """Clip what every fully connected layer is given in the backward pass, as darknet does on a GPU.
+
+        Darknet clips each number of it to -1..1 before the derivative of the activation. With the detection layer's
+        scale of 5 for coordinates, an error above .2 then teaches no more than one of .2 does.
+
+        Parameters
+        ----------
+        limit : float or None
+            The largest absolute value: 1 for darknet's, if the loss is the sum over a batch; of a mean over B images
+            it is 1 / B. None, as in a new net, clips nothing.
+
+        Examples
+        --------
+        >>> import torch
+        >>> text = "[net]\\ninputs=2\\n[connected]\\noutput=1\\nactivation=linear\\n"
+        >>> net = DarknetNet(parse_cfg(text))
+        >>> net.clip_connected_deltas(1.0)
+        >>> (100 * net(torch.ones(1, 2)).raw).sum().backward()
+        >>> net.layers[0][1].bias.grad.item()
+        1.0
+        """
+        if limit is not None and not limit > 0:
+            raise ValueError(f"limit {limit}: a positive number is needed, or None")
+        for layer in self.layers:
+            if isinstance(layer, Connected):
+                layer.largest_delta = limit
+
+    def forward(self, images: Tensor) -> RegionOutput | GridOutput | NetOutput:
         """(B, C, H, W), RGB in 0..1 -> raw output.
 
         Returns
         -------
-        RegionOutput or NetOutput
-            What the net answers. The field ``raw`` of both is the array: (B, A*(5+K), H', W') in darknet's channel
-            order, or logits (B, K).
+        RegionOutput, GridOutput or NetOutput
+            What the net answers. The field ``raw`` of each is the array: (B, A*(5+K), H', W') in darknet's channel
+            order, the vector (B, S*S*(K + 5n)) that ``[detection]`` is given, or logits (B, K).
 
         Raises
         ------
         ValueError
-            If the images have other channels than the cfg says.
+            If the images have other channels than the cfg says, or a size that the net cannot take.
         """
-        if images.dim() != 4 or images.shape[1] != self.options.channels:
-            raise ValueError(f"images: (B, {self.options.channels}, H, W) is needed, got {tuple(images.shape)}")
+        self._check(images)
         outputs: dict[int, Tensor] = {}
         rows = [layer.rows for layer in self.layers if isinstance(layer, TreeHead)]
         x = images
@@ -245,135 +279,70 @@ class DarknetNet(nn.Module):
                 x = x.detach()
             if number in self._kept:
                 outputs[number] = x
+        if self.detection is not None:
+            return GridOutput(x, self.detection)
         if self.region is None:
             return NetOutput(x)
         return DenseRegionOutput(x, self.region.coding) if isinstance(x, Tensor) else x
 
+    def _check(self, images: Tensor) -> None:
+        options = self.options
+        if options.inputs:
+            if images.dim() != 2 or images.shape[1] != options.inputs:
+                raise ValueError(f"(B, {options.inputs}) is needed, got {tuple(images.shape)}")
+            return
+        if images.dim() != 4 or images.shape[1] != options.channels:
+            raise ValueError(f"images: (B, {options.channels}, H, W) is needed, got {tuple(images.shape)}")
+        if self.is_fixed and images.shape[2:] != (options.height, options.width):
+            raise ValueError(
+                f"images of {options.height} x {options.width} are needed, got {tuple(images.shape[2:])}: a layer of "
+                "the net has weights for each place"
+            )
+
     def _build(self, section: Section, shape: Shape) -> tuple[nn.Module, Shape]:
-        channels, h, w = shape
+        numbers = shape[0] * shape[1] * shape[2]
         match section.name:
             case "convolutional":
                 return self._convolution(section, shape)
             case "maxpool":
-                stride = section.integer("stride", 1, at_least=1)
-                size = section.integer("size", stride, at_least=1)
-                try:
-                    pool = DarknetMaxPool(size, stride, section.integer("padding", size - 1, at_least=0))
-                except ValueError as error:
-                    raise section.error(str(error)) from None
-                if size > 2 * max(h, w) + 1:
-                    raise section.error(f"windows of {size} are too large for an image of {h} x {w}")
-                return pool, (channels, pool.length(h), pool.length(w))
+                return build_maxpool(section, shape)
             case "route":
-                return self._route(section)
+                return build_route(section, self.shapes)
             case "reorg":
-                stride = section.integer("stride", 1, at_least=1)
-                if channels % stride**2 or h % stride or w % stride:
-                    raise section.error(
-                        f"stride={stride} needs channels, height and width that divide by {stride**2}, {stride} and "
-                        f"{stride}; they are {shape}"
-                    )
-                return Reorg(stride), (channels * stride**2, h // stride, w // stride)
+                return build_reorg(section, shape)
             case "avgpool":
-                return GlobalMean(), (channels, 1, 1)
+                return GlobalMean(), (shape[0], 1, 1)
+            case "local":
+                return build_local(section, shape, self._count)
+            case "connected":
+                return build_connected(section, shape, self._count)
+            case "dropout":
+                return build_dropout(section, shape)
+            case "crop":
+                return build_crop(section, shape)
             case "softmax":
                 tree = self._given_tree or read_tree_of(self.cfg, section)
-                self.classes = FlatClasses(channels * h * w) if tree is None else TreeClasses(tree)
-                if self.classes.number != channels * h * w:
+                self.classes = FlatClasses(numbers) if tree is None else TreeClasses(tree)
+                if self.classes.number != numbers:
                     raise section.error(f"{section.text('tree')} has {self.classes.number} nodes, the layer before "
-                                        f"gives {channels * h * w} numbers{self._of_filters()}", "tree")  # fmt: skip
-                return nn.Flatten(), (channels * h * w, 1, 1)
+                                        f"gives {numbers} numbers{self._of_filters()}", "tree")  # fmt: skip
+                return nn.Flatten(), (numbers, 1, 1)
             case "region":
-                self.region = self._region(section, shape)
+                self.region = region_of_section(self.cfg, section, shape, self._given_tree, self._of_filters())
                 self.classes = self.region.classes
                 return nn.Identity(), shape
+            case "detection":
+                self.detection = grid_of_section(section, shape)
+                self.classes = self.detection.classes
+                return nn.Flatten(), (numbers, 1, 1)
         return nn.Identity(), shape  # [cost]
 
     def _convolution(self, section: Section, shape: Shape) -> tuple[nn.Module, Shape]:
-        channels, h, w = shape
-        filters = section.integer("filters", 1, at_least=1)
-        size = section.integer("size", 1, at_least=1)
-        stride = section.integer("stride", 1, at_least=1)
-        padding = size // 2 if section.flag("pad") else section.integer("padding", 0, at_least=0)
-        groups = section.integer("groups", 1, at_least=1)
-        if channels % groups or filters % groups:
-            raise section.error(f"groups={groups} divides not both {channels} input channels and {filters} filters")
-        activation = section.text("activation", "logistic")
-        if activation not in _ACTIVATIONS:
-            raise section.error(f"{activation}: {', '.join(_ACTIVATIONS)} are supported", "activation")
-        height, width = ((n + 2 * padding - size) // stride + 1 for n in (h, w))
-        self._floats += filters * (channels // groups) * size**2 + 4 * filters
-        if self._floats > MAX_FLOATS:
-            raise section.error(f"makes a net of more than {MAX_FLOATS:,} weights")
-        if min(height, width) < 1:
-            raise section.error(f"size={size} is too large for an image of {h} x {w} with padding {padding}")
-        plain = (size, stride, padding, groups, activation) == (1, 1, 0, 1, "linear")
-        if plain and not section.flag("batch_normalize") and (head := self._head(channels, filters)) is not None:
-            return head, (filters, h, w)
-        block = ConvBlock(
-            channels, filters, size, stride=stride, padding=padding, groups=groups,
-            batch_norm=section.flag("batch_normalize"), activation=_ACTIVATIONS[activation](),
-        )  # fmt: skip
-        return block, (filters, height, width)
-
-    def _head(self, channels: int, filters: int) -> TreeHead | None:
-        """The last convolution as a head that computes what is read; None if it is not the last, or does not fit."""
+        """A convolution; if it is the last one before a region, a head that computes what is read."""
         here = len(self.layers)
         after = self.cfg.layers[here + 1] if here + 1 < len(self.cfg.layers) else None
-        if after is None or after.name != "region" or here <= self._frozen:
-            return None
-        num, classes = after.integer("num", 1, at_least=1), after.integer("classes", 20, at_least=1)
-        if filters != num * (5 + classes):
-            return None
-        head = TreeHead(channels, _coding(after), classes)
-        for weight, bias in head.dense_rows():
-            nn.init.normal_(weight, std=math.sqrt(2 / channels))  # as every convolution of darknet's
-            nn.init.zeros_(bias)
-        return head
-
-    def _route(self, section: Section) -> tuple[nn.Module, Shape]:
-        here = len(self.layers)
-        if "layers" not in section.options:
-            raise section.error("layers= is missing")
-        numbers = [n + here if n < 0 else n for n in section.integers("layers")]
-        if any(not 0 <= n < here for n in numbers):
-            raise section.error(f"{section.text('layers')}: this is layer {here}, only 0..{here - 1} exist", "layers")
-        shapes = [self.shapes[n] for n in numbers]
-        if len({shape[1:] for shape in shapes}) > 1:
-            raise section.error(f"{section.text('layers')}: heights and widths differ: {shapes}", "layers")
-        return Route(numbers), (sum(shape[0] for shape in shapes), *shapes[0][1:])
-
-    def _region(self, section: Section, shape: Shape) -> RegionSpec:
-        num, classes = section.integer("num", 1, at_least=1), section.integer("classes", 20, at_least=1)
-        if num > MAX_PRIORS:
-            raise section.error(f"{num}: more priors than {MAX_PRIORS} are not supported", "num")
-        if shape[0] != num * (5 + classes):
-            raise section.error(
-                f"needs num x (5 + classes) = {num} x (5 + {classes}) = {num * (5 + classes)} channels, the layer "
-                f"before gives {shape[0]}{self._of_filters()}"
-            )
-        tree = self._given_tree or read_tree_of(self.cfg, section)
-        box_map = read_map_of(self.cfg, section, classes)
-        meaning: Classes
-        if tree is None:
-            meaning = FlatClasses(classes, "softmax" if section.flag("softmax") else "sigmoid", map=box_map)
-        elif len(tree) != classes:
-            raise section.error(f"{section.text('tree')} has {len(tree)} nodes, but classes={classes}", "tree")
-        else:
-            meaning = TreeClasses(tree, box_map)
-        return RegionSpec(
-            classes=meaning,
-            coding=_coding(section),
-            loss=LossConfig(
-                object_scale=section.real("object_scale", 1.0),
-                noobject_scale=section.real("noobject_scale", 1.0),
-                class_scale=section.real("class_scale", 1.0),
-                coord_scale=section.real("coord_scale", 1.0),
-                thresh=section.real("thresh", 0.5),
-                rescore=section.flag("rescore"),
-                bias_match=section.flag("bias_match"),
-            ),
-        )
+        is_head = after is not None and after.name == "region" and here > self._frozen
+        return build_convolution(section, shape, self._count, region=after if is_head else None)
 
     def _of_filters(self) -> str:
         convolutions = [s for s in self.cfg.layers[: len(self.layers)] if s.name == "convolutional"]

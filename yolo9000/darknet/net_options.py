@@ -17,7 +17,10 @@ class NetOptions:
     Parameters
     ----------
     width, height, channels : int
-        The size of the input for which the net is checked. Other heights and widths run as well.
+        The size of the input for which the net is checked. Other heights and widths run as well, unless a layer is
+        fully connected. All are 0 in a net that takes vectors.
+    inputs : int
+        The length of the vectors that a net without images takes; 0 in a net that takes images.
     batch : int
         The number of images of an update.
     subdivisions : int
@@ -45,6 +48,7 @@ class NetOptions:
     width: int
     height: int
     channels: int
+    inputs: int = 0
     batch: int = 1
     subdivisions: int = 1
     learning_rate: float = 0.001
@@ -89,7 +93,9 @@ def net_options(section: Section) -> NetOptions:
     >>> options.width, options.policy, options.steps, options.scales
     (64, 'steps', (-1, 100), (0.1, 10.0))
     """
-    for key in ("width", "height", "channels"):
+    of_image = ("width", "height", "channels")
+    takes_vectors = "inputs" in section.options and not any(key in section.options for key in of_image)
+    for key in () if takes_vectors else of_image:
         if key not in section.options:
             raise section.error(f"{key}= is missing")
     policy = section.text("policy", "constant")
@@ -102,6 +108,7 @@ def net_options(section: Section) -> NetOptions:
         width=section.integer("width", 0, at_least=1),
         height=section.integer("height", 0, at_least=1),
         channels=section.integer("channels", 0, at_least=1),
+        inputs=section.integer("inputs", 0, at_least=1) if takes_vectors else 0,
         batch=section.integer("batch", 1, at_least=1),
         subdivisions=section.integer("subdivisions", 1, at_least=1),
         learning_rate=section.real("learning_rate", 0.001),

@@ -1,8 +1,13 @@
-"""Darknet's ``.weights`` files: a header of 16 or 20 bytes, then the floats of each convolution in order.
+"""Darknet's ``.weights`` files: a header of 16 or 20 bytes, then the floats of each layer that has any, in order.
 
 The header is three int32 (major, minor, revision) and the count of images seen: 8 bytes from version 0.2 on, 4 before.
-Every convolution adds its biases, with batch norm the scales, means and variances, and its weights
-(filters, channels, size, size), all float32, little-endian. Other layers add nothing.
+All floats are float32, little-endian:
+
+* a convolution: its biases, with batch norm the scales, means and variances, and its weights (filters, channels, size,
+  size);
+* a fully connected layer: its biases, its weights (outputs, inputs), and with batch norm the scales, means and
+  variances after them. Where the major or minor version is above 1000, the weights are (inputs, outputs);
+* a locally connected layer: its biases (filters, height, width) and its weights (place, filters, channels, size, size).
 """
 
 from __future__ import annotations
@@ -18,11 +23,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from yolo9000.darknet.connected import Local
 from yolo9000.darknet.net import DarknetNet
 from yolo9000.models.tree_head import TreeHead
 from yolo9000.runtime.mistakes import Mistake
 
-_PARTIAL_NAME = re.compile(r"\.conv\.[0-9]+$")
+_PARTIAL_NAME = re.compile(r"\.conv\.([0-9]+|weights)$")
 _CHUNK = 1 << 22  # floats that are looked through at a time
 
 
@@ -41,7 +47,7 @@ class DarknetHeader:
     images_seen : int
         The number of training images up to then.
     not_filled : tuple of str
-        After loading, the names of the convolutions that the file ended before; they keep the weights that they had.
+        After loading, the names of the layers that the file ended before; they keep the weights that they had.
     """
 
     major: int = 0
@@ -59,6 +65,11 @@ class DarknetHeader:
     def size(self) -> int:
         """Bytes: 20, or 16 before version 0.2."""
         return 20 if self._is_long else 16
+
+    @property
+    def is_transposed(self) -> bool:
+        """Whether the weights of fully connected layers are in the order (inputs, outputs)."""
+        return self.major > 1000 or self.minor > 1000
 
     @property
     def _is_long(self) -> bool:
@@ -131,17 +142,17 @@ def load_darknet_weights(model: nn.Module, path: str | Path, *, partial: bool = 
     Parameters
     ----------
     model : Module
-        A net of `from_cfg`, or a `Detector` or `Classifier`: convolutions are filled in the order of the net.
+        A net of `from_cfg`, or one of ours: layers are filled in the order of the net.
     path : str or Path
         The file. It is mapped into memory, not read into it.
     partial : bool
-        Whether a file may end after one of the convolutions, as ``darknet19.conv.23`` does. A name that ends in
-        ``.conv.`` and a number says that it may.
+        Whether a file may end after one of the layers, as ``darknet19.conv.23`` does. A name that ends in ``.conv.``
+        and a number, or in ``.conv.weights`` as ``extraction.conv.weights`` does, says that it may.
 
     Returns
     -------
     DarknetHeader
-        The version, the images seen, and which convolutions were not filled. It is kept as ``model.darknet_header``,
+        The version, the images seen, and which layers were not filled. It is kept as ``model.darknet_header``,
         for `save_darknet_weights`.
 
     Raises
@@ -163,7 +174,7 @@ def load_darknet_weights(model: nn.Module, path: str | Path, *, partial: bool = 
     """
     path = Path(path)
     header = read_darknet_header(path)
-    arrays = _arrays(model)
+    arrays = _arrays(model, transposed=header.is_transposed)
     payload = path.stat().st_size - header.size
     held = payload // 4
     filled = _filled(arrays, path, header, payload, partial or _PARTIAL_NAME.search(path.name) is not None)
@@ -229,7 +240,7 @@ def save_darknet_weights(
     unfinished = path.with_name(f"{path.name}.part")  # so that a file of this name is always whole
     with open(unfinished, "wb") as file:
         file.write(begin)
-        for array in _arrays(model):
+        for array in _arrays(model, transposed=header.is_transposed):
             file.write(array.tensor.detach().cpu().float().contiguous().numpy().astype("<f4", copy=False).data)
     unfinished.replace(path)
 
@@ -247,14 +258,14 @@ def count_floats(model: nn.Module) -> int:
     return sum(array.tensor.numel() for array in _arrays(model))
 
 
-def _arrays(model: nn.Module) -> list[_Array]:
+def _arrays(model: nn.Module, *, transposed: bool = False) -> list[_Array]:
     """Everything that a file holds, in its order."""
     arrays: list[_Array] = []
     modules = list(model.named_modules())
     for (name, module), (_, after) in zip(modules, [*modules[1:], ("", None)], strict=True):
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | nn.Linear | Local):
             layer = _layer_name(model, name)
-            arrays += (_Array(layer, part, tensor) for part, tensor in _parts(module, after))
+            arrays += (_Array(layer, part, tensor) for part, tensor in _parts(module, after, transposed))
         elif isinstance(module, TreeHead):
             layer, rows = _layer_name(model, name), module.dense_rows()
             arrays += (_Array(layer, "biases", bias) for _, bias in rows)
@@ -262,15 +273,26 @@ def _arrays(model: nn.Module) -> list[_Array]:
     return arrays
 
 
-def _parts(conv: nn.Conv2d, after: nn.Module | None) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(after, nn.BatchNorm2d):
+def _parts(
+    module: nn.Conv2d | nn.Linear | Local, after: nn.Module | None, transposed: bool
+) -> Iterator[tuple[str, Tensor]]:
+    weight = module.weight
+    if isinstance(module, nn.Linear):
+        weight = weight.t() if transposed else weight
+    if isinstance(after, nn.BatchNorm2d | nn.BatchNorm1d):
         assert after.running_mean is not None
         assert after.running_var is not None
-        yield from (("biases", after.bias), ("scales", after.weight))
-        yield from (("rolling means", after.running_mean), ("rolling variances", after.running_var))
-    elif conv.bias is not None:
-        yield "biases", conv.bias
-    yield "weights", conv.weight
+        names = ("scales", "rolling means", "rolling variances")
+        statistics = list(zip(names, (after.weight, after.running_mean, after.running_var), strict=True))
+        yield "biases", after.bias
+        if isinstance(module, nn.Linear):  # its weights stand in the middle
+            yield "weights", weight
+            yield from statistics
+            return
+        yield from statistics
+    elif module.bias is not None:
+        yield "biases", module.bias
+    yield "weights", weight
 
 
 def _layer_name(model: nn.Module, name: str) -> str:
@@ -282,7 +304,7 @@ def _layer_name(model: nn.Module, name: str) -> str:
 
 
 def _filled(arrays: list[_Array], path: Path, header: DarknetHeader, payload: int, partial: bool) -> int:
-    """How many of the arrays the file fills; it must end after a convolution."""
+    """How many of the arrays the file fills; it must end after a layer."""
     held, odd_bytes = divmod(payload, 4)
     expected = sum(array.tensor.numel() for array in arrays)
     says = f"{expected:,} floats were expected after the header of {header.size} bytes, the file has {held:,}"

@@ -100,7 +100,7 @@ def start_from_convolutions(detector: DetectionModel, weights: str | Path) -> li
         The file is of another net.
     """
     left = load_darknet_weights(detector, weights, partial=True).not_filled
-    rest = f"; {len(left)} convolutions start anew, from {left[0]} on" if left else ""
+    rest = f"; {len(left)} layers start anew, from {left[0]} on" if left else ""
     return [f"the first convolutions are those of {weights}{rest}"]
 
 
