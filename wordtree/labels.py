@@ -174,9 +174,10 @@ def category_file(path: str | Path) -> dict[str, str]:
         meant = coco if all(name in coco for name, _ in found) else {}
         classes = {}
         for name, category in found:
-            concept = category.get("concept") or category.get("wnid") or meant.get(name, name)
+            key = "concept" if category.get("concept") else "wnid"
+            concept = category.get(key) or meant.get(name, name)
             if not isinstance(concept, str):
-                raise LabelError(f'{path}: category {name!r}: "concept" (or "wnid") must be text, not {concept!r}')
+                raise LabelError(f'{path}: category {name!r}: "{key}" must be text, not {concept!r}')
             if concept.strip() != LEFT_OUT:
                 classes[name] = concept.strip()
         return classes

@@ -57,6 +57,15 @@ def test_boxes_labels_crowds_and_background(tmp_path: Path) -> None:
     assert source.index.relative_sizes().tolist() == [pytest.approx([0.5, 0.125]), pytest.approx([0.075, 0.1])]
 
 
+def test_images_of_an_annotation_file_may_lie_in_the_folder_images(tmp_path: Path) -> None:
+    """annotations/train.json, and its photographs in images/train."""
+    root = _write(tmp_path)
+    file = (root / "annotations" / "instances_train2017.json").rename(root / "annotations" / "train.json")
+    (root / "images").mkdir()
+    (root / "train2017").rename(root / "images" / "train")
+    assert CocoSource(file, LABELS).read(0).key == "a.jpg"
+
+
 def test_the_truth_is_what_the_file_states(tmp_path: Path) -> None:
     annotations = [
         _annotation(9, 18, [1, 2, 3, 4], area=7.5, iscrowd=0),

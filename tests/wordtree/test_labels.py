@@ -208,6 +208,13 @@ def test_a_json_that_is_not_cocos_is_refused(tmp_path: Path, text: str, message:
         category_file(written(tmp_path, "a.json", text))
 
 
+def test_a_json_may_state_the_wnid_of_a_category(tmp_path: Path) -> None:
+    both = [{"id": 1, "name": "pottedplant", "wnid": "n03991062"}, {"id": 2, "name": "mouse", "wnid": "n02330245"}]
+    assert category_file(coco_json(tmp_path, both)) == {"pottedplant": "n03991062", "mouse": "n02330245"}
+    one = [{"id": 1, "name": "mouse", "wnid": "n02330245", "concept": "mouse.n.04"}]
+    assert category_file(coco_json(tmp_path, one)) == {"mouse": "mouse.n.04"}
+
+
 def test_concepts_in_a_json(tmp_path: Path) -> None:
     given = {"Reh": "roe_deer.n.01", "zebra": None, "okapi": "", "crowd": "-", "jack": "pallet jack < truck.n.01"}
     classes = [{"id": k, "name": name, "concept": concept} for k, (name, concept) in enumerate(given.items())]
