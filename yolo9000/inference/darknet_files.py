@@ -12,11 +12,11 @@ import torch
 from wordtree import WordTree, save_tree
 from yolo9000.darknet.builtin_cfg import BUILTIN_NETS
 from yolo9000.darknet.cfg import CfgError
-from yolo9000.darknet.detector import DarknetDetector, name_classes
+from yolo9000.darknet.detector import CfgDetector, DarknetDetector, DarknetGridDetector, detector_of, name_classes
 from yolo9000.darknet.export import cfg_of_detector
 from yolo9000.darknet.net import DarknetNet, from_cfg
 from yolo9000.darknet.weights import DarknetHeader, load_darknet_weights, save_darknet_weights
-from yolo9000.datasets.darknet_images import letterbox_as_darknet
+from yolo9000.datasets.darknet_images import letterbox_as_darknet, stretch_as_darknet
 from yolo9000.datasets.sample import Record, Sample
 from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.config import RECIPES
@@ -146,7 +146,9 @@ def open_detector(
     return dataclasses.replace(trained, model=trained.detector)
 
 
-def named_detector(net: DarknetNet, tree: WordTree | None, names: Sequence[str] | None) -> DarknetDetector:
+def named_detector(
+    net: DarknetNet, tree: WordTree | None, names: Sequence[str] | None
+) -> DarknetDetector | DarknetGridDetector:
     """The detector of a cfg, with its classes as `name_classes` names them.
 
     Raises
@@ -154,10 +156,12 @@ def named_detector(net: DarknetNet, tree: WordTree | None, names: Sequence[str] 
     CfgError
         `tree` or `names` do not fit the classes, or the net is no detector.
     """
-    if net.region is None or (tree is None and names is None):
-        return DarknetDetector(net)
+    spec = net.region or net.detection
+    if spec is None or (tree is None and names is None):
+        return detector_of(net)
     try:
-        return DarknetDetector(net, name_classes(net.region.classes, tree=tree, names=names))
+        named = name_classes(spec.classes, tree=tree, names=names, flat=net.detection is not None)
+        return detector_of(net, named)
     except CfgError:
         raise
     except Mistake as error:
@@ -173,7 +177,7 @@ def name_detector(detector: DetectionModel, names: Sequence[str], where: str) ->
         They do not fit its classes.
     """
     try:
-        named = name_classes(detector.classes, names=names)
+        named = name_classes(detector.classes, names=names, flat=isinstance(detector, GridDetector))
     except Mistake as error:
         raise CheckpointError(f"{where}: {error}") from error
     if isinstance(detector, RegionDetector):
@@ -183,10 +187,15 @@ def name_detector(detector: DetectionModel, names: Sequence[str], where: str) ->
 
 
 def letterbox_of(trained: TrainedModel, name: str | None = None) -> Letterbox:
-    """How images are fitted into the input: "area" or "darknet", by default as the net was trained."""
+    """How images are fitted into the input: "area" or "darknet", by default as the net was trained.
+
+    Darknet letterboxes images for a region, and stretches them for a net of YOLOv1's.
+    """
     if name is None:
         name = "darknet" if trained.content.get("darknet") else "area"
-    return letterbox_as_darknet if name == "darknet" else letterbox
+    if name == "area":
+        return letterbox
+    return stretch_as_darknet if isinstance(trained.model, GridDetector) else letterbox_as_darknet
 
 
 def is_partial_file(path: str | Path) -> bool:
@@ -245,7 +254,7 @@ def _cfg_text(detector: DetectionModel, size: int) -> str:
     match detector:
         case Detector():
             return cfg_of_detector(detector, size)
-        case DarknetDetector():
+        case CfgDetector():
             return detector.cfg_text
     raise CheckpointError(f"a {type(detector).__name__} cannot be written as a cfg")
 

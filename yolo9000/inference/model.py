@@ -16,7 +16,7 @@ import torch
 
 from wordtree import TreeMismatch, load_tree
 from wordtree.formats import from_json
-from yolo9000.darknet.detector import DarknetDetector
+from yolo9000.darknet.detector import DarknetDetector, DarknetGridDetector
 from yolo9000.inference.same_classes import check_same_classes
 from yolo9000.inference.transfer import transfer_detector
 from yolo9000.models.box_coding import BoxCoding
@@ -142,6 +142,8 @@ def build_model(description: Mapping[str, Any], where: str = "the checkpoint") -
         case "yolov1":
             spec = grid_of(description["detection"])
             return Yolov1(_form(description), spec, int(description["size"]))
+        case "darknet" if "detection" in description:
+            return DarknetGridDetector.from_text(description["cfg"], grid_of(description["detection"]), where)
         case "darknet":
             return DarknetDetector.from_text(description["cfg"], region_of(description["region"]), where)
         case "classifier":
