@@ -151,6 +151,8 @@ def _own_detector(
 ) -> tuple[DetectionModel, list[str]]:
     """Our own net, of the form that the configuration says, and what to know of its priors."""
     form = config.net.detector
+    if saved is not None:  # of a run that is resumed, whose checkpoint has the weights
+        form = dataclasses.replace(form, pretrained=False)
     notes: list[str] = []
     if form.head != "anchors":
         if saved is None:

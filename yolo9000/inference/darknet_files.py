@@ -24,6 +24,7 @@ from yolo9000.inference.model import TrainedModel, describe_model, load_model
 from yolo9000.inference.same_classes import check_same_classes
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.model import DetectionModel, GridDetector, RegionDetector
+from yolo9000.models.timm_backbone import TimmBackbone
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.checkpoint import CheckpointError
@@ -99,6 +100,11 @@ def start_from_convolutions(detector: DetectionModel, weights: str | Path) -> li
     WeightsError
         The file is of another net.
     """
+    backbone = getattr(detector, "backbone", None)
+    if isinstance(backbone, TimmBackbone):
+        raise CheckpointError(
+            f"{weights}: darknet has no net with this `backbone`; a model of timm starts `pretrained`"
+        )
     left = load_darknet_weights(detector, weights, partial=True).not_filled
     rest = f"; {len(left)} layers start anew, from {left[0]} on" if left else ""
     return [f"the first convolutions are those of {weights}{rest}"]
