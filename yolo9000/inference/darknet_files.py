@@ -25,6 +25,7 @@ from yolo9000.inference.same_classes import check_same_classes
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.model import DetectionModel, GridDetector, RegionDetector
 from yolo9000.models.tree_classes import TreeClasses
+from yolo9000.models.yolov1 import Yolov1
 from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.checkpoint import CheckpointError
 from yolo9000.runtime.mistakes import Mistake
@@ -252,7 +253,7 @@ def save_as_darknet(trained: TrainedModel, path: Path) -> list[str]:
 
 def _cfg_text(detector: DetectionModel, size: int) -> str:
     match detector:
-        case Detector():
+        case Detector() | Yolov1():
             return cfg_of_detector(detector, size)
         case CfgDetector():
             return detector.cfg_text
