@@ -2,7 +2,8 @@
 
 Our own `yolo9000.datasets.transforms` crops and zooms, samples at pixel centres and works on bytes. Darknet keeps the
 whole image visible: it changes the aspect ratio, puts the image somewhere on a grey canvas, changes the colours and
-mirrors. For YOLOv1 it cuts a part out, which may reach beyond the image, and stretches it. The functions follow darknet's image.c.
+mirrors. For YOLOv1 it cuts a part out, which may reach beyond the image, and stretches it. The functions
+follow darknet's image.c.
 
 Legend: C channels, H height, W width. Images are floats from 0 to 1.
 """
