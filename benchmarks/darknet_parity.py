@@ -28,7 +28,7 @@ from yolo9000.darknet.decoding import (
 from yolo9000.darknet.net import DarknetNet, from_cfg
 from yolo9000.darknet.net_options import net_options
 from yolo9000.darknet.weights import load_darknet_weights
-from yolo9000.datasets.darknet_augment import distort, place_image, rotate_crop
+from yolo9000.datasets.darknet_augment import crop_image, distort, place_image, rotate_crop
 from yolo9000.datasets.darknet_images import letterbox_image, resize
 from yolo9000.datasets.sample import Placement, Record, Target
 from yolo9000.datasets.transforms import target_in_input
@@ -111,6 +111,7 @@ def _compared(file: Path, z: dict[str, Any]) -> Pairs:
         yield from _images(z)
     elif file.stem == "detection_truth":
         yield from _cells(z)
+        yield from _crops(z)
     elif file.stem == "reorg":
         yield "output", reorg(torch.tensor(z["input"])), z["output"]
     elif cfg.exists():
@@ -261,6 +262,14 @@ def _cells(z: dict[str, Any]) -> Pairs:
         found = pack_grid_targets([target], grid, side, torch.device("cpu"), least_side=0.005)
         one_hot = found.labels[0][:, None] == torch.arange(number)
         yield name, torch.cat([found.present[0][:, None], one_hot, found.boxes[0]], dim=1), z[name]
+
+
+def _crops(z: dict[str, Any]) -> Pairs:
+    """The part of an image that is stretched to the input of a net of YOLOv1's in training."""
+    for name in [name for name in z if re.fullmatch(r"crop\d", name)]:
+        left, top, w, h, width, height, flip = map(int, z[f"crop_args{name[-1]}"])
+        part = resize(crop_image(z["image"], (left, top), (w, h)), width, height)
+        yield name, part[:, :, ::-1] if flip else part, z[name]
 
 
 def _classifier(net: DarknetNet, z: dict[str, Any]) -> Pairs:

@@ -26,6 +26,7 @@ from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.model import DetectionModel, GridDetector, RegionDetector
 from yolo9000.models.timm_backbone import TimmBackbone
 from yolo9000.models.tree_classes import TreeClasses
+from yolo9000.models.yolov1 import Yolov1
 from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.checkpoint import CheckpointError
 from yolo9000.runtime.mistakes import Mistake
@@ -258,7 +259,7 @@ def save_as_darknet(trained: TrainedModel, path: Path) -> list[str]:
 
 def _cfg_text(detector: DetectionModel, size: int) -> str:
     match detector:
-        case Detector():
+        case Detector() | Yolov1():
             return cfg_of_detector(detector, size)
         case CfgDetector():
             return detector.cfg_text
