@@ -28,13 +28,17 @@ from yolo9000.darknet.decoding import (
 from yolo9000.darknet.net import DarknetNet, from_cfg
 from yolo9000.darknet.net_options import net_options
 from yolo9000.darknet.weights import load_darknet_weights
-from yolo9000.datasets.darknet_augment import distort, place_image, rotate_crop
+from yolo9000.datasets.darknet_augment import crop_image, distort, place_image, rotate_crop
 from yolo9000.datasets.darknet_images import letterbox_image, resize
 from yolo9000.datasets.sample import Placement, Record, Target
 from yolo9000.datasets.transforms import target_in_input
 from yolo9000.detection.boxes import iou
+from yolo9000.detection.grid_loss import yolov1_loss
+from yolo9000.detection.grid_targets import pack_grid_targets
 from yolo9000.detection.loss import joint_loss
 from yolo9000.experiment.schedule import optimiser_of_cfg
+from yolo9000.models.flat_classes import FlatClasses
+from yolo9000.models.grid import GridSpec
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.yolov2 import reorg
 from yolo9000.training.optimiser import learning_rate
@@ -43,10 +47,8 @@ Pairs = Iterator[tuple[str, Any, Any]]  # array, ours, darknet's
 NETS = {"net_darknet19_tree40": "net_darknet19_40", "net_darknet19_softmax": "net_darknet19_10"}
 """Cases whose weights have another name."""
 
-OTHER_NETS = ("detection_", "net_yolov1_")
-"""How the files of YOLOv1's nets begin, whose ``[detection]``, ``[local]`` and ``[connected]`` layers are not built."""
 _CASE = re.compile(
-    r"(?<=_th)[\d.]+|(?<=_hier)[\d.]+|\d+x\d+|(?<=^img)\d|(?<=^boxes_out)\d|(?<=^place_).*|(?<=^(?:distort|rotcrop)_).*"
+    r"(?<=_th)[\d.]+|(?<=_hier)[\d.]+|(?<=_nms)[\d.]+|(?<=^L)\d+|(?<=^train_L)\d+|(?<=^trainclip_L)\d+|(?<=^truth)\d|(?<=^crop)\d|\d+x\d+|(?<=^img)\d|(?<=^boxes_out)\d|(?<=^place_).*|(?<=^(?:distort|rotcrop)_).*"
 )
 
 
@@ -76,13 +78,11 @@ def compare_golden(folder: Path) -> list[Difference]:
     """Compute every array that a folder holds and this program can compute.
 
     Left out are those that document a bug of darknet's (``raw_cpubn``, the constant rate of yolov2-tiny-voc), its
-    logged costs, gradients of single convolutions, and nets of layers that `from_cfg` does not build (YOLOv1's).
+    logged costs, gradients of single convolutions, and what depends on random numbers (YOLOv1's dropout).
     """
     found: dict[str, list[Difference]] = {}
     rates = folder / "lr.json"
     for file in sorted(folder.glob("*.npz")):
-        if file.stem.startswith(OTHER_NETS):
-            continue
         for name, ours, darknets in _compared(file, dict(np.load(file))):
             _add(found, f"{file.stem}: {_CASE.sub('*', name)}", ours, darknets)
     if rates.is_file():
@@ -109,13 +109,19 @@ def _compared(file: Path, z: dict[str, Any]) -> Pairs:
     cfg, weights = file.with_suffix(".cfg"), file.with_name(f"{NETS.get(file.stem, file.stem)}.weights")
     if file.stem == "imageops":
         yield from _images(z)
+    elif file.stem == "detection_truth":
+        yield from _cells(z)
+        yield from _crops(z)
     elif file.stem == "reorg":
         yield "output", reorg(torch.tensor(z["input"])), z["output"]
     elif cfg.exists():
         net = from_cfg(cfg).eval()
         if weights.exists():
             load_darknet_weights(net, weights)
-        yield from _classifier(net, z) if net.region is None else _detector(net, net.region, z)
+        if net.detection is not None:
+            yield from _grid(net, net.detection, z)
+        else:
+            yield from _classifier(net, z) if net.region is None else _detector(net, net.region, z)
 
 
 def _images(z: dict[str, Any]) -> Pairs:
@@ -139,13 +145,17 @@ def _images(z: dict[str, Any]) -> Pairs:
 
 
 def _moved_boxes(boxes: Any, arguments: Any, darknets: Any) -> tuple[Any, Any]:
-    dx, dy, sx, sy, flip = map(float, arguments)
     marked = (boxes[:, :2] == 0).all(axis=1)  # darknet's way to write that only the image has a label
-    boxes = boxes[~marked].astype(np.float64)
+    boxes = boxes[~marked]
+    return _moved(boxes, np.arange(len(boxes)), arguments).boxes_cxcywh, darknets[~marked]
+
+
+def _moved(boxes: Any, labels: Any, arguments: Any) -> Target:
+    dx, dy, sx, sy, flip = map(float, arguments)
+    boxes = boxes.astype(np.float64)
     corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
-    record = Record(np.zeros((1, 1, 3), np.uint8), "", corners, np.arange(len(boxes)))
-    placement = Placement(1, 1, sx, sy, -dx, -dy, 1, flipped=bool(flip))
-    return target_in_input(record, placement).boxes_cxcywh, darknets[~marked]
+    record = Record(np.zeros((1, 1, 3), np.uint8), "", corners, labels.astype(np.int64))
+    return target_in_input(record, Placement(1, 1, sx, sy, -dx, -dy, 1, flipped=bool(flip)))
 
 
 def _detector(net: DarknetNet, region: RegionSpec, z: dict[str, Any]) -> Pairs:
@@ -180,6 +190,86 @@ def _detector(net: DarknetNet, region: RegionSpec, z: dict[str, Any]) -> Pairs:
             found = darknet_scores(output, region.classes, threshold=least, tree_threshold=sure)[int(match[1])]
             ours = {"obj": found.objectness, "prob": found.scores, "nms_prob": suppress_by_class(found)}[match[4]]
             yield name, ours, z[name]
+
+
+def _grid(net: DarknetNet, grid: GridSpec, z: dict[str, Any]) -> Pairs:
+    """A net of YOLOv1's, or its detection layer alone."""
+    with torch.no_grad():
+        x = torch.tensor(z["input"])
+        output = net(x)
+        if "output_test" in z:
+            classes = grid.classes.conditionals(output.cell_classes).flatten(1)
+            yield "output_test", torch.cat([classes, output.raw[:, classes.shape[1] :]], dim=1), z["output_test"]
+        for number, layer in enumerate(net.layers):
+            x = layer(x)
+            if f"L{number}_output" in z:
+                yield f"L{number}_output", x, z[f"L{number}_output"]
+    raw = torch.tensor(z["train_raw" if "train_raw" in z else "input"], requires_grad=True)
+    loss = torch.stack(list(yolov1_loss(raw, _targets_of_cells(z["truth"], grid), grid, form="darknet").values())).sum()
+    name = "train_delta" if "train_delta" in z else "delta"
+    yield name, _delta(loss, raw), z[name]
+    if "train_raw" in z:
+        yield from _grid_step(net, grid, z)
+    for name in z:
+        if match := re.fullmatch(r"img(\d)_boxes_(\d+)x(\d+)", name):
+            boxes = darknet_scores(output, grid.classes, threshold=0.5)[int(match[1])].boxes_cxcywh
+            yield name, boxes * boxes.new_tensor([int(match[2]), int(match[3])] * 2), z[name]
+        if match := re.fullmatch(r"img(\d)_obj", name):
+            yield name, darknet_scores(output, grid.classes, threshold=0.5)[int(match[1])].objectness, z[name]
+        if match := re.fullmatch(r"img(\d)_th([\d.]+?)(?:_nms([\d.]+))?_prob", name):
+            found = darknet_scores(output, grid.classes, threshold=float(match[2]))[int(match[1])]
+            yield name, suppress_by_class(found, float(match[3])) if match[3] else found.scores, z[name]
+
+
+def _grid_step(net: DarknetNet, grid: GridSpec, z: dict[str, Any]) -> Pairs:
+    """A pass in training mode without dropout, as on a processor and with the clipped deltas of a GPU."""
+    for prefix, limit in (("train", None), ("trainclip", 1.0)):
+        net.zero_grad()
+        net.clip_connected_deltas(limit)
+        for layer in net.layers:
+            layer.train(not isinstance(layer, torch.nn.Dropout))
+        raw = net(torch.tensor(z["input"])).raw
+        if limit is None:
+            yield "train_raw", raw.detach(), z["train_raw"]
+        loss = yolov1_loss(raw, _targets_of_cells(z["truth"], grid), grid, form="darknet")
+        torch.stack(list(loss.values())).sum().backward()
+        for number, layer in enumerate(net.layers):
+            if f"{prefix}_L{number}_dW" in z:
+                (weight,) = (p.grad for p in layer.parameters() if p.dim() > 1)
+                assert weight is not None
+                yield f"{prefix}_L{number}_dW", -weight, z[f"{prefix}_L{number}_dW"]
+
+
+def _targets_of_cells(truth: Any, grid: GridSpec) -> list[Target]:
+    """Darknet's cells (S*S, 1 + C + 4) -> boxes of the image."""
+    side, number, targets = round(truth.shape[1] ** 0.5), grid.classes.number, []
+    for image in truth:
+        cells = np.flatnonzero(image[:, 0])
+        rows = image[cells].astype(np.float64)
+        centres = (np.stack([cells % side, cells // side], axis=1) + rows[:, -4:-2]) / side
+        one_hot = rows[:, 1 : 1 + number]
+        labels = np.where(one_hot.any(axis=1), one_hot.argmax(axis=1), -1)  # -1: an object of no class
+        targets.append(Target(torch.tensor(np.concatenate([centres, rows[:, -2:]], axis=1)), torch.tensor(labels)))
+    return targets
+
+
+def _cells(z: dict[str, Any]) -> Pairs:
+    """Boxes of an image -> darknet's cells."""
+    side, number = map(int, z["side_classes"])
+    grid = GridSpec(classes=FlatClasses(number, "linear"))
+    for name in [name for name in z if re.fullmatch(r"truth\d", name)]:
+        target = _moved(z["boxes"][:, 1:], z["boxes"][:, 0], z[f"args{name[-1]}"])
+        found = pack_grid_targets([target], grid, side, torch.device("cpu"), least_side=0.005)
+        one_hot = found.labels[0][:, None] == torch.arange(number)
+        yield name, torch.cat([found.present[0][:, None], one_hot, found.boxes[0]], dim=1), z[name]
+
+
+def _crops(z: dict[str, Any]) -> Pairs:
+    """The part of an image that is stretched to the input of a net of YOLOv1's in training."""
+    for name in [name for name in z if re.fullmatch(r"crop\d", name)]:
+        left, top, w, h, width, height, flip = map(int, z[f"crop_args{name[-1]}"])
+        part = resize(crop_image(z["image"], (left, top), (w, h)), width, height)
+        yield name, part[:, :, ::-1] if flip else part, z[name]
 
 
 def _classifier(net: DarknetNet, z: dict[str, Any]) -> Pairs:

@@ -2,7 +2,8 @@
 
 Our own `yolo9000.datasets.transforms` crops and zooms, samples at pixel centres and works on bytes. Darknet keeps the
 whole image visible: it changes the aspect ratio, puts the image somewhere on a grey canvas, changes the colours and
-mirrors. The functions follow darknet's image.c.
+mirrors. For YOLOv1 it cuts a part out, which may reach beyond the image, and stretches it. The functions
+follow darknet's image.c.
 
 Legend: C channels, H height, W width. Images are floats from 0 to 1.
 """
@@ -10,14 +11,15 @@ Legend: C channels, H height, W width. Images are floats from 0 to 1.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from yolo9000.datasets.darknet_images import GREY
+from yolo9000.datasets.darknet_images import GREY, resize
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Placement, Record, Sample
 from yolo9000.datasets.transforms import target_in_input
@@ -40,6 +42,9 @@ class DarknetAugment:
         The largest factor on saturation and value, or its inverse: 0.75 and 1 / 0.75 mean the same.
     flip : float
         The probability of mirroring left to right.
+    stretched : bool
+        As for YOLOv1: each of the four sides moves on its own by up to `jitter` of the image, outwards as well, and the
+        part is stretched to the input, without a letterbox.
 
     Raises
     ------
@@ -57,6 +62,7 @@ class DarknetAugment:
     saturation: float = 1.5
     exposure: float = 1.5
     flip: float = 0.5
+    stretched: bool = False
 
     def __post_init__(self) -> None:
         for name, high in (("jitter", 0.9), ("hue", 1), ("flip", 1)):
@@ -71,8 +77,9 @@ def augment_as_darknet(
 ) -> Sample:
     """Place, colour and mirror a record at random as darknet's detector does; it replaces `transforms.augment`.
 
-    The whole image stays visible. The random numbers are not darknet's, and every image draws equally many. Darknet's
-    limit of 30 boxes is not kept. In joint training, darknet treats images with an image label in the same way.
+    The whole image stays visible, unless the configuration is `stretched` as for YOLOv1. The random numbers are not
+    darknet's, and every image draws equally many. Darknet's limit of 30 boxes is not kept. In joint training, darknet
+    treats images with an image label in the same way.
 
     Parameters
     ----------
@@ -98,15 +105,10 @@ def augment_as_darknet(
     (torch.Size([3, 64, 64]), tensor([7]))
     """
     config = DarknetAugment() if config is None else config
-    stretch_x, stretch_y, left, top, turn, saturate, less_s, expose, less_v, mirror = rng.random(10).tolist()
-    height, width = record.image.shape[:2]
-    aspect = width * (1 + config.jitter * (2 * stretch_x - 1)) / (height * (1 + config.jitter * (2 * stretch_y - 1)))
-    w, h = (size * aspect, float(size)) if aspect < 1 else (float(size), size / aspect)
-    x, y = left * (size - w), top * (size - h)
+    *places, turn, saturate, less_s, expose, less_v, mirror = rng.random(10).tolist()
     flipped = mirror < config.flip
     pixels = record.image.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
-    # The pixels move by whole numbers, the boxes do not.
-    image = place_image(pixels, (max(1, int(w)), max(1, int(h))), (int(x), int(y)), (size, size))
+    image, placement = (_stretched if config.stretched else _placed)(pixels, size, places, config.jitter)
     image = distort(
         image,
         (2 * turn - 1) * config.hue,
@@ -115,9 +117,62 @@ def augment_as_darknet(
     )
     if flipped:
         image = np.ascontiguousarray(image[:, :, ::-1])
-    placement = Placement(width, height, w / width, h / height, x, y, size, flipped)
+    placement = replace(placement, flipped=flipped)
     target = target_in_input(record, placement, thinnest=_THINNEST)
     return Sample(torch.from_numpy(image), target, record.key, placement)
+
+
+Placed = tuple[NDArray[np.float32], Placement]
+
+
+def _placed(pixels: NDArray[np.float32], size: int, places: Sequence[float], jitter: float) -> Placed:
+    """The whole image at another aspect ratio, somewhere on a grey canvas."""
+    stretch_x, stretch_y, left, top = places
+    _, height, width = pixels.shape
+    aspect = width * (1 + jitter * (2 * stretch_x - 1)) / (height * (1 + jitter * (2 * stretch_y - 1)))
+    w, h = (size * aspect, float(size)) if aspect < 1 else (float(size), size / aspect)
+    x, y = left * (size - w), top * (size - h)
+    # The pixels move by whole numbers, the boxes do not.
+    image = place_image(pixels, (max(1, int(w)), max(1, int(h))), (int(x), int(y)), (size, size))
+    return image, Placement(width, height, w / width, h / height, x, y, size)
+
+
+def _stretched(pixels: NDArray[np.float32], size: int, places: Sequence[float], jitter: float) -> Placed:
+    """A part of the image, which may reach beyond it, stretched to the input."""
+    _, height, width = pixels.shape
+    spread = [int(jitter * side) for side in (width, width, height, height)]
+    left, right, top, bottom = (int((2 * share - 1) * most) for share, most in zip(places, spread, strict=True))
+    w, h = max(1, width - left - right), max(1, height - top - bottom)
+    image = resize(crop_image(pixels, (left, top), (w, h)), size, size)
+    return image, Placement(width, height, size / w, size / h, -left * size / w, -top * size / h, size)
+
+
+def crop_image(image: NDArray[Any], corner: tuple[int, int], size: tuple[int, int]) -> NDArray[Any]:
+    """Cut a part out of an image, beyond whose edges the outermost pixels go on (darknet's ``crop_image``).
+
+    Parameters
+    ----------
+    image : array (C, H, W)
+        The image.
+    corner : tuple of int
+        The left and top of the part; below 0 it lies outside.
+    size : tuple of int
+        The width and height of the part.
+
+    Returns
+    -------
+    array (C, height, width)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> crop_image(np.array([[[1.0, 2.0, 3.0]]]), (-1, 0), (3, 1)).tolist()
+    [[[1.0, 1.0, 2.0]]]
+    """
+    columns = np.arange(corner[0], corner[0] + size[0]).clip(0, image.shape[2] - 1)
+    rows = np.arange(corner[1], corner[1] + size[1]).clip(0, image.shape[1] - 1)
+    part: NDArray[Any] = image[:, rows[:, None], columns]
+    return part
 
 
 def _factor(largest: float, share: float, inverse: float) -> float:

@@ -116,6 +116,34 @@ def letterbox_image(image: NDArray[Any], width: int, height: int) -> NDArray[np.
     return canvas
 
 
+def stretch_as_darknet(record: Record, size: int) -> Sample:
+    """Return the record as an input of a net of YOLOv1's, for which darknet stretches the image to the whole input.
+
+    Parameters
+    ----------
+    record : Record
+        An image and its labels.
+    size : int
+        The side of the network's input in pixels.
+
+    Returns
+    -------
+    Sample
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> placement = stretch_as_darknet(Record(np.zeros((100, 400, 3), np.uint8), "a.jpg"), 64).placement
+    >>> placement.scale_x, placement.scale_y, placement.offset_x, placement.offset_y
+    (0.16, 0.64, 0.0, 0.0)
+    """
+    height, width = record.image.shape[:2]
+    pixels = record.image.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+    placement = Placement(width, height, size / width, size / height, 0.0, 0.0, size)
+    image = torch.from_numpy(resize(pixels, size, size))
+    return Sample(image, target_in_input(record, placement), record.key, placement)
+
+
 def letterbox_as_darknet(record: Record, size: int) -> Sample:
     """Return the record as an input of a darknet net; it replaces `transforms.letterbox` there.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -12,7 +12,16 @@ from torch import nn
 from yolo9000.darknet import from_cfg, load_darknet_weights, save_darknet_weights
 from yolo9000.darknet.export import cfg_of_detector
 from yolo9000.inference.prepare import prepare
-from yolo9000.models import BoxCoding, Detector, DetectorConfig, FlatClasses, RegionSpec
+from yolo9000.models import (
+    BoxCoding,
+    Detector,
+    DetectorConfig,
+    FlatClasses,
+    GridLossConfig,
+    GridSpec,
+    RegionSpec,
+    Yolov1,
+)
 from yolo9000.models.darknet19 import ConvBlock
 from yolo9000.runtime.mistakes import Mistake
 
@@ -32,7 +41,7 @@ def detector(form: DetectorConfig = FORM) -> Detector:
     return net
 
 
-def through_darknet(net: Detector, folder: Path) -> torch.Tensor:
+def through_darknet(net: Detector | Yolov1, folder: Path) -> torch.Tensor:
     """The raw output for one image of the net that darknet's files of `net` make."""
     (folder / "net.cfg").write_text(cfg_of_detector(net, 64))
     save_darknet_weights(net, folder / "net.weights", images_seen=0)
@@ -107,3 +116,17 @@ def test_a_net_on_a_backbone_that_darknet_lacks_is_refused() -> None:
     net = Detector(DetectorConfig(backbone="timm:test_resnet"), REGION)
     with pytest.raises(Mistake, match="`backbone` timm:test_resnet: darknet has no such layers"):
         cfg_of_detector(net, 64)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("backbone", ["darknet19", "extraction"])
+def test_a_net_of_yolov1_comes_back(backbone: Literal["darknet19", "extraction"], tmp_path: Path) -> None:
+    form = DetectorConfig(width=0.05, backbone=backbone, stride=64, extra_convs=2, head="connected")
+    loss = GridLossConfig(coord_scale=3.0, rescore=False)
+    grid = GridSpec(classes=FlatClasses(3, "linear"), num=3, square_root=False, loss=loss)
+    net = Yolov1(form, grid, size=64).eval()
+    assert torch.equal(through_darknet(net, tmp_path), net(image()).raw)
+    assert from_cfg(tmp_path / "net.cfg").detection == grid
+    convolutional = Yolov1(DetectorConfig(width=0.05, head="grid"), grid, size=64)
+    with pytest.raises(Mistake, match="`head` grid: darknet's .detection. has fully connected layers"):
+        cfg_of_detector(convolutional, 64)

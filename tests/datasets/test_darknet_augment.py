@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from yolo9000.datasets.darknet_augment import DarknetAugment, augment_as_darknet, distort, place_image, rotate_crop
+from yolo9000.datasets.darknet_augment import (
+    DarknetAugment,
+    augment_as_darknet,
+    crop_image,
+    distort,
+    place_image,
+    rotate_crop,
+)
+from yolo9000.datasets.darknet_images import resize
 from yolo9000.datasets.sample import Record
 
 Z = np.load(Path(__file__).parents[1] / "golden" / "imageops.npz")
@@ -134,3 +142,35 @@ def test_thin_images(size: tuple[int, int]) -> None:
 def test_wrong_values(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="DarknetAugment"):
         DarknetAugment(**wrong)
+
+
+@pytest.mark.parametrize("case", [0, 1, 2])
+def test_a_part_is_cut_and_stretched_as_for_yolov1(case: int) -> None:
+    with np.load(Path(__file__).parents[1] / "golden" / "detection_truth.npz") as z:
+        left, top, w, h, width, height, flip = map(int, z[f"crop_args{case}"])
+        part = resize(crop_image(z["image"], (left, top), (w, h)), width, height)
+        part = part[:, :, ::-1] if flip else part
+        np.testing.assert_allclose(part, z[f"crop{case}"], rtol=0, atol=1e-5)
+
+
+def test_a_stretched_image_and_its_box_stay_together() -> None:
+    """A white rectangle on black: the box of what is bright in the input is the target, to a pixel."""
+    image = np.zeros((120, 160, 3), np.uint8)
+    image[40:80, 50:110] = 255
+    record = Record(image, "a", np.float32([[50, 40, 110, 80]]), np.array([0]))
+    config = DarknetAugment(hue=0, saturation=1, exposure=1, stretched=True)
+    placements = set()
+    for seed in range(20):
+        sample = augment_as_darknet(record, 96, np.random.default_rng(seed), config)
+        rows, columns = np.nonzero(sample.image[0].numpy() > 0.5)
+        seen = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+        cx, cy, w, h = (sample.target.boxes_cxcywh[0] * 96).tolist()
+        np.testing.assert_allclose([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], seen, atol=1.2)
+        place = sample.placement
+        placements.add((place.scale_x, place.flipped))
+        assert 96 / (160 * 1.4) <= place.scale_x <= 96 / (160 * 0.6)
+    assert len(placements) > 15
+    still = augment_as_darknet(record, 96, np.random.default_rng(0), DarknetAugment(
+        jitter=0, hue=0, saturation=1, exposure=1, flip=0, stretched=True,
+    ))  # fmt: skip
+    assert (still.placement.scale_x, still.placement.scale_y, still.placement.offset_x) == (0.6, 0.8, 0)

@@ -29,7 +29,7 @@ def test_classes_are_matched_by_the_names_of_the_data() -> None:
     assert table.classes == ("couch", "dog")
     assert table.markdown() == (
         "| method | mean | couch | dog |\n"
-        "| --- | ---: | ---: | ---: |\n"
+        "| :- | -: | -: | -: |\n"
         "| tree | 37.5 | **50.0** | 25.0 |\n"
         "| flat | **62.5** | **50.0** | **75.0** |\n"
         "| few | 10.0 (of 1) | - | 10.0 |\n"

@@ -272,6 +272,23 @@ def test_starting_a_detector_from_a_classifier(data: dict[str, str], tmp_path: P
     torch.testing.assert_close(after["head.class_weight"].flatten(1), before["last.weight"].flatten(1))
 
 
+def test_a_backbone_of_timm_from_classification_to_prediction(
+    data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("timm", reason="needs timm: pip install 'yolo9000[backbones]'")
+    out = tmp_path / "run"
+    options = ["--backbone", "timm:test_resnet", "--frozen-stages", "1", "--steps", "2", "--ema", "0.5"]
+    assert train.main(joint(data, *options, "--out", str(out))) == 0
+    assert train.main(["--resume", str(out), "--steps", "3"]) == 0
+    images = str(Path(data["coco"]) / "val2017")
+    assert evaluate.main([str(out), "--device", "cpu"]) == 0
+    found = ["--out", str(tmp_path / "found"), "--threshold", "0", "--device", "cpu"]
+    assert predict.main([str(out), images, *found]) == 0
+    wrong = joint(data, "--steps", "1", "--out", str(tmp_path / "b"))
+    assert "--backbone timm:test_resnot: timm" in errors(capsys, *wrong, "--backbone", "timm:test_resnot")
+    assert "--frozen-stages 7: this backbone has 6 stages" in errors(capsys, *wrong, "--frozen-stages", "7")
+
+
 def test_a_recipe_says_how_images_are_mixed_and_what_a_label_teaches(data: dict[str, str], tmp_path: Path) -> None:
     command = [part for part in joint(data, "--recipe", "paper", "--steps", "1") if part not in ("--ratio", "1:1")]
     assert train.main([*command, "--label-weight", "2", "--out", str(tmp_path / "a")]) == 0

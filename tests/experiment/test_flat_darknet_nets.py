@@ -17,6 +17,7 @@ from PIL import Image
 
 from yolo9000 import evaluate, predict, train
 from yolo9000.darknet import from_cfg, save_darknet_weights
+from yolo9000.inference.darknet_files import load_darknet, save_as_darknet
 from yolo9000.models import TreeHead
 
 COLOURS = {"person": 0, "car": 1, "dog": 2}  # the channel that is bright
@@ -40,6 +41,28 @@ classes={classes}
 num=1
 softmax={softmax}
 """
+GRID_CFG = """[net]
+width=64
+height=64
+channels=3
+[maxpool]
+size=32
+stride=32
+padding=0
+[connected]
+output={numbers}
+activation=linear
+[detection]
+classes={classes}
+coords=4
+side=2
+num=1
+softmax={softmax}
+sqrt=1
+rescore=1
+coord_scale=5
+noobject_scale=.5
+"""
 CPU = ["--device", "cpu", "--precision", "float32"]
 
 
@@ -55,6 +78,26 @@ def write_net(folder: Path, order: Sequence[str], *, softmax: int = 1) -> list[s
         head.class_bias[:] = -10.0
         for column, name in enumerate(order):
             head.class_weight[column, COLOURS[name]] = 20.0
+    save_darknet_weights(net, folder / "net.weights", images_seen=64)
+    (folder / "net.names").write_text("".join(f"{name}\n" for name in order))
+    return [str(folder / "net.weights"), "--cfg", str(folder / "net.cfg")]
+
+
+def write_grid_net(folder: Path, order: Sequence[str], *, softmax: int = 0) -> list[str]:
+    """A net of YOLOv1's that is right everywhere: the brightness of a cell's channel is P(class) and confidence."""
+    classes = len(order)
+    text = GRID_CFG.format(numbers=4 * (classes + 5), classes=classes, softmax=softmax)
+    (folder / "net.cfg").write_text(text)
+    net = from_cfg(folder / "net.cfg")
+    linear = net.layers[1][1]  # type: ignore[index]
+    with torch.no_grad():
+        linear.weight.zero_()
+        linear.bias.zero_()
+        for cell in range(4):
+            for column, name in enumerate(order):
+                linear.weight[cell * classes + column, COLOURS[name] * 4 + cell] = 20.0 if softmax else 1.0
+                linear.weight[4 * classes + cell, COLOURS[name] * 4 + cell] = 1.0
+        linear.bias[-16:] = torch.tensor([0.5, 0.5, 0.5**0.5, 0.5**0.5]).repeat(4)  # the middle, and roots of a half
     save_darknet_weights(net, folder / "net.weights", images_seen=64)
     (folder / "net.names").write_text("".join(f"{name}\n" for name in order))
     return [str(folder / "net.weights"), "--cfg", str(folder / "net.cfg")]
@@ -155,3 +198,49 @@ def test_training_goes_on_with_the_names(softmax: int, tmp_path: Path, capsys: p
     assert report["boxed"]["ap50"] == 1.0
     assert {row["name"]: row["node"] for row in report["classes"]} == {"car": 0, "person": 1}
     assert train.main(["--resume", str(run), "--steps", "2"]) == 0
+
+
+@pytest.mark.parametrize("softmax", [0, 1])
+def test_a_net_of_yolov1_that_is_right_everywhere(
+    softmax: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order, categories = ["dog", "person", "car"], ["car", "person", "dog"]
+    net, coco = write_grid_net(tmp_path, order, softmax=softmax), write_images(tmp_path / "coco", categories)
+    names, out = ["--names", str(tmp_path / "net.names")], tmp_path / "evaluation.json"
+    assert evaluate.main([*net, "--coco", coco, *names, "--out", str(out), *CPU]) == 0
+    report = json.loads(out.read_text())
+    assert report["boxed"] == {"ap50": 1.0, "ap": 1.0, "classes": 3}
+    images = sorted(str(path) for path in Path(coco, "val2017").iterdir())
+    for decoding in ("probability", "darknet"):
+        found = ["--out", str(tmp_path / decoding), "--decoding", decoding, *CPU]
+        assert predict.main(["--weights", *net, *names, *images, *found]) == 0
+        for entry in json.loads((tmp_path / decoding / "predictions.json").read_text()):
+            (one,) = entry["detections"]
+            assert one["name"] == categories[int(Path(entry["image"]).stem) // 4]
+            assert one["score"] > 0.99
+    assert "64 pixels alone" in refusal(capsys, evaluate, *net, "--coco", coco, *names, "--size", "96", *CPU)
+
+
+@pytest.mark.parametrize("loss", ["darknet", "paper"])
+def test_training_of_a_net_of_yolov1_goes_on(loss: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net, coco = write_grid_net(tmp_path, ["car", "person"]), write_images(tmp_path / "coco", ["person", "car"])
+    names, run = ["--names", str(tmp_path / "net.names")], tmp_path / "run"
+    options = ["--batch", "4", "--steps", "1", "--lr", "1e-9", "--threads", "1", "--val-images", "4"]
+    command = ["--init", *net, *names, "--coco", coco, *options, "--loss", loss, *CPU, "--out", str(run)]
+    said = refusal(capsys, train, *command, "--size", "96")
+    assert "--size 96: this net takes images of 64 pixels alone; take 64" in said
+    assert "form no tree; give their --names" in refusal(capsys, train, *[c for c in command if c not in names])
+    assert train.main([*command, "--size", "64"]) == 0
+    assert json.loads((run / "config.json").read_text())["config"]["net"]["loss"] == loss
+    assert evaluate.main([str(run), *CPU]) == 0
+    assert json.loads((run / "evaluation.json").read_text())["boxed"]["ap50"] == 1.0
+    assert train.main(["--resume", str(run), "--steps", "2"]) == 0
+    assert "`loss` paper" not in refusal(capsys, train, *command, "--size", "64", "--loss", "slides", "--flat")
+
+
+def test_a_run_of_such_a_net_becomes_darknets_files_again(tmp_path: Path) -> None:
+    net = write_grid_net(tmp_path, ["car", "person"])
+    trained = load_darknet(net[0], net[2], names=["car", "person"])
+    assert save_as_darknet(trained, tmp_path / "again.weights") == []
+    assert (tmp_path / "again.weights").read_bytes() == (tmp_path / "net.weights").read_bytes()
+    assert from_cfg(tmp_path / "again.cfg").detection == from_cfg(tmp_path / "net.cfg").detection

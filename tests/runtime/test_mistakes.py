@@ -40,7 +40,7 @@ PARTS = (
 LIBRARY = ("wordtree", "datasets", *(f"yolo9000/{part}" for part in PARTS))
 COMMANDS = {  # flags of whole commands that the library runs or tells its user to run
     "datasets/pictograms.py": {"--upgrade"},
-    "yolo9000/experiment/layouts.py": {"--categories", "--voc", "--imagenet", "--imagenet1k", "--out"},
+    "yolo9000/experiment/layouts.py": {"--categories", "--voc", "--imagenet", "--imagenet1k", "--wnids", "--out"},
     "yolo9000/runtime/mistakes.py": {"--"},  # it makes flags of fields
     "yolo9000/runtime/run_folder.py": {"--porcelain", "--untracked-files"},
 }

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from yolo9000.darknet.activations import region_activations
     from yolo9000.darknet.builtin_cfg import BUILTIN_NETS
     from yolo9000.darknet.cfg import CfgError, DarknetCfg, parse_cfg, read_cfg
-    from yolo9000.darknet.detector import DarknetDetector, name_classes
+    from yolo9000.darknet.detector import DarknetDetector, DarknetGridDetector, name_classes
     from yolo9000.darknet.net import DarknetNet, NetOutput, from_cfg
     from yolo9000.darknet.net_options import NetOptions
     from yolo9000.darknet.weights import (
@@ -29,6 +29,7 @@ _HOMES = {
     "CfgError": "yolo9000.darknet.cfg",
     "DarknetCfg": "yolo9000.darknet.cfg",
     "DarknetDetector": "yolo9000.darknet.detector",
+    "DarknetGridDetector": "yolo9000.darknet.detector",
     "DarknetHeader": "yolo9000.darknet.weights",
     "DarknetNet": "yolo9000.darknet.net",
     "NetOptions": "yolo9000.darknet.net_options",
@@ -48,6 +49,7 @@ __all__ = [
     "CfgError",
     "DarknetCfg",
     "DarknetDetector",
+    "DarknetGridDetector",
     "DarknetHeader",
     "DarknetNet",
     "NetOptions",

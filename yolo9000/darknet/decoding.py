@@ -1,14 +1,15 @@
 """Detections as darknet makes them, for comparing numbers; `yolo9000.detection.decode` is right by probability.
 
-What darknet does otherwise (``region_layer.c``, ``tree.c``, ``box.c`` at commit f6afaabc):
+What darknet does otherwise (``region_layer.c``, ``detection_layer.c``, ``tree.c``, ``box.c`` at commit f6afaabc):
 
 * It descends the tree as if it multiplied conditional probabilities, but they are absolute ones already, so a label
   stops much higher than its threshold says.
 * The score of a box of a tree net is its objectness alone.
 * Boxes suppress each other only within one class, so with a tree only under the very same label.
+* The numbers of YOLOv1 are taken as they are, below 0 and above 1 as well: two negative ones make a positive score.
 
-B images, P boxes of an image in darknet's order (prior, row, column), N boxes above the threshold, K nodes or
-classes, C classes that are scored: K, or those of a map.
+B images, P boxes of an image in darknet's order (prior, row, column; of a grid: cell, predictor), N boxes above the
+threshold, K nodes or classes, C classes that are scored: K, or those of a map.
 """
 
 from __future__ import annotations
@@ -26,19 +27,21 @@ from yolo9000.detection.boxes import iou
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.detection.results import Detections
 from yolo9000.models.classes import Classes
+from yolo9000.models.grid import GridOutput
 from yolo9000.models.output import DetectorOutput
+from yolo9000.runtime.tensors import full_precision
 
 
 @dataclass(frozen=True)
 class DarknetScores:
-    """What darknet's ``get_region_detections`` fills in for one image.
+    """What darknet's ``get_region_detections`` or ``get_detection_detections`` fills in for one image.
 
     Parameters
     ----------
     boxes_cxcywh : Tensor (P, 4) float64
         The boxes relative to the network's input; `undo_letterbox` brings them to the image.
     objectness : Tensor (P,)
-        The probability of a thing; 0 for a box that is not above the threshold.
+        The probability of a thing; of a region 0 for a box that is not above the threshold, of a grid any number.
     scores : Tensor (P, C)
         The score of each box as each class; 0 where darknet does not report it.
     """
@@ -131,7 +134,7 @@ def darknet_scores(
     tree_threshold: float = 0.5,
     class_map: Sequence[int] | None = None,
 ) -> list[DarknetScores]:
-    """Boxes and scores before suppression, one for each image (darknet's ``get_region_detections``).
+    """Boxes and scores before suppression, one for each image (darknet's ``get_network_boxes``).
 
     Parameters
     ----------
@@ -163,6 +166,8 @@ def darknet_scores(
     outside = [node for node in class_map or () if not 0 <= node < number]
     if outside:
         raise ValueError(f"class_map: {outside[0]} is no node of the tree: nodes are 0 to {number - 1}")
+    if isinstance(output, GridOutput):
+        return _scores_of_grid(output, classes, threshold)
     # in float64: taking the letterbox's bands off a coordinate leaves few of float32's digits
     boxes = output.decoded(torch.float64)
     objectness = output.objectness.float().sigmoid()
@@ -188,6 +193,16 @@ def darknet_scores(
         above = torch.where(of_image > threshold, of_image, 0.0)
         found.append(DarknetScores(boxes[image], above, scores))
     return found
+
+
+def _scores_of_grid(output: GridOutput, classes: Classes, threshold: float) -> list[DarknetScores]:
+    """Every confidence times the class numbers of its cell, without a bound."""
+    confidences = full_precision(output.confidences)[..., None]  # (B, S*S, n, 1)
+    numbers = classes.conditionals(full_precision(output.cell_classes))[:, :, None]  # (B, S*S, 1, C)
+    products = (confidences * numbers).flatten(1, 2)
+    scores = torch.where(products > threshold, products, 0.0)
+    of_images = zip(output.decoded(torch.float64), confidences.flatten(1), scores, strict=True)
+    return [DarknetScores(*of_image) for of_image in of_images]
 
 
 def suppress_by_class(found: DarknetScores, nms_iou: float = 0.45) -> Tensor:

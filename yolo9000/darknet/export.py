@@ -5,23 +5,25 @@ from __future__ import annotations
 from torch import nn
 
 from yolo9000.models.darknet19 import ConvBlock, PlainBackbone
-from yolo9000.models.yolov2 import Detector
+from yolo9000.models.region import RegionSpec
+from yolo9000.models.yolov1 import ConnectedHead, Yolov1
+from yolo9000.models.yolov2 import BackboneDetector, Detector
 from yolo9000.runtime.mistakes import Mistake
 
 
-def cfg_of_detector(detector: Detector, size: int) -> str:
-    """The cfg of a detector, ending in its region section; without the tree.
+def cfg_of_detector(detector: Detector | Yolov1, size: int) -> str:
+    """The cfg of a detector, ending in its ``[region]`` or ``[detection]`` section; without the tree.
 
     Parameters
     ----------
-    detector : Detector
+    detector : Detector or Yolov1
     size : int
         Side of the network's input.
 
     Raises
     ------
     Mistake
-        The backbone is none of darknet's.
+        The backbone or the head is none of darknet's.
 
     Examples
     --------
@@ -31,12 +33,18 @@ def cfg_of_detector(detector: Detector, size: int) -> str:
     >>> text.count("[convolutional]"), text.count("[maxpool]"), text.splitlines()[-14:-12]
     (19, 5, ['[region]', 'anchors=1.0,2.0'])
     """
+    end = _region_end(detector.region) if isinstance(detector, Detector) else _grid_end(detector)
+    net = _section("net", batch=1, subdivisions=1, width=size, height=size, channels=3)
+    return "\n".join([net, *_features(detector), *end])
+
+
+def _features(detector: BackboneDetector) -> list[str]:
+    """The sections that give the head its features."""
     backbone = detector.backbone
     if not isinstance(backbone, PlainBackbone):
         raise Mistake(
             f"`backbone` {detector.config.backbone}: darknet has no such layers; darknet19 and extraction have a cfg"
         )
-    sections = [_section("net", batch=1, subdivisions=1, width=size, height=size, channels=3)]
     layers = _layers(backbone.fine)
     fine = len(layers) - 1  # darknet's number of the layer that the passthrough taps
     layers += _layers(backbone.coarse) + _layers(detector.extra)
@@ -46,7 +54,10 @@ def cfg_of_detector(detector: Detector, size: int) -> str:
         if detector.stride == 32:
             layers.append(_section("reorg", stride=2))
         layers += [_section("route", layers=f"-1,{deep}"), *_layers(nn.Sequential(detector.merge))]
-    region = detector.region
+    return layers
+
+
+def _region_end(region: RegionSpec) -> list[str]:
     head = _section("convolutional", filters=region.channels, size=1, stride=1, pad=1, activation="linear")
     options = {
         "anchors": ", ".join(f"{w},{h}" for w, h in region.coding.priors),
@@ -63,7 +74,39 @@ def cfg_of_detector(detector: Detector, size: int) -> str:
         "thresh": region.loss.thresh,
         "random": 1,
     }
-    return "\n".join([*sections, *layers, head, _section("region", **options)])
+    return [head, _section("region", **options)]
+
+
+def _grid_end(detector: Yolov1) -> list[str]:
+    head, grid = detector.head, detector.detection
+    if not isinstance(head, ConnectedHead):
+        raise Mistake(
+            f"`head` {detector.config.head}: darknet's [detection] has fully connected layers; take connected"
+        )
+    _, first, _, dropout, last = head
+    assert isinstance(first, nn.Linear)
+    assert isinstance(dropout, nn.Dropout)
+    assert isinstance(last, nn.Linear)
+    options = {
+        "classes": grid.classes.number,
+        "coords": 4,
+        "rescore": int(grid.loss.rescore),
+        "side": grid.side_of(last.out_features),
+        "num": grid.num,
+        "softmax": int(grid.classes.over == "softmax"),
+        "sqrt": int(grid.square_root),
+        "forced": int(grid.loss.forced),
+        "object_scale": grid.loss.object_scale,
+        "noobject_scale": grid.loss.noobject_scale,
+        "class_scale": grid.loss.class_scale,
+        "coord_scale": grid.loss.coord_scale,
+    }
+    return [
+        _section("connected", output=first.out_features, activation="leaky"),
+        _section("dropout", probability=dropout.p),
+        _section("connected", output=last.out_features, activation="linear"),
+        _section("detection", **options),
+    ]
 
 
 def _layers(modules: nn.Sequential) -> list[str]:

@@ -117,6 +117,8 @@ def _fitted(cfg: DarknetCfg, tree: WordTree) -> DarknetCfg:
     layers = list(cfg.layers)
     ends = [n for n, section in enumerate(layers) if section.name in ("region", "softmax")]
     convolutions = [n for n, section in enumerate(layers) if section.name == "convolutional"]
+    if layers and layers[-1].name == "detection":
+        raise layers[-1].error("its classes form no tree; give their `names`")
     if not ends or not convolutions:
         raise cfg.net.error("a tree was given, but there is no convolution with a [region] or [softmax] after it")
     end, last = layers[ends[-1]], layers[convolutions[-1]]

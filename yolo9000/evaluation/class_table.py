@@ -33,7 +33,7 @@ class ClassTable:
     >>> table = ClassTable(("cat", "dog"), {"YOLO": {"cat": 0.814, "dog": 0.772}, "SSD300": {"cat": 0.9}})
     >>> print(table.markdown())
     | method | mean | cat | dog |
-    | --- | ---: | ---: | ---: |
+    | :- | -: | -: | -: |
     | YOLO | **79.3** | 81.4 | **77.2** |
     | SSD300 | 90.0 (of 1) | **90.0** | - |
     <BLANKLINE>
@@ -59,7 +59,7 @@ class ClassTable:
         """
         whole = {method: self.mean(method) for method, own in self.rows.items() if len(own) == len(self.classes)}
         best = {name: max(own[name] for own in self.rows.values() if name in own) for name in self.classes}
-        lines = [["method", "mean", *self.classes], ["---", *["---:"] * (1 + len(self.classes))]]
+        lines = [["method", "mean", *self.classes], [":-", *["-:"] * (1 + len(self.classes))]]
         for method, own in self.rows.items():
             if method in whole:
                 mean = _shown(whole[method], whole[method] == max(whole.values()))

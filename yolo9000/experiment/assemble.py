@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from wordtree import load_tree, save_tree
 from yolo9000.darknet.cfg_files import read_names
-from yolo9000.darknet.detector import DarknetDetector
+from yolo9000.darknet.detector import detector_of
 from yolo9000.darknet.net import from_cfg
 from yolo9000.detection.priors import cluster_priors, in_cells
 from yolo9000.experiment.config import RunConfig
@@ -38,7 +38,7 @@ from yolo9000.models.classes import Classes
 from yolo9000.models.config import HAND_PICKED, Priors
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.grid import GridLossConfig, GridSpec
-from yolo9000.models.model import DetectionModel
+from yolo9000.models.model import DetectionModel, GridDetector
 from yolo9000.models.region import LossConfig, RegionSpec
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov1 import Yolov1
@@ -110,7 +110,7 @@ def assemble(
     notes: list[str] = []
     detector: DetectionModel
     if cfg is not None:
-        detector = DarknetDetector(from_cfg(cfg, tree=data.classes.tree), data.classes)
+        detector = _with_loss(detector_of(from_cfg(cfg, tree=data.classes.tree), data.classes), config.net.loss)
     else:
         detector, note = _own_detector(config, data, saved, start)
         notes += note
@@ -151,6 +151,8 @@ def _own_detector(
 ) -> tuple[DetectionModel, list[str]]:
     """Our own net, of the form that the configuration says, and what to know of its priors."""
     form = config.net.detector
+    if saved is not None:  # of a run that is resumed, whose checkpoint has the weights
+        form = dataclasses.replace(form, pretrained=False)
     notes: list[str] = []
     if form.head != "anchors":
         if saved is None:
@@ -166,6 +168,16 @@ def _own_detector(
         saved = RegionSpec(classes=data.classes, coding=coding, loss=LossConfig(form=config.net.loss))
     assert isinstance(saved, RegionSpec)
     return Detector(form, saved), notes
+
+
+def _with_loss(detector: DetectionModel, form: Literal["darknet", "paper", "slides"]) -> DetectionModel:
+    """Give the detector of a cfg the form of its loss."""
+    if isinstance(detector, GridDetector) and form != "slides":
+        spec = detector.detection
+        detector.detection = dataclasses.replace(spec, loss=dataclasses.replace(spec.loss, form=form))
+    elif form != "darknet":
+        raise Mistake(f"`loss` {form} is not of the layer that the `cfg` ends in; take darknet")
+    return detector
 
 
 def _classes_of_cfg(cfg: str, names: Sequence[str] | None) -> Classes | None:

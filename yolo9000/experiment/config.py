@@ -342,8 +342,8 @@ class NetConfig:
         One softmax over the classes in place of the tree's (YOLOv2). The heads of YOLOv1 know no tree anyway.
     loss : str
         "darknet": what its code does for the head. "paper": equation 3 of YOLOv1 as it is printed, for the heads "grid"
-        and "connected". "slides": the plain squared errors of a loss that is shown in lectures, for "anchors" and
-        `flat` classes; see `yolo9000.detection.slides_loss`.
+        and "connected", and for a cfg that ends in ``[detection]``. "slides": the plain squared errors of a loss that
+        is shown in lectures, for "anchors" and `flat` classes; see `yolo9000.detection.slides_loss`.
     init : str or None
         Start from the weights of another run of the same net, with its priors. Over another tree the nodes of both
         are carried over, and new ones start as their ancestors. A run that is a classifier will do, over the same
@@ -370,7 +370,7 @@ class NetConfig:
         head = self.detector.head
         if head != "anchors" and self.location == "unconstrained":
             raise Mistake(f"`location` unconstrained is relative to priors, and the `head` {head} has none")
-        if self.loss == ("paper" if head == "anchors" else "slides"):
+        if self.cfg is None and self.loss == ("paper" if head == "anchors" else "slides"):
             other = "of the heads grid and connected" if self.loss == "paper" else "of the head anchors"
             raise Mistake(f"`loss` {self.loss} is {other}, and the `head` is {head}")
         if self.loss == "slides" and not self.flat:

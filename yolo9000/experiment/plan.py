@@ -119,6 +119,9 @@ def plan_phases(
         raise PlanError(
             f"`joint`: image labels need a region and a tree, and this net has {detector.classes} without one"
         )
+    only, sizes = detector.only_size, [*plan.sizes, plan.evaluation_size or plan.size]
+    if only is not None and (wrong := [size for size in sizes if size != only]):
+        raise PlanError(f"`size` {wrong[0]}: this net takes images of {only} pixels alone; take {only}")
     part = config.train.batch_size // config.train.accumulate
     phases: list[Phase] = []
     takes_over: Callable[[], None] | None = None

@@ -33,7 +33,7 @@ class OpenConfig:
         Side of the network's input, a multiple of 32. None is the side of the training.
     letterbox : str or None
         How images are fitted into the input: shrunk by area ("area"), or with darknet's arithmetic ("darknet"). None
-        is darknet's for a net that darknet trained, and otherwise area.
+        is darknet's for a net that darknet trained, and otherwise area. Darknet stretches images for nets of YOLOv1's.
     precision : str or None
         Number format of the convolutions. None is bfloat16 where it pays.
     device : str or None

@@ -12,11 +12,11 @@ import torch
 from wordtree import WordTree, save_tree
 from yolo9000.darknet.builtin_cfg import BUILTIN_NETS
 from yolo9000.darknet.cfg import CfgError
-from yolo9000.darknet.detector import DarknetDetector, name_classes
+from yolo9000.darknet.detector import CfgDetector, DarknetDetector, DarknetGridDetector, detector_of, name_classes
 from yolo9000.darknet.export import cfg_of_detector
 from yolo9000.darknet.net import DarknetNet, from_cfg
 from yolo9000.darknet.weights import DarknetHeader, load_darknet_weights, save_darknet_weights
-from yolo9000.datasets.darknet_images import letterbox_as_darknet
+from yolo9000.datasets.darknet_images import letterbox_as_darknet, stretch_as_darknet
 from yolo9000.datasets.sample import Record, Sample
 from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.config import RECIPES
@@ -24,7 +24,9 @@ from yolo9000.inference.model import TrainedModel, describe_model, load_model
 from yolo9000.inference.same_classes import check_same_classes
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.model import DetectionModel, GridDetector, RegionDetector
+from yolo9000.models.timm_backbone import TimmBackbone
 from yolo9000.models.tree_classes import TreeClasses
+from yolo9000.models.yolov1 import Yolov1
 from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.checkpoint import CheckpointError
 from yolo9000.runtime.mistakes import Mistake
@@ -99,6 +101,11 @@ def start_from_convolutions(detector: DetectionModel, weights: str | Path) -> li
     WeightsError
         The file is of another net.
     """
+    backbone = getattr(detector, "backbone", None)
+    if isinstance(backbone, TimmBackbone):
+        raise CheckpointError(
+            f"{weights}: darknet has no net with this `backbone`; one of timm starts `pretrained`"
+        )
     left = load_darknet_weights(detector, weights, partial=True).not_filled
     rest = f"; {len(left)} layers start anew, from {left[0]} on" if left else ""
     return [f"the first convolutions are those of {weights}{rest}"]
@@ -146,7 +153,9 @@ def open_detector(
     return dataclasses.replace(trained, model=trained.detector)
 
 
-def named_detector(net: DarknetNet, tree: WordTree | None, names: Sequence[str] | None) -> DarknetDetector:
+def named_detector(
+    net: DarknetNet, tree: WordTree | None, names: Sequence[str] | None
+) -> DarknetDetector | DarknetGridDetector:
     """The detector of a cfg, with its classes as `name_classes` names them.
 
     Raises
@@ -154,10 +163,12 @@ def named_detector(net: DarknetNet, tree: WordTree | None, names: Sequence[str] 
     CfgError
         `tree` or `names` do not fit the classes, or the net is no detector.
     """
-    if net.region is None or (tree is None and names is None):
-        return DarknetDetector(net)
+    spec = net.region or net.detection
+    if spec is None or (tree is None and names is None):
+        return detector_of(net)
     try:
-        return DarknetDetector(net, name_classes(net.region.classes, tree=tree, names=names))
+        named = name_classes(spec.classes, tree=tree, names=names, flat=net.detection is not None)
+        return detector_of(net, named)
     except CfgError:
         raise
     except Mistake as error:
@@ -173,7 +184,7 @@ def name_detector(detector: DetectionModel, names: Sequence[str], where: str) ->
         They do not fit its classes.
     """
     try:
-        named = name_classes(detector.classes, names=names)
+        named = name_classes(detector.classes, names=names, flat=isinstance(detector, GridDetector))
     except Mistake as error:
         raise CheckpointError(f"{where}: {error}") from error
     if isinstance(detector, RegionDetector):
@@ -183,10 +194,15 @@ def name_detector(detector: DetectionModel, names: Sequence[str], where: str) ->
 
 
 def letterbox_of(trained: TrainedModel, name: str | None = None) -> Letterbox:
-    """How images are fitted into the input: "area" or "darknet", by default as the net was trained."""
+    """How images are fitted into the input: "area" or "darknet", by default as the net was trained.
+
+    Darknet letterboxes images for a region, and stretches them for a net of YOLOv1's.
+    """
     if name is None:
         name = "darknet" if trained.content.get("darknet") else "area"
-    return letterbox_as_darknet if name == "darknet" else letterbox
+    if name == "area":
+        return letterbox
+    return stretch_as_darknet if isinstance(trained.model, GridDetector) else letterbox_as_darknet
 
 
 def is_partial_file(path: str | Path) -> bool:
@@ -243,9 +259,9 @@ def save_as_darknet(trained: TrainedModel, path: Path) -> list[str]:
 
 def _cfg_text(detector: DetectionModel, size: int) -> str:
     match detector:
-        case Detector():
+        case Detector() | Yolov1():
             return cfg_of_detector(detector, size)
-        case DarknetDetector():
+        case CfgDetector():
             return detector.cfg_text
     raise CheckpointError(f"a {type(detector).__name__} cannot be written as a cfg")
 

@@ -16,7 +16,7 @@ import torch
 
 from wordtree import TreeMismatch, load_tree
 from wordtree.formats import from_json
-from yolo9000.darknet.detector import DarknetDetector
+from yolo9000.darknet.detector import DarknetDetector, DarknetGridDetector
 from yolo9000.inference.same_classes import check_same_classes
 from yolo9000.inference.transfer import transfer_detector
 from yolo9000.models.box_coding import BoxCoding
@@ -138,23 +138,20 @@ def build_model(description: Mapping[str, Any], where: str = "the checkpoint") -
     """
     match description["net"]:
         case "detector":
-            return Detector(_form(description), region_of(description["region"]))
+            return Detector(DetectorConfig(**description["config"]), region_of(description["region"]))
         case "yolov1":
             spec = grid_of(description["detection"])
-            return Yolov1(_form(description), spec, int(description["size"]))
+            return Yolov1(DetectorConfig(**description["config"]), spec, int(description["size"]))
+        case "darknet" if "detection" in description:
+            return DarknetGridDetector.from_text(description["cfg"], grid_of(description["detection"]), where)
         case "darknet":
             return DarknetDetector.from_text(description["cfg"], region_of(description["region"]), where)
         case "classifier":
             # a detector that starts from it shall begin with the random numbers of its seed
             with torch.random.fork_rng(devices=[]):
-                return Classifier(_form(description), classes_of(description["classes"]))
+                return Classifier(DetectorConfig(**description["config"]), classes_of(description["classes"]))
         case other:
             raise CheckpointError(f"{where}: it is of a net {other!r}, which is not known")
-
-
-def _form(description: Mapping[str, Any]) -> DetectorConfig:
-    """The form of a net whose weights follow: published ones need not be fetched again."""
-    return DetectorConfig(**{**description["config"], "pretrained": False})
 
 
 def checkpoint_of(run: str | Path, *, best: bool = False) -> Path:
