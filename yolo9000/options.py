@@ -145,7 +145,7 @@ def _read(kind: Any, words: Sequence[str], **options: Any) -> Any:
 
 
 def flags_of(*kinds: Any) -> Mapping[str, str]:
-    """Field -> flag, for messages.
+    """Field -> flag, for messages; a message may also name a field as its flag does, as `joint` for ``enabled``.
 
     Parameters
     ----------
@@ -160,8 +160,8 @@ def flags_of(*kinds: Any) -> Mapping[str, str]:
     --------
     >>> from yolo9000.training.config import TrainConfig
     >>> flags = flags_of(TrainConfig)
-    >>> flags["batch_size"], flags["log_every"]
-    ('--batch', '--log-every')
+    >>> flags["batch_size"], flags["batch"], flags["log_every"]
+    ('--batch', '--batch', '--log-every')
     """
     return {name: flag for kind in kinds for name, flag in _flags(kind)}
 
@@ -176,7 +176,9 @@ def _flags(kind: Any) -> Iterator[tuple[str, str]]:
             yield from _flags(plain)
         else:
             name = next((name for name in told if name), each.name)
-            yield each.name, "--" + name.replace("_", "-")
+            flag = "--" + name.replace("_", "-")
+            yield each.name, flag
+            yield name.replace("-", "_"), flag
 
 
 def typed(words: Sequence[str] | None) -> list[str]:

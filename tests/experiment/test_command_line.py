@@ -379,9 +379,23 @@ def test_mistakes(
     assert not (tmp_path / "run").exists()
 
 
+def test_what_does_not_fit_is_said_in_flags(data: dict[str, str], tmp_path: Path) -> None:
+    """By a process of its own: in this one pytest has taken the log over."""
+    sources = ["--coco", data["coco"], "--imagenet", data["imagenet"], "--tree", data["tree.json"]]
+    command = [sys.executable, "-m", "yolo9000.train", "--joint", *sources, *SMALL, "--out", str(tmp_path / "run")]
+    command += ["--classification-steps", "0", "--steps", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 2, done.stderr
+    assert warnings[0].startswith("warning: --burn-in 1: the learning rate rises for longer than the 1 steps")
+    assert warnings[1].endswith("begin with --classification-steps, or from trained weights with --init")
+    assert "`" not in done.stderr
+
+
 def test_joint_needs_both_sources(data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--joint", "--tree", data["tree.json"], *SMALL, "--out", str(tmp_path / "run")]
     said = errors(capsys, *options, "--coco", data["coco"])
+    assert said.startswith("--joint trains on boxes and image labels together")
     assert "no data with image labels (--imagenet) were named" in said
     said = errors(capsys, *options, "--imagenet", data["imagenet"], "--out", str(tmp_path / "b"))
     assert "no data with boxes (--coco, --voc or --tiles) were named" in said

@@ -114,7 +114,7 @@ def test_flat_classes_that_differ() -> None:
 def test_classification_phase_has_no_detector_yet(run: RunFolder) -> None:
     classifier = Classifier(DetectorConfig(width=0.05), FlatClasses(6))
     change(run, net=classifier.description, model=classifier.state_dict())
-    with pytest.raises(CheckpointError, match="no detector yet.*`resume`.*`initial`"):
+    with pytest.raises(CheckpointError, match="no detector yet.*`resume`.*`init`"):
         load_detector(run.path)
 
 

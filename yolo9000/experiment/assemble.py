@@ -61,7 +61,9 @@ class Assembly:
     description : dict
         What its checkpoints say about the model.
     notes : list of str
-        What a person should know before it starts.
+        What the run is made of, a line each.
+    warnings : list of str
+        What does not fit, with fields in backquotes.
     """
 
     data: Data
@@ -69,6 +71,7 @@ class Assembly:
     phases: list[Phase]
     description: dict[str, Any]
     notes: list[str]
+    warnings: list[str]
 
 
 def assemble(
@@ -133,9 +136,9 @@ def assemble(
         ", ".join(f"{source.name} {len(source):,} images" for source in sources),
         f"{data.classes}; {len(data.boxed)} classes with boxes, {len(data.never_boxed)} without",
         f"{parameters / 1e6:.1f} M parameters, {config.train.precision}, batches of {config.train.batch_size}",
-        *what_does_not_fit(config, phases, started=initial is not None or resumed is not None),
     ]
-    return Assembly(data, detector, phases, description, notes)
+    warnings = what_does_not_fit(config, phases, started=initial is not None or resumed is not None)
+    return Assembly(data, detector, phases, description, notes, warnings)
 
 
 def _classes_of_form(config: RunConfig, classes: Classes | None) -> Classes | None:

@@ -69,14 +69,14 @@ def what_does_not_fit(config: RunConfig, phases: Sequence[Phase], *, started: bo
     Returns
     -------
     list of str
-        A sentence for each; none if all is well.
+        A sentence for each, with fields in backquotes; none if all is well.
     """
     notes = []
     for phase in phases:
         if phase.steps and phase.steps <= phase.optimiser.burn_in:
             reached = learning_rate(phase.optimiser, phase.steps, phase.steps)
             notes.append(
-                f"warning: `burn_in` {phase.optimiser.burn_in:,}: the learning rate rises for longer than the "
+                f"`burn_in` {phase.optimiser.burn_in:,}: the learning rate rises for longer than the "
                 f"{phase.steps:,} steps of the phase {phase.name}, and ends at {reached:.2g} of "
                 f"{phase.optimiser.learning_rate:.2g}; take fewer steps of burn-in, or more steps"
             )
@@ -84,7 +84,7 @@ def what_does_not_fit(config: RunConfig, phases: Sequence[Phase], *, started: bo
     untaught = not started and not config.plan.classification_steps
     if joint.enabled and config.plan.steps and joint.image_labels.needs_label_probability and untaught:
         notes.append(
-            "warning: image labels are given to boxes by P(label), which a net from random weights does not know: "
+            "image labels are given to boxes by P(label), which a net from random weights does not know: "
             "begin with `classification_steps`, or from trained weights with `init`"
         )
     return notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.distributed import local_device_name, start_processes, stop_processes
 from yolo9000.runtime.run_folder import RunFolder, check_run_folder, create_run_folder
 from yolo9000.training.loop import TrainResult, train
+
+log = logging.getLogger(__name__)
 
 
 def train_run(config: RunConfig, folder: str | Path, *, resume: bool = False) -> TrainResult:
@@ -55,6 +58,8 @@ def train_run(config: RunConfig, folder: str | Path, *, resume: bool = False) ->
         if processes.is_first:
             write_run(run, config, assembly, resumed=resume)
             print("\n  ".join([f"{run.path}, on {device}", *assembly.notes]), file=sys.stderr)
+            for warning in assembly.warnings:
+                log.warning("warning: %s", warning)  # by the log, where a command puts its flags in place of fields
         result = train(
             assembly.phases,
             config.train,

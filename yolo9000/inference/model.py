@@ -74,7 +74,7 @@ class TrainedModel:
         if not isinstance(self.model, DetectionModel):
             raise CheckpointError(
                 f"{self.path}: the run has a classifier and no detector yet (step {self.step}); "
-                "go on with `resume`, or start a detector from it with `initial`"
+                "go on with `resume`, or start a detector from it with `init`"
             )
         return self.model
 

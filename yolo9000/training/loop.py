@@ -175,7 +175,7 @@ class _Training:
             except ValueError as error:  # the head of older runs was one convolution
                 raise CheckpointError(
                     f"{self.run.last}: its optimiser has other parameters than this version's net; "
-                    f"start a new run from its weights with `initial` {self.run.path}"
+                    f"start a new run from its weights with `init` {self.run.path}"
                 ) from error
             for group, as_built in zip(self.optimizer.param_groups, fused, strict=True):
                 group["fused"] = as_built  # a matter of this machine and version, not of the run
