@@ -103,9 +103,7 @@ def start_from_convolutions(detector: DetectionModel, weights: str | Path) -> li
     """
     backbone = getattr(detector, "backbone", None)
     if isinstance(backbone, TimmBackbone):
-        raise CheckpointError(
-            f"{weights}: darknet has no net with this `backbone`; one of timm starts `pretrained`"
-        )
+        raise CheckpointError(f"{weights}: darknet has no net with this `backbone`; one of timm starts `pretrained`")
     left = load_darknet_weights(detector, weights, partial=True).not_filled
     rest = f"; {len(left)} layers start anew, from {left[0]} on" if left else ""
     return [f"the first convolutions are those of {weights}{rest}"]
