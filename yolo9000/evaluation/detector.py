@@ -1,4 +1,4 @@
-"""How good is a model: average precision, top-1, and the loss on images held out."""
+"""How good is a detector: average precision, and the loss on images held out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from yolo9000.datasets.coco import CocoTruth
 from yolo9000.datasets.sample import Batch, Placement, Target, pixels
-from yolo9000.detection.decode import score_node_sets, score_nodes
+from yolo9000.detection.decode import score_node_sets
 from yolo9000.detection.results import Detections
 from yolo9000.evaluation.average_precision import (
     ClassScore,
@@ -253,52 +253,6 @@ def coco_numbers(
 def _class_row(score: ClassScore, classes: Classes, boxed: bool) -> dict[str, Any]:
     row = {"node": score.node, "boxed": boxed, "ap50": score.ap50, "ap": score.ap, "boxes": score.boxes}
     return row | classes.identity(score.node)
-
-
-@torch.no_grad()
-def classification_top1(
-    model: nn.Module,
-    batches: Iterable[Batch],
-    classes: Classes,
-    labels: Sequence[int],
-    *,
-    device: torch.device,
-    precision: Precision = "float32",
-) -> float:
-    """Share of images with a label whose label is the best of all labels.
-
-    A classifier scores P(label). A detector scores a label by its best box, objectness * P(label).
-
-    Parameters
-    ----------
-    model : nn.Module
-        Classifier (answers logits (B, K)) or detector, in evaluation mode, on `device`.
-    batches : iterable of Batch
-        Images with an ``image_label``; others are left out.
-    labels : sequence of int
-        The labels to choose from.
-
-    Returns
-    -------
-    float
-        NaN without an image that has a label.
-    """
-    choices = torch.tensor(list(labels), device=device)
-    right = images = 0
-    for batch in batches:
-        with autocast(device, precision):
-            output = model(pixels(batch.images, device, non_blocking=True))
-        if isinstance(output, Tensor):
-            scores = classes.log_probabilities(output)
-            best = choices[scores[:, choices].argmax(dim=1)].tolist()
-        else:
-            found = score_nodes(output, classes, labels, threshold=-1.0, max_detections=1)
-            best = [int(each.nodes[0]) if len(each) else -1 for each in found]
-        for target, answer in zip(batch.targets, best, strict=True):
-            if target.image_label is not None:
-                images += 1
-                right += answer == target.image_label
-    return right / images if images else float("nan")
 
 
 @torch.no_grad()

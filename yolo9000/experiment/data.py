@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from yolo9000.datasets.box_index import BoxIndex, listed
 from yolo9000.datasets.coco import CocoSource
+from yolo9000.datasets.darknet_augment import DarknetCrops
 from yolo9000.datasets.errors import DatasetError, UnknownClasses
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.joined import JoinedSource, single_sources
@@ -29,6 +30,7 @@ from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
 from yolo9000.datasets.voc import VocSource
 from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.labels import (
+    LEFT_OUT,
     class_advice,
     classes_of_labels,
     labelled_nodes,
@@ -67,6 +69,9 @@ class Data:
     evaluated : tuple of int
         Labels that the held-out boxes may have: the classes of average precision. A data set's boxes say nothing
         about the classes of another.
+    val_left_out : Source, optional
+        Held-out images of the classes that a classifier is not trained on, labelled with the nearest ancestor that
+        the tree has; None without such classes, or without a tree.
     detection_augment, classification_augment : Augment
         How images with boxes and images with a label are augmented in training.
     """
@@ -80,8 +85,35 @@ class Data:
     never_boxed: tuple[int, ...]
     image_labels: tuple[int, ...]
     evaluated: tuple[int, ...]
+    val_left_out: Source | None = None
     detection_augment: Augment = DETECTION
     classification_augment: Augment = CLASSIFICATION
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Some images of another source, by their numbers in it."""
+
+    source: Source
+    rows: NDArray[np.intp]
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def kind(self) -> Kind:
+        return self.source.kind
+
+    @property
+    def labelled_nodes(self) -> NDArray[np.int64] | None:
+        return self.source.labelled_nodes
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, index: int) -> Record:
+        return self.source.read(int(self.rows[index]))
 
 
 @dataclass(frozen=True)
@@ -152,10 +184,12 @@ def load_data(
     if classes is None:
         classes = classes_of_labels(config)
     if config.is_embedded:
-        return _scenes(config, classes, size)
-    if config.drawn_from is not None:
-        return _tiles(config, config.drawn_from, classes, size)
-    return _real(config, classes, held_out_only)
+        data = _scenes(config, classes, size)
+    elif config.drawn_from is not None:
+        data = _tiles(config, config.drawn_from, classes, size)
+    else:
+        data = _real(config, classes, held_out_only)
+    return replace(data, classification_augment=DarknetCrops()) if config.darknet_crops else data
 
 
 def box_shapes(source: Source) -> NDArray[np.float64]:
@@ -264,6 +298,15 @@ def _tiles(config: DataConfig, root: str, classes: Classes, size: int) -> Data:
     if train not in ("train", "val") or held_out not in ("train", "val"):
         raise DatasetError(f"tiles have the splits train and val, not {' and '.join(config.splits)}")
     tile = TileConfig(size=size)  # TileScenes draws its scenes apart by split, so one seed serves both
+    if config.left_out:
+        with class_advice(config, classes):
+            return _without_boxes(
+                config,
+                classes,
+                ImageNetSource(root, _with_left_out(config, label_map), split="train", name="tiles (train)"),
+                ImageNetSource(root, _with_left_out(config, label_map), split="val", name="tiles (val)"),
+                TILE_AUGMENT,
+            )
     with class_advice(config, classes):
         classification: Source = ImageNetSource(root, label_map, split="train", name="tiles (train)")
         if config.cluttered:
@@ -288,6 +331,53 @@ def _tiles(config: DataConfig, root: str, classes: Classes, size: int) -> Data:
         )
 
 
+def _with_left_out(config: DataConfig, label_map: Mapping[str, int]) -> dict[str, int]:
+    """A label map that knows the left-out classes as well, of which nobody reads a label where it has none."""
+    return dict.fromkeys(config.left_out, 0) | dict(label_map)
+
+
+def _without_boxes(
+    config: DataConfig,
+    classes: Classes,
+    classification: LabelSource | None,
+    val_classification: LabelSource | None,
+    augment: Augment = CLASSIFICATION,
+) -> Data:
+    """The data of a classifier that some classes are left out of."""
+
+    def part(source: LabelSource | None, *, left_out: bool) -> Selection | None:
+        if source is None:
+            return None
+        is_out = np.array([name in config.left_out for name in source.class_names])
+        return Selection(source, np.flatnonzero(is_out[source.classes] == left_out))
+
+    train, held_out = part(classification, left_out=False), part(val_classification, left_out=False)
+    unknown = part(val_classification, left_out=True) if _knows_all(classes, config.left_out) else None
+    labels = {
+        label
+        for source, own in ((classification, train), (val_classification, held_out))
+        if source is not None and own is not None
+        for label in np.unique(source.labels[own.rows]).tolist()
+    }
+    return Data(
+        classes=classes,
+        detection=None,
+        classification=train,
+        val_detection=None,
+        val_classification=held_out and Excerpt(held_out, config.val_images),
+        boxed=(),
+        never_boxed=tuple(sorted(labels)),
+        image_labels=tuple(sorted(labels)),
+        evaluated=(),
+        val_left_out=Excerpt(unknown, config.val_images) if unknown else None,
+        classification_augment=augment,
+    )
+
+
+def _knows_all(classes: Classes, wnids: Sequence[str]) -> bool:
+    return set(wnids) <= set(classes.label_maps.get(LEFT_OUT, {})) | set(classes.ids)
+
+
 def _real(config: DataConfig, classes: Classes, held_out_only: bool) -> Data:
     train, held_out = config.splits
     with class_advice(config, classes):
@@ -304,6 +394,8 @@ def _real(config: DataConfig, classes: Classes, held_out_only: bool) -> Data:
             val_detection = _held_out_boxes(config, classes, held_out)
         with _dispensable():
             val_classification = _classification(config, classes, held_out)
+    if config.left_out:
+        return _without_boxes(config, classes, classification, val_classification)
     boxed = {label for source in detection for label in np.unique(source.index.labels).tolist()}
     image_labels = set(np.unique(classification.labels).tolist()) if classification is not None else set()
     if val_classification is not None:
@@ -372,7 +464,8 @@ def _classification(config: DataConfig, classes: Classes, split: str) -> LabelSo
     layout, root = config.label_set
     if split != config.splits[0] and not LAYOUTS[layout].has_splits:
         return None
-    source: LabelSource = _opened(layout, root, wnid_map(classes), split, f"imagenet ({split})")
+    label_map = _with_left_out(config, wnid_map(classes))
+    source: LabelSource = _opened(layout, root, label_map, split, f"imagenet ({split})")
     return source
 
 

@@ -116,7 +116,7 @@ class BackboneDetector(DetectionModel):
         """
         if not isinstance(classifier, Classifier):
             raise ValueError(f"a {type(classifier).__name__} is no classifier of ours")
-        if _backbone_form(classifier.config) != _backbone_form(self.config):
+        if backbone_form(classifier.config) != backbone_form(self.config):
             raise ValueError(f"the classifier was built as {classifier.config}, the detector as {self.config}")
         self.backbone.load_state_dict(classifier.backbone.state_dict())
 
@@ -183,7 +183,8 @@ def _extra_strides(config: DetectorConfig) -> list[int]:
     return [2 if number == halving else 1 for number in range(config.extra_convs)]
 
 
-def _backbone_form(config: DetectorConfig) -> tuple[Any, ...]:
+def backbone_form(config: DetectorConfig) -> tuple[Any, ...]:
+    """What two backbones must have in common for one to take the other's weights."""
     return config.backbone, config.width, min(config.stride, 32), config.batch_norm
 
 
