@@ -56,7 +56,8 @@ OPTIONS: dict[str, str | None] = {
 }
 """Way of each field of `RunConfig` that a classifier has a use for -> its flag, if that is not the field's own."""
 
-FLAGS_OF_OTHERS = {"steps": "--steps", "imagenet": "--imagenet", "imagenet_pack": "--imagenet-pack", "tiles": "--tiles"}
+FLAGS_OF_OTHERS = {"steps": "--steps", "size": "--size", "imagenet": "--imagenet", "imagenet_pack": "--imagenet-pack"}
+FLAGS_OF_OTHERS["tiles"] = "--tiles"
 """Flags for the fields that messages of both trainings name."""
 
 ClassifierOptions: Any = some_options(RunConfig, OPTIONS)
@@ -127,9 +128,7 @@ def configure(words: Sequence[str]) -> Asked:
     """
     deciding = parse_some(_Deciding, words, program=PROGRAM)
     beginning, named = deciding.beginning, sets_of(deciding.sets)
-    before = config_before(
-        preset=beginning.preset, config=beginning.config, resume=beginning.resume, out=beginning.out
-    )
+    before = config_before(preset=beginning.preset, config=beginning.config, resume=beginning.resume, out=beginning.out)
     if before is None:
         before = classifier_preset_for(named, beginning.preset)
     elif not before.is_classifier:

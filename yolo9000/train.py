@@ -34,6 +34,7 @@ examples:
 
 The defaults below are those of the preset: name the data or a preset before --help to see others."""
 
+
 @dataclass(frozen=True, kw_only=True)
 class Beginning:
     """What the configuration begins with, and where the run goes.
@@ -117,9 +118,7 @@ def configure(words: Sequence[str]) -> Asked:
 def _before(deciding: _Deciding) -> RunConfig:
     """The configuration before the options of the command line are put in."""
     beginning, named = deciding.beginning, sets_of(deciding.sets)
-    before = config_before(
-        preset=beginning.preset, config=beginning.config, resume=beginning.resume, out=beginning.out
-    )
+    before = config_before(preset=beginning.preset, config=beginning.config, resume=beginning.resume, out=beginning.out)
     if before is None:
         started = deciding.net.cfg is not None or deciding.net.init is not None
         return preset_for(named, name=beginning.preset, recipe=beginning.recipe, started=started)

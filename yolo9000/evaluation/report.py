@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from yolo9000.evaluation.classifier import format_classifier
+from yolo9000.evaluation.classifier_report import format_classifier
 
 
 def format_report(report: dict[str, Any], *, worst: int = 5) -> str:

@@ -16,7 +16,8 @@ from yolo9000.darknet.net import from_cfg
 from yolo9000.detection.priors import cluster_priors
 from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.data import Data, box_shapes, load_data
-from yolo9000.experiment.labels import classes_of_labels, leave_out, without_tree
+from yolo9000.experiment.labels import classes_of_labels, without_tree
+from yolo9000.experiment.left_out import leave_out
 from yolo9000.experiment.plan import check_sources, plan_phases, what_does_not_fit
 from yolo9000.inference.darknet_files import (
     SUFFIX,
@@ -36,7 +37,7 @@ from yolo9000.inference.model import (
 )
 from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.classes import Classes
-from yolo9000.models.config import Priors
+from yolo9000.models.config import YOLO9000_PRIORS, Priors
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.grid import GridLossConfig, GridSpec
 from yolo9000.models.model import DetectionModel
@@ -120,6 +121,7 @@ def assemble(
         if classifier is not None:
             notes += initialise_classifier(classifier, start)
         if start.model.objective == "detection" and not config.is_classifier:
+            notes += [f"weights of the detector {start.path}, after {start.step} steps"]
             notes += initialise_detector(detector, start)
         elif classifier is None:
             notes += start_from_classifier(detector, start)
@@ -214,6 +216,8 @@ def _priors_of(config: RunConfig, data: Data, start: TrainedModel | None) -> tup
     wanted = config.net.priors
     if not isinstance(wanted, int):
         return wanted, []
+    if config.is_classifier:
+        return YOLO9000_PRIORS, []  # which nobody will train, so no boxes need be read
     # boxes clustered for another size or data would be other priors, which the weights do not fit
     if start is not None and start.model.objective == "detection" and isinstance(start.spec, RegionSpec):
         known = start.spec.coding.priors

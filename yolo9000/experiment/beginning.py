@@ -40,9 +40,7 @@ class Asked:
     resume: bool
 
 
-def config_before(
-    *, preset: str | None, config: str | None, resume: str | None, out: str | None
-) -> RunConfig | None:
+def config_before(*, preset: str | None, config: str | None, resume: str | None, out: str | None) -> RunConfig | None:
     """The configuration of the run that another one begins with, or that is resumed.
 
     Parameters

@@ -1,4 +1,7 @@
-"""Which images a run is about: sources for training, sources held out, and which labels had boxes."""
+"""Which images a run is about: sources for training, sources held out, and which labels had boxes.
+
+It is one file because every kind of data becomes the same `Data`, and is best read beside the others.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,6 @@ from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
 from yolo9000.datasets.voc import VocSource
 from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.labels import (
-    LEFT_OUT,
     class_advice,
     classes_of_labels,
     labelled_nodes,
@@ -38,6 +40,7 @@ from yolo9000.experiment.labels import (
     wnid_map,
 )
 from yolo9000.experiment.layouts import LAYOUTS
+from yolo9000.experiment.left_out import hidden, knows_all, shown, with_left_out
 from yolo9000.models.classes import Classes
 
 log = logging.getLogger(__name__)
@@ -88,32 +91,6 @@ class Data:
     val_left_out: Source | None = None
     detection_augment: Augment = DETECTION
     classification_augment: Augment = CLASSIFICATION
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Some images of another source, by their numbers in it."""
-
-    source: Source
-    rows: NDArray[np.intp]
-
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def kind(self) -> Kind:
-        return self.source.kind
-
-    @property
-    def labelled_nodes(self) -> NDArray[np.int64] | None:
-        return self.source.labelled_nodes
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def read(self, index: int) -> Record:
-        return self.source.read(int(self.rows[index]))
 
 
 @dataclass(frozen=True)
@@ -303,8 +280,8 @@ def _tiles(config: DataConfig, root: str, classes: Classes, size: int) -> Data:
             return _without_boxes(
                 config,
                 classes,
-                ImageNetSource(root, _with_left_out(config, label_map), split="train", name="tiles (train)"),
-                ImageNetSource(root, _with_left_out(config, label_map), split="val", name="tiles (val)"),
+                ImageNetSource(root, with_left_out(label_map, config.left_out), split="train", name="tiles (train)"),
+                ImageNetSource(root, with_left_out(label_map, config.left_out), split="val", name="tiles (val)"),
                 TILE_AUGMENT,
             )
     with class_advice(config, classes):
@@ -331,11 +308,6 @@ def _tiles(config: DataConfig, root: str, classes: Classes, size: int) -> Data:
         )
 
 
-def _with_left_out(config: DataConfig, label_map: Mapping[str, int]) -> dict[str, int]:
-    """A label map that knows the left-out classes as well, of which nobody reads a label where it has none."""
-    return dict.fromkeys(config.left_out, 0) | dict(label_map)
-
-
 def _without_boxes(
     config: DataConfig,
     classes: Classes,
@@ -345,14 +317,8 @@ def _without_boxes(
 ) -> Data:
     """The data of a classifier that some classes are left out of."""
 
-    def part(source: LabelSource | None, *, left_out: bool) -> Selection | None:
-        if source is None:
-            return None
-        is_out = np.array([name in config.left_out for name in source.class_names])
-        return Selection(source, np.flatnonzero(is_out[source.classes] == left_out))
-
-    train, held_out = part(classification, left_out=False), part(val_classification, left_out=False)
-    unknown = part(val_classification, left_out=True) if _knows_all(classes, config.left_out) else None
+    train, held_out = shown(classification, config.left_out), shown(val_classification, config.left_out)
+    unknown = hidden(val_classification, config.left_out) if knows_all(classes, config.left_out) else None
     labels = {
         label
         for source, own in ((classification, train), (val_classification, held_out))
@@ -372,10 +338,6 @@ def _without_boxes(
         val_left_out=Excerpt(unknown, config.val_images) if unknown else None,
         classification_augment=augment,
     )
-
-
-def _knows_all(classes: Classes, wnids: Sequence[str]) -> bool:
-    return set(wnids) <= set(classes.label_maps.get(LEFT_OUT, {})) | set(classes.ids)
 
 
 def _real(config: DataConfig, classes: Classes, held_out_only: bool) -> Data:
@@ -464,7 +426,7 @@ def _classification(config: DataConfig, classes: Classes, split: str) -> LabelSo
     layout, root = config.label_set
     if split != config.splits[0] and not LAYOUTS[layout].has_splits:
         return None
-    label_map = _with_left_out(config, wnid_map(classes))
+    label_map = with_left_out(wnid_map(classes), config.left_out)
     source: LabelSource = _opened(layout, root, label_map, split, f"imagenet ({split})")
     return source
 

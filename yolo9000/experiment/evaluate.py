@@ -16,7 +16,8 @@ from yolo9000.darknet.cfg_files import read_names
 from yolo9000.datasets.coco import CocoSource, category_names
 from yolo9000.datasets.loader import make_evaluation_loader
 from yolo9000.detection.config import ImageLabels
-from yolo9000.evaluation.classifier import classification_top1, draw_specificity
+from yolo9000.evaluation.classifier import classification_top1
+from yolo9000.evaluation.classifier_report import draw_specificity
 from yolo9000.evaluation.detector import evaluate_detector, held_out_loss
 from yolo9000.evaluation.report import without_nan
 from yolo9000.experiment.class_maps import find_class_map, with_class_map
@@ -64,9 +65,7 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
     checkpoint = checkpoint_of(run, best=config.open.best)
     if is_classifier(checkpoint, config.open.cfg):
         trained = open_classifier(checkpoint, config, device)
-        report = evaluate_classifier(
-            trained, _data_config(config, trained), config, device=device, precision=precision
-        )
+        report = evaluate_classifier(trained, _data_config(config, trained), config, device=device, precision=precision)
         return report | {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
     given = load_tree(config.open.tree) if config.open.tree else None
     names = read_names(config.open.names) if config.open.names else None

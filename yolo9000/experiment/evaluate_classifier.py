@@ -112,5 +112,7 @@ def _looked_at_in(trained: TrainedModel, file: str | None) -> tuple[Classes, Wor
         check_same_classes(TreeClasses(tree), trained.classes, str(trained.path))
         return trained.classes, None
     if absent := sorted(set(trained.classes.ids) - set(tree.wnids)):
-        raise TreeMismatch(f"{file}: it has no node for {len(absent)} classes of {trained.path}: {', '.join(absent[:5])}")
+        raise TreeMismatch(
+            f"{file}: it has no node for {len(absent)} classes of {trained.path}: {', '.join(absent[:5])}"
+        )
     return TreeClasses(tree), tree

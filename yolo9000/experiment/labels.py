@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-
-import numpy as np
 
 from wordtree import WordTree
 from yolo9000.datasets.box_index import listed
@@ -15,13 +13,10 @@ from yolo9000.datasets.pictograms import pictogram_concepts
 from yolo9000.datasets.tiles import read_split
 from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.layouts import LAYOUTS, tree_command
+from yolo9000.experiment.left_out import LEFT_OUT, leave_out
 from yolo9000.models.classes import Classes
 from yolo9000.models.flat_classes import FlatOver, flat_classes
 from yolo9000.models.tree_classes import TreeClasses
-
-
-LEFT_OUT = "left out"
-"""The label map of the classes that a classifier is not trained on: wnid -> the nearest ancestor that is left."""
 
 
 def classes_of_labels(config: DataConfig) -> TreeClasses:
@@ -41,55 +36,6 @@ def _classes_of_all_labels(config: DataConfig) -> TreeClasses:
 
     found = [LAYOUTS[layout].labels(path, config.splits[0]) for layout, path in config.sets]
     return TreeClasses(sources.build_from_labels(sources.resolve_labels(found)))
-
-
-def leave_out(classes: TreeClasses, wnids: Sequence[str]) -> TreeClasses:
-    """A tree without some classes, and without what is only above them.
-
-    Parameters
-    ----------
-    classes : TreeClasses
-    wnids : sequence of str
-        The classes. One that stands above others stays as their ancestor.
-
-    Returns
-    -------
-    TreeClasses
-        Its label map `LEFT_OUT` has the nearest ancestor of each.
-
-    Raises
-    ------
-    DatasetError
-        The tree has no such node, or nothing is left above one of them.
-
-    Examples
-    --------
-    >>> tree = WordTree(("a", "b", "c", "d"), ("animal", "rock", "dog", "cat"), (-1, -1, 0, 0))
-    >>> left = leave_out(TreeClasses(tree), ["c"]).tree
-    >>> left.names, left.label_maps
-    (('animal', 'rock', 'cat'), {'left out': {'c': 0}})
-    """
-    if not wnids:
-        return classes
-    tree = classes.tree
-    if absent := [wnid for wnid in wnids if wnid not in classes.ids]:
-        raise DatasetError(f"`left_out`: the tree has no node {listed(absent)}")
-    out = {classes.ids[wnid] for wnid in wnids}
-    labels = {node for labels in tree.label_maps.values() for node in labels.values()}
-    kept = sorted((set(np.flatnonzero(tree.child_group < 0).tolist()) | labels) - out)
-    if not kept:
-        raise DatasetError("`left_out`: no class is left to train on")
-    part = tree.prune(kept)
-    nearest = {}
-    for wnid in wnids:
-        above = [part.old_to_new[node] for node in tree.path(classes.ids[wnid]) if part.old_to_new[node] >= 0]
-        if not above:
-            raise DatasetError(
-                f"`left_out` {wnid}: nothing above it is left in the tree, so no answer could be right; leave a class "
-                "out that has siblings"
-            )
-        nearest[wnid] = above[-1]
-    return TreeClasses(replace(part.tree, label_maps={**part.tree.label_maps, LEFT_OUT: nearest}))
 
 
 def tree_of_wnids(wnids: Iterable[str]) -> WordTree:

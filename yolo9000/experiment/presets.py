@@ -7,7 +7,7 @@ from typing import Any
 
 from yolo9000.detection.config import DEFAULT_RECIPE, find_recipe
 from yolo9000.experiment.config import DataConfig, Joint, NetConfig, PlanConfig, RunConfig
-from yolo9000.models.config import YOLO9000_PRIORS, DetectorConfig
+from yolo9000.models.config import DetectorConfig
 from yolo9000.training.config import OptimiserConfig, TrainConfig
 
 _EVEN_MIX = ("mil",)
@@ -111,7 +111,6 @@ CLASSIFIERS: dict[str, RunConfig] = {
         plan=PlanConfig(
             **_NO_DETECTOR, classification_steps=300, classification_size=96, classification_learning_rate=2e-3
         ),
-        net=replace(SCENES.net, priors=YOLO9000_PRIORS),  # which nobody asks for, and nobody has to cluster
         train=replace(SCENES.train, best_score="top1"),
     ),
     "small": replace(
@@ -125,7 +124,6 @@ CLASSIFIERS: dict[str, RunConfig] = {
             fine_tuning_size=160,
             fine_tuning_learning_rate=2e-4,
         ),
-        net=replace(SMALL_PHOTOGRAPHS.net, priors=YOLO9000_PRIORS),
         train=replace(SMALL_PHOTOGRAPHS.train, best_score="top1"),
     ),
     "paper": replace(

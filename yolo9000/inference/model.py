@@ -287,7 +287,9 @@ def take_backbone(net: Model, other: Model, where: str | Path) -> None:
         One has no backbone of ours, or they have another form; the message begins with `where`.
     """
     if not isinstance(net, BackboneDetector | Classifier) or not isinstance(other, BackboneDetector | Classifier):
-        raise CheckpointError(f"{where}: a {type(other).__name__} has no backbone that a {type(net).__name__} could take")
+        raise CheckpointError(
+            f"{where}: a {type(other).__name__} has no backbone that a {type(net).__name__} could take"
+        )
     if backbone_form(net.config) != backbone_form(other.config):
         raise CheckpointError(
             f"{where}: its backbone was built as {other.config}, this one as {net.config}; give `backbone`, `width` "
