@@ -1,4 +1,4 @@
-"""Curves and a table of evaluations of classifiers beside each other: ``hierarchical_accuracy.py NAME=JSON .. --out PNG``.
+"""Evaluations of classifiers beside each other, as curves and a table: ``NAME=JSON .. --out PNG``.
 
 Several files of one name are seeds, and the means of their figures are shown.
 """

@@ -95,7 +95,7 @@ def draw_specificity(curves: Mapping[str, Sequence[Mapping[str, float]]], path: 
     panels[0].set(xlabel="mean information of the answers (1: a leaf)", ylabel="share of right answers", xlim=(0, 1.02))
     panels[1].set(xlabel="mean depth of the answers (0: no name)")
     panels[1].set_xlim(left=0)
-    panels[0].legend(fontsize="small", loc="lower left")
+    panels[1].legend(fontsize="small", loc="upper right")
     buffer = io.BytesIO()
     canvas.print_png(buffer)
     write_atomically(path, buffer.getvalue())
