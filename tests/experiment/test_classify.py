@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -263,3 +264,48 @@ def test_unknown_kinds_with_a_tree_and_with_one_softmax(
     leaf = report["left_out"]["back_off"][0]
     assert (leaf["threshold"], leaf["right"], leaf["information"]) == (0, 0, 1)
     assert report["classifier"]["top1"] == reports["flat"]["classifier"]["top1"]
+
+
+@pytest.mark.slow
+def test_from_classifier_to_yolo9000_as_one_script(imagenet: Path, tmp_path: Path) -> None:
+    coco = tmp_path / "coco"
+    for split, count in (("train2017", 6), ("val2017", 2)):
+        (coco / split).mkdir(parents=True)
+        images, annotations = [], []
+        for i in range(count):
+            pixels = np.random.default_rng(i).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(coco / split / f"{i}.png")
+            images.append({"id": i, "file_name": f"{i}.png", "width": 64, "height": 48})
+            box = [4 + i, 5, 20 + 3 * i, 12 + 2 * i]
+            annotations.append({"id": i + 1, "image_id": i, "category_id": 1 + i % 2, "bbox": box, "iscrowd": 0})
+        categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "car"}]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (coco / "annotations").mkdir(exist_ok=True)
+        (coco / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    small = "--device cpu --threads 1 --batch 4 --precision float32 --val-images 4 --burn-in 1"
+    options = {
+        "PYTHON": sys.executable,
+        "NET_OPTIONS": "--width 0.05",
+        "CLASSIFY_OPTIONS": f"--steps 1 --size 32 --fine-tuning-steps 1 --fine-tuning-size 64 {small}",
+        "DETECTOR_OPTIONS": f"--steps 1 --size 64 --no-multi-scale --priors 2 {small}",
+        "JOINT_OPTIONS": f"--steps 1 --size 64 --no-multi-scale --priors 2 {small}",
+    }
+    words = [
+        "sh",
+        str(ROOT / "scripts" / "classifier_to_yolo9000.sh"),
+        str(coco),
+        str(imagenet),
+        str(tmp_path / "runs"),
+    ]
+    done = subprocess.run(words, env={**os.environ, **options}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    runs = tmp_path / "runs"
+    assert "classification 1 steps, fine-tuning 1 steps" in done.stderr
+    assert f"backbone of the classifier {runs}/classifier/last.pt, after 2 steps; what starts anew: " in done.stderr
+    assert "extra convolutions, passthrough, merging convolution, head" in done.stderr
+    assert "2 priors from the boxes" in done.stderr
+    assert f"2 priors of {runs}/detector/last.pt" in done.stderr
+    assert f"weights of the detector {runs}/detector/last.pt, after 1 steps" in done.stderr
+    assert load_model(runs / "yolo9000").model.objective == "detection"
+    again = subprocess.run(words, env={**os.environ, **options}, capture_output=True, text=True, check=True)
+    assert "classifier: done before" in again.stderr
