@@ -41,6 +41,7 @@ def leave_out(classes: TreeClasses, wnids: Sequence[str]) -> TreeClasses:
 
     Examples
     --------
+    >>> from wordtree import WordTree
     >>> tree = WordTree(("a", "b", "c", "d"), ("animal", "rock", "dog", "cat"), (-1, -1, 0, 0))
     >>> left = leave_out(TreeClasses(tree), ["c"]).tree
     >>> left.names, left.label_maps
