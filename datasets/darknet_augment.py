@@ -175,6 +175,111 @@ def crop_image(image: NDArray[Any], corner: tuple[int, int], size: tuple[int, in
     return part
 
 
+@dataclass(frozen=True, kw_only=True)
+class DarknetCrops:
+    """How much darknet's augmentation of a classifier changes an image; the defaults are its darknet19 cfgs'.
+
+    Parameters
+    ----------
+    crop : tuple of float
+        The range of the image's shorter side, relative to the crop. Below 1 the crop is wider than the image, with
+        black around it (darknet19.cfg: 128 to 448 pixels for crops of 256).
+    angle : float
+        The largest turn, in degrees.
+    aspect : float
+        The largest factor on the ratio of width to height, or its inverse.
+    hue : float
+        The largest turn of the hue, as a fraction of the circle.
+    saturation, exposure : float
+        The largest factor on saturation and value, or its inverse.
+    flip : float
+        The probability of mirroring left to right.
+
+    Raises
+    ------
+    DatasetError
+        If a value is out of range.
+
+    Examples
+    --------
+    >>> DarknetCrops(angle=0).crop
+    (0.5, 1.75)
+    """
+
+    crop: tuple[float, float] = (0.5, 1.75)
+    angle: float = 7.0
+    aspect: float = 0.75
+    hue: float = 0.1
+    saturation: float = 0.75
+    exposure: float = 0.75
+    flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop[0] <= self.crop[1]:
+            raise DatasetError(f"DarknetCrops: crop must be a range of positive factors, not {self.crop}")
+        for name, high in (("angle", 180), ("hue", 1), ("flip", 1)):
+            if not 0 <= getattr(self, name) <= high:
+                raise DatasetError(f"DarknetCrops: {name} must be from 0 to {high}, not {getattr(self, name)}")
+        if min(self.aspect, self.saturation, self.exposure) <= 0:
+            raise DatasetError("DarknetCrops: aspect, saturation and exposure are factors above 0 (1 = off)")
+
+
+def crop_as_darknet(
+    record: Record, size: int, rng: np.random.Generator, config: DarknetCrops = DarknetCrops()
+) -> Sample:
+    """Crop, turn, colour and mirror an image with a label at random as darknet does for its classifiers.
+
+    The random numbers are not darknet's, and every image draws equally many.
+
+    Parameters
+    ----------
+    record : Record
+        An image with an `image_label`.
+    size : int
+        The side of the network's input in pixels.
+    rng : Generator
+        The source of all randomness.
+    config : DarknetCrops
+        How much each step changes.
+
+    Returns
+    -------
+    Sample
+        Its placement leaves the turn out: what an image label says has no place.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> record = Record(np.zeros((60, 80, 3), np.uint8), "a.jpg", image_label=3)
+    >>> sample = crop_as_darknet(record, 64, np.random.default_rng(0))
+    >>> sample.image.shape, sample.target.image_label
+    (torch.Size([3, 64, 64]), 3)
+    """
+    stretch, narrower, side, turn, left, top, mirror = rng.random(7).tolist()
+    hue, saturate, less_s, expose, less_v = rng.random(5).tolist()
+    height, width = record.image.shape[:2]
+    aspect = _factor(config.aspect, stretch, narrower)
+    low, high = (int(limit * size) for limit in config.crop)
+    shorter = low + int(side * (high - low + 1))
+    scale = shorter / min(height, width * aspect)
+    x = (2 * left - 1) * (width * scale / aspect - size) / 2
+    y = (2 * top - 1) * (height * scale - size) / 2
+    pixels = record.image.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+    radians = math.radians((2 * turn - 1) * config.angle)
+    image = distort(
+        rotate_crop(pixels, radians, scale, (size, size), (x, y), aspect),
+        (2 * hue - 1) * config.hue,
+        _factor(config.saturation, saturate, less_s),
+        _factor(config.exposure, expose, less_v),
+    )
+    if flipped := mirror < config.flip:
+        image = np.ascontiguousarray(image[:, :, ::-1])
+    scale_x = scale / aspect
+    offsets = (size / 2 - x - width / 2 * scale_x, size / 2 - y - height / 2 * scale)
+    placement = Placement(width, height, scale_x, scale, *offsets, size, flipped)
+    return Sample(torch.from_numpy(image), target_in_input(record, placement), record.key, placement)
+
+
 def _factor(largest: float, share: float, inverse: float) -> float:
     factor = 1 + share * (largest - 1)
     return factor if inverse < 0.5 else 1 / factor

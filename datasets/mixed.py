@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, get_worker_info
 
-from yolo9000.datasets.darknet_augment import DarknetAugment, augment_as_darknet
+from yolo9000.datasets.darknet_augment import DarknetAugment, DarknetCrops, augment_as_darknet, crop_as_darknet
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.joined import labelled_by, single_sources, with_labelled_nodes
 from yolo9000.datasets.sample import Record, Replacement, Sample, Source
@@ -40,8 +40,8 @@ def _permutation(seed: int, slot: int, turn: int, n: int) -> NDArray[np.int32]:
     return order
 
 
-Augment = AugmentConfig | DarknetAugment
-"""Our augmentation, or darknet's."""
+Augment = AugmentConfig | DarknetAugment | DarknetCrops
+"""Our augmentation, darknet's, or darknet's of a classifier, which is for images with a label alone."""
 
 
 class MixedDataset(Dataset[Sample]):
@@ -68,8 +68,8 @@ class MixedDataset(Dataset[Sample]):
         ``in_batch`` mixes both kinds inside each batch, ``batch_by_batch`` has one kind in a batch.
     size_every : int
         Number of batches after which a new size is drawn (darknet: 10).
-    detection_augment, classification_augment : AugmentConfig or DarknetAugment
-        How much augmentation; a `DarknetAugment` augments as darknet does.
+    detection_augment, classification_augment : AugmentConfig, DarknetAugment or DarknetCrops
+        How much augmentation; a `DarknetAugment` augments as darknet does, `DarknetCrops` as it does for a classifier.
     mosaic : float
         Probability that a classification sample is a mosaic.
     mosaic_side : int
@@ -110,7 +110,9 @@ class MixedDataset(Dataset[Sample]):
             raise DatasetError(f"`mosaic` {mosaic}: a probability from 0 to 1 is needed")
         if mosaic and classification is None:
             raise DatasetError("`mosaic`: mosaics are made of images with a label, and no source has them")
-        if mosaic and isinstance(classification_augment, DarknetAugment):
+        if detection is not None and isinstance(detection_augment, DarknetCrops):
+            raise DatasetError("darknet turns and crops the images of a classifier, which have no boxes")
+        if mosaic and not isinstance(classification_augment, AugmentConfig):
             raise DatasetError("darknet's augmentation knows no mosaics; `mosaic` must be 0")
         if not sizes or min(sizes) < 1:
             raise DatasetError(f"`sizes` {list(sizes)}: sides in pixels are needed")
@@ -245,6 +247,8 @@ def _check_sources(detection: Source | None, classification: Source | None, rati
 def _augmented(records: Sequence[Record], size: int, rng: np.random.Generator, config: Augment) -> Sample:
     if isinstance(config, DarknetAugment):
         return augment_as_darknet(records[0], size, rng, config)
+    if isinstance(config, DarknetCrops):
+        return crop_as_darknet(records[0], size, rng, config)
     return augment(records[0], size, rng, config) if len(records) == 1 else mosaic(records, size, rng, config)
 
 

@@ -10,8 +10,10 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
+import docstring_parser
 import tyro
 from tyro.conf import arg
+from tyro.constructors import PrimitiveConstructorSpec
 
 from yolo9000.experiment.layouts import LAYOUTS
 from yolo9000.runtime.mistakes import Mistake
@@ -30,20 +32,25 @@ if typing.TYPE_CHECKING:
 
         def __init__(self, **paths: str | tuple[str, ...] | None) -> None: ...
 
+    LabelSets = DataSets
+
 else:
 
-    def _data_sets() -> type:
+    def _data_sets(kind: str, *teaches: str) -> type:
         fields = []
         for name, layout in LAYOUTS.items():
+            if layout.teaches not in teaches:
+                continue
             about = arg(help=layout.help, metavar=layout.metavar)
             if layout.several:
                 fields.append((name, Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], about], ()))
             else:
                 fields.append((name, Annotated[str | None, about], None))
         namespace = {"__doc__": "Data sets: a flag for each layout."}
-        return dataclasses.make_dataclass("DataSets", fields, frozen=True, kw_only=True, namespace=namespace)
+        return dataclasses.make_dataclass(kind, fields, frozen=True, kw_only=True, namespace=namespace)
 
-    DataSets = _data_sets()
+    DataSets = _data_sets("DataSets", "boxes", "image labels", "both")
+    LabelSets = _data_sets("LabelSets", "image labels", "both")
 
 
 def sets_of(named: DataSets) -> tuple[tuple[str, str], ...]:
@@ -56,9 +63,81 @@ def sets_of(named: DataSets) -> tuple[tuple[str, str], ...]:
     """
     found: list[tuple[str, str]] = []
     for layout in LAYOUTS:
-        paths = getattr(named, layout)
+        paths = getattr(named, layout, None)  # `LabelSets` has some of them
         found += [(layout, path) for path in ((paths,) if isinstance(paths, str) else paths or ())]
     return tuple(found)
+
+
+def some_options(kind: type, ways: Mapping[str, str | None]) -> Any:
+    """A class with a part of a configuration's fields, for a command that has no use for the others.
+
+    Parameters
+    ----------
+    kind : type
+        A configuration class.
+    ways : mapping of str to str or None
+        Way of each field from the top, such as ``plan.steps`` -> its flag, if it has another than the field says.
+
+    Returns
+    -------
+    type
+        A dataclass of the same shape, with the types and the help of the fields.
+
+    Examples
+    --------
+    >>> from yolo9000.experiment.config import RunConfig
+    >>> part = some_options(RunConfig, {"plan.classification_steps": "steps", "seed": None})
+    >>> dict(flags_of(part)), part().plan.classification_steps
+    ({'classification_steps': '--steps', 'seed': '--seed'}, 0)
+    """
+    hints = typing.get_type_hints(kind, include_extras=True)
+    helps = {each.arg_name: each.description or "" for each in docstring_parser.parse(kind.__doc__ or "").params}
+    inside: dict[str, dict[str, str | None]] = {}
+    for way, flag in ways.items():
+        name, _, rest = way.partition(".")
+        inside.setdefault(name, {})[rest] = flag
+    fields: list[tuple[str, Any, Any]] = []
+    for each in dataclasses.fields(kind):
+        if each.name not in inside:
+            continue
+        hint = hints[each.name]
+        plain, *marks = typing.get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
+        if "" in inside[each.name]:
+            about: Any = next((mark for mark in marks if type(mark) is type(arg())), arg())
+            flag = inside[each.name][""] or about.name
+            about = dataclasses.replace(about, name=flag, help=helps[each.name].replace("\n", " "))
+            # what a configuration hides from other commands is asked for here
+            kept = [mark for mark in marks if isinstance(mark, PrimitiveConstructorSpec)]
+            hint = Annotated[(plain, about, *kept)]
+            default = dataclasses.field(default=each.default)
+        else:
+            plain = some_options(plain, inside[each.name])
+            hint, default = plain, dataclasses.field(default_factory=plain)
+        fields.append((each.name, hint, default))
+    first_line = (kind.__doc__ or "").partition("\n")[0]
+    return dataclasses.make_dataclass(
+        kind.__name__, fields, frozen=True, kw_only=True, namespace={"__doc__": first_line}
+    )
+
+
+def part_of(kind: Any, config: Any) -> Any:
+    """An object of a class that `some_options` made, with the values of a configuration."""
+    values = {}
+    for each in dataclasses.fields(kind):
+        value = getattr(config, each.name)
+        is_part = dataclasses.is_dataclass(value) and each.default_factory is not dataclasses.MISSING
+        values[each.name] = part_of(each.default_factory, value) if is_part else value
+    return kind(**values)
+
+
+def values_of(part: Any, above: str = "") -> dict[str, Any]:
+    """Way -> value of the fields of such an object, as `override` takes them."""
+    found: dict[str, Any] = {}
+    for each in dataclasses.fields(part):
+        value = getattr(part, each.name)
+        inner = dataclasses.is_dataclass(value)
+        found |= values_of(value, f"{above}{each.name}.") if inner else {f"{above}{each.name}": value}
+    return found
 
 
 def parse(

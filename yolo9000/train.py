@@ -15,11 +15,11 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from yolo9000.experiment.beginning import Asked, check_resumed, config_before, train_asked
 from yolo9000.experiment.config import NetConfig, RunConfig
-from yolo9000.experiment.config_file import differences, override, read_config
+from yolo9000.experiment.config_file import override
 from yolo9000.experiment.presets import joint_recipe, preset_for
 from yolo9000.options import DataSets, flags_of, parse, parse_some, sets_of, typed
-from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 from yolo9000.runtime.mistakes import Mistake, run
 
 PROGRAM = "python -m yolo9000.train"
@@ -33,19 +33,6 @@ examples:
   python -m yolo9000.train --resume runs/joint
 
 The defaults below are those of the preset: name the data or a preset before --help to see others."""
-
-MAY_CHANGE = {
-    "plan.steps",
-    "data.val_images",
-    "train.log_every",
-    "train.evaluate_every",
-    "train.evaluate_at",
-    "train.save_every",
-    "machine.device",
-    "machine.threads",
-    "machine.workers",
-}
-"""Fields that ``--resume`` accepts: none of them changes what has been trained so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,15 +80,6 @@ class _Deciding:
     net: Annotated[NetConfig, arg(name="")] = NetConfig()
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a command line asks for: a run in a folder, begun or gone on with."""
-
-    config: RunConfig
-    folder: Path
-    resume: bool
-
-
 def configure(words: Sequence[str]) -> Asked:
     """Read a command line of training.
 
@@ -133,31 +111,15 @@ def configure(words: Sequence[str]) -> Asked:
     if beginning.resume is None:
         usual = "runs/joint" if config.plan.joint.enabled else "runs/boxes"
         return Asked(config, Path(beginning.out or usual), resume=False)
-    refused = [
-        f"`{way.split('.')[-1]}` {now} (the run has {was})"
-        for way, (was, now) in differences(before, config).items()
-        if way not in MAY_CHANGE
-    ]
-    if refused:
-        raise Mistake(f"{beginning.resume}: a run is resumed as it was begun; leave out {', '.join(refused)}")
+    check_resumed(beginning.resume, before, config, {"plan.steps"})
     return Asked(config, Path(beginning.resume), resume=True)
 
 
 def _before(deciding: _Deciding) -> RunConfig:
     """The configuration before the options of the command line are put in."""
     beginning, named = deciding.beginning, sets_of(deciding.sets)
-    given = [name for name in ("preset", "config", "resume") if getattr(beginning, name) is not None]
-    if len(given) > 1:
-        raise Mistake(f"{' and '.join(f'`{name}`' for name in given)}: one of them says what a run begins with")
-    if beginning.resume is not None:
-        if beginning.out is not None:
-            raise Mistake("`out` and `resume`: a run goes on in its own folder")
-        from yolo9000.runtime.run_folder import create_run_folder  # which imports torch
-
-        before = read_config(create_run_folder(beginning.resume, resume=True).path)
-    elif beginning.config is not None:
-        before = read_config(Path(beginning.config))
-    else:
+    before = config_before(preset=beginning.preset, config=beginning.config, resume=beginning.resume, out=beginning.out)
+    if before is None:
         started = deciding.net.cfg is not None or deciding.net.init is not None
         return preset_for(named, name=beginning.preset, recipe=beginning.recipe, started=started)
     joint = before.plan.joint
@@ -179,20 +141,10 @@ def _before(deciding: _Deciding) -> RunConfig:
 def main(words: Sequence[str] | None = None) -> int:
     """Run a training; return the exit status: 0, 2 for a mistake in options or data, 130 if it was interrupted."""
     return run(
-        lambda: _train(configure(typed(words))),
+        lambda: train_asked(configure(typed(words))),
         flags=flags_of(Command),
         interrupted="interrupted; what was saved before is whole",  # before the first step, or the second Ctrl-C
     )
-
-
-def _train(asked: Asked) -> int:
-    from yolo9000.experiment.run import train_run  # here, for --help needs no torch
-
-    result = train_run(asked.config, asked.folder, resume=asked.resume)
-    if result.interrupted:
-        print(f"stopped at step {result.step}; continue with --resume {asked.folder}", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import torch
 
 from yolo9000.datasets.darknet_augment import (
     DarknetAugment,
+    DarknetCrops,
     augment_as_darknet,
+    crop_as_darknet,
     crop_image,
     distort,
     place_image,
     rotate_crop,
 )
 from yolo9000.datasets.darknet_images import resize
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Record
 
 Z = np.load(Path(__file__).parents[1] / "golden" / "imageops.npz")
@@ -174,3 +178,48 @@ def test_a_stretched_image_and_its_box_stay_together() -> None:
         jitter=0, hue=0, saturation=1, exposure=1, flip=0, stretched=True,
     ))  # fmt: skip
     assert (still.placement.scale_x, still.placement.scale_y, still.placement.offset_x) == (0.6, 0.8, 0)
+
+
+PLAIN = DarknetCrops(crop=(1, 1), angle=0, aspect=1, hue=0, saturation=1, exposure=1, flip=0)
+
+
+def test_a_crop_of_a_classifier_that_changes_nothing() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    sample = crop_as_darknet(Record(image, "a", image_label=3), 32, np.random.default_rng(1), PLAIN)
+    np.testing.assert_allclose(sample.image.numpy(), image.transpose(2, 0, 1) / 255, atol=1e-6)
+    assert sample.target.image_label == 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_placement_of_a_crop_is_where_its_pixels_come_from(seed: int) -> None:
+    ramp = np.broadcast_to(np.arange(80, dtype=np.uint8)[None, :, None] * 3, (60, 80, 3))  # interpolates to itself
+    config = dataclasses.replace(PLAIN, crop=(1.25, 2.5), aspect=0.75, flip=seed % 2)
+    sample = crop_as_darknet(Record(ramp, "a", image_label=0), 32, np.random.default_rng(seed), config)
+    red = sample.image[0, 16].numpy() * 255 / 3  # the column of the image that each pixel of the row shows
+    x = np.arange(32.0)
+    if sample.placement.flipped:
+        red = red[::-1]
+    inside = (red > 0) & (red < 79)
+    expected = (x - sample.placement.offset_x) / sample.placement.scale_x
+    assert inside.sum() > 20
+    np.testing.assert_allclose(red[inside], expected[inside], atol=1e-3)
+
+
+def test_crops_of_a_classifier_keep_their_range() -> None:
+    record = Record(np.full((60, 80, 3), 200, np.uint8), "a", image_label=0)
+    sides = [
+        60
+        * crop_as_darknet(
+            record, 64, np.random.default_rng(seed), dataclasses.replace(PLAIN, crop=(0.5, 1.75))
+        ).placement.scale_y
+        for seed in range(200)
+    ]
+    # the shorter side, from half the crop to 7/4 of it
+    assert 32 <= min(sides) < 36
+    assert 108 < max(sides) <= 112
+
+
+def test_crops_that_cannot_be() -> None:
+    for wrong, said in (({"crop": (0, 1)}, "crop"), ({"angle": 200}, "angle"), ({"aspect": 0}, "aspect")):
+        with pytest.raises(DatasetError, match=said):
+            DarknetCrops(**wrong)  # type: ignore[arg-type]

@@ -21,8 +21,9 @@ from yolo9000.datasets.coco import CocoSource, CocoTruth
 from yolo9000.datasets.loader import LetterboxedDataset, make_evaluation_loader
 from yolo9000.datasets.sample import Batch, Placement
 from yolo9000.detection.results import Detections
+from yolo9000.evaluation.classifier import classification_top1
 from yolo9000.evaluation.detections import coco_numbers
-from yolo9000.evaluation.detector import classification_top1, evaluate_detector, held_out_loss
+from yolo9000.evaluation.detector import evaluate_detector, held_out_loss
 from yolo9000.models import BoxCoding, DenseRegionOutput, RegionOutput, RegionSpec
 
 CPU = torch.device("cpu")

@@ -14,9 +14,12 @@ from yolo9000.inference.model import (
     build_model,
     checkpoint_of,
     describe_model,
+    initialise_classifier,
     initialise_detector,
     load_detector,
+    load_model,
     region_of,
+    start_from_classifier,
 )
 from yolo9000.inference.same_classes import check_same_classes
 from yolo9000.models import (
@@ -30,6 +33,7 @@ from yolo9000.models import (
     RegionSpec,
     TreeClasses,
 )
+from yolo9000.models.classes import Classes
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from yolo9000.runtime.run_folder import RunFolder
 
@@ -165,3 +169,55 @@ def test_freezing_is_no_other_net(run: RunFolder) -> None:
     trained = load_detector(run.path)
     frozen = dataclasses.replace(trained.detector.config, frozen_stages=2)
     assert initialise_detector(Detector(frozen, trained.spec), trained) == []
+
+
+def classifier_of(run: RunFolder, config: DetectorConfig, classes: Classes) -> Classifier:
+    classifier = Classifier(config, classes)
+    change(run, net=classifier.description, model=classifier.state_dict())
+    return classifier
+
+
+def test_what_a_detector_takes_of_a_classifier_and_what_starts_anew(run: RunFolder) -> None:
+    trained = load_detector(run.path)
+    config, classes = trained.detector.config, trained.classes
+    given = classifier_of(run, config, classes)
+    start = load_model(run.path)
+    plain = Detector(config, trained.spec)
+    taken = f"backbone and class rows of the classifier {run.last}, after 5 steps; what starts anew: box rows"
+    assert start_from_classifier(plain, start) == [taken]
+    form = dataclasses.replace(config, passthrough=True, extra_convs=2)
+    fine = Detector(form, trained.spec)
+    (said,) = start_from_classifier(fine, start)
+    assert said == (
+        f"backbone of the classifier {run.last}, after 5 steps; what starts anew: "
+        "extra convolutions, passthrough, merging convolution, head"
+    )
+    for name, value in given.backbone.state_dict().items():
+        assert torch.equal(fine.backbone.state_dict()[name], value)
+    with pytest.raises(CheckpointError, match="give `width` and `stride`"):
+        start_from_classifier(Detector(dataclasses.replace(config, width=0.1), trained.spec), start)
+
+
+def test_what_a_classifier_starts_from(run: RunFolder) -> None:
+    detector = load_detector(run.path)
+    config, classes = detector.detector.config, detector.classes
+    new = Classifier(config, classes)
+    before = new.last.weight.detach().clone()
+    (said,) = initialise_classifier(new, detector)
+    assert said == f"backbone of the detector {run.last}, after 5 steps; the last layer starts anew"
+    assert torch.equal(new.last.weight, before)
+
+    given = classifier_of(run, config, classes)
+    (said,) = initialise_classifier(new, load_model(run.path))
+    assert said == f"all layers of the classifier {run.last}, after 5 steps"
+    assert torch.equal(new.last.weight, given.last.weight)
+
+    # PETS has animal, dog and another node; a tree of other ids has nothing in common
+    pets = Classifier(config, TreeClasses(PETS))
+    notes = initialise_classifier(pets, load_model(run.path))
+    assert notes[1] == f"{run.last}: another tree; 3 of its 6 nodes are carried over"
+    strangers = TreeClasses(WordTree(("x1", "x2"), ("x", "y"), (-1, -1)))
+    (said,) = initialise_classifier(Classifier(config, strangers), load_model(run.path))
+    assert said.endswith("whose classes are others; the last layer starts anew")
+    with pytest.raises(CheckpointError, match="give `backbone`, `width` and `stride`"):
+        initialise_classifier(Classifier(dataclasses.replace(config, width=0.1), classes), load_model(run.path))

@@ -1,4 +1,4 @@
-"""How good is a model: average precision, top-1, and the loss on images held out."""
+"""How good is a detector: average precision, and the loss on images held out."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from yolo9000.datasets.coco import CocoTruth
 from yolo9000.datasets.sample import Batch, Placement, Target, pixels
 from yolo9000.datasets.voc import VocTruth
-from yolo9000.detection.decode import score_node_sets, score_nodes
+from yolo9000.detection.decode import score_node_sets
 from yolo9000.detection.results import Detections
 from yolo9000.evaluation.average_precision import average_precision, classes_at_parents, mean_score
 from yolo9000.evaluation.detections import score_detections
@@ -183,52 +183,6 @@ def evaluate_detector(
     if diagnosis:
         report |= diagnose(observations, classes, boxed=sets["boxed"], never_boxed=sets["never_boxed"])
     return report
-
-
-@torch.no_grad()
-def classification_top1(
-    model: nn.Module,
-    batches: Iterable[Batch],
-    classes: Classes,
-    labels: Sequence[int],
-    *,
-    device: torch.device,
-    precision: Precision = "float32",
-) -> float:
-    """Share of images with a label whose label is the best of all labels.
-
-    A classifier scores P(label). A detector scores a label by its best box, objectness * P(label).
-
-    Parameters
-    ----------
-    model : nn.Module
-        Classifier (answers logits (B, K)) or detector, in evaluation mode, on `device`.
-    batches : iterable of Batch
-        Images with an ``image_label``; others are left out.
-    labels : sequence of int
-        The labels to choose from.
-
-    Returns
-    -------
-    float
-        NaN without an image that has a label.
-    """
-    choices = torch.tensor(list(labels), device=device)
-    right = images = 0
-    for batch in batches:
-        with autocast(device, precision):
-            output = model(pixels(batch.images, device, non_blocking=True))
-        if isinstance(output, Tensor):
-            scores = classes.log_probabilities(output)
-            best = choices[scores[:, choices].argmax(dim=1)].tolist()
-        else:
-            found = score_nodes(output, classes, labels, threshold=-1.0, max_detections=1)
-            best = [int(each.nodes[0]) if len(each) else -1 for each in found]
-        for target, answer in zip(batch.targets, best, strict=True):
-            if target.image_label is not None:
-                images += 1
-                right += answer == target.image_label
-    return right / images if images else float("nan")
 
 
 @torch.no_grad()

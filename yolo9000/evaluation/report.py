@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from yolo9000.evaluation.classifier_report import format_classifier
+
 
 def format_report(report: dict[str, Any], *, worst: int = 5) -> str:
     """The figures as a table for people.
@@ -20,6 +22,8 @@ def format_report(report: dict[str, Any], *, worst: int = 5) -> str:
     never boxed                        0       -         -
     top-1, images with a label             0.250
     """
+    if "classifier" in report:
+        return format_classifier(report)
     lines: list[str] = []
 
     def row(name: str, classes: Any, ap50: Any, ap: Any) -> None:

@@ -18,6 +18,7 @@ from yolo9000.detection.priors import cluster_priors, in_cells
 from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.data import Data, box_shapes, load_data
 from yolo9000.experiment.labels import classes_of_labels, without_tree
+from yolo9000.experiment.left_out import leave_out
 from yolo9000.experiment.plan import check_sources, plan_phases, what_does_not_fit
 from yolo9000.inference.darknet_files import (
     SUFFIX,
@@ -29,13 +30,15 @@ from yolo9000.inference.darknet_files import (
 from yolo9000.inference.model import (
     TrainedModel,
     describe_model,
+    initialise_classifier,
     initialise_detector,
     spec_of,
     start_from_classifier,
+    take_backbone,
 )
 from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.classes import Classes
-from yolo9000.models.config import HAND_PICKED, Priors
+from yolo9000.models.config import HAND_PICKED, YOLO9000_PRIORS, Priors
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.grid import GridLossConfig, GridSpec
 from yolo9000.models.model import DetectionModel, GridDetector
@@ -102,7 +105,7 @@ def assemble(
     saved = None if resumed is None else spec_of(resumed["detector"])
     classes: Classes | None = None if saved is None else saved.classes
     if saved is None and config.data.tree is not None:
-        classes = TreeClasses(load_tree(config.data.tree))
+        classes = leave_out(TreeClasses(load_tree(config.data.tree)), config.data.left_out)
     partial = initial is not None and is_partial_file(initial)
     start = None if initial is None or partial else open_model(initial, cfg, names=names)
     if cfg is not None and classes is None:
@@ -117,24 +120,36 @@ def assemble(
     else:
         detector, note = _own_detector(config, data, saved, start)
         notes += note
-    if start is not None and start.model.objective == "classification":
-        notes += start_from_classifier(detector, start)
-    elif start is not None:
-        notes += initialise_detector(detector, start)
+    classifier = detector.classifier() if config.plan.classification_steps else None
+    if start is not None:
+        if classifier is not None:
+            notes += initialise_classifier(classifier, start)
+        if start.model.objective == "detection" and not config.is_classifier:
+            notes += [f"weights of the detector {start.path}, after {start.step} steps"]
+            notes += initialise_detector(detector, start)
+        elif classifier is None:
+            notes += start_from_classifier(detector, start)
     elif initial is not None:
         notes += start_from_convolutions(detector, initial)
-    phases = plan_phases(detector, data, config, processes=processes)
+        if classifier is not None:
+            take_backbone(classifier, detector, initial)
+    phases = plan_phases(detector, data, config, classifier=classifier, processes=processes)
     description = describe_model(
         detector, size=config.plan.evaluation_size or config.plan.size, boxed=data.boxed, never_boxed=data.never_boxed
     )
     description["data"] = dataclasses.asdict(config.data)
     description["image_labels"] = dataclasses.asdict(config.plan.joint.image_labels)
-    parameters = sum(parameter.numel() for parameter in detector.parameters())
-    sources = [source for source in (data.detection, data.classification) if source is not None]
+    parameters = sum(parameter.numel() for parameter in phases[-1].model.parameters())
+    sources = [None if config.is_classifier else data.detection, data.classification]
+    taught = f"{len(data.boxed)} classes with boxes, {len(data.never_boxed)} without"
+    if config.is_classifier:
+        taught = f"{len(data.image_labels)} labels" + (
+            f", {len(config.data.left_out)} classes left out" if config.data.left_out else ""
+        )
     notes += [
         ", ".join(f"{phase.name} {phase.steps} steps" for phase in phases),
-        ", ".join(f"{source.name} {len(source):,} images" for source in sources),
-        f"{data.classes}; {len(data.boxed)} classes with boxes, {len(data.never_boxed)} without",
+        ", ".join(f"{source.name} {len(source):,} images" for source in sources if source is not None),
+        f"{data.classes}; {taught}",
         f"{parameters / 1e6:.1f} M parameters, {config.train.precision}, batches of {config.train.batch_size}",
     ]
     warnings = what_does_not_fit(config, phases, started=initial is not None or resumed is not None)
@@ -219,6 +234,8 @@ def _priors_of(config: RunConfig, data: Data, start: TrainedModel | None) -> tup
         return in_cells(np.array(HAND_PICKED), config.plan.size, config.net.detector.stride), []
     if not isinstance(wanted, int):
         return wanted, []
+    if config.is_classifier:
+        return YOLO9000_PRIORS, []  # which nobody will train, so no boxes need be read
     # boxes clustered for another size or data would be other priors, which the weights do not fit
     if start is not None and start.model.objective == "detection" and isinstance(start.spec, RegionSpec):
         known = start.spec.coding.priors

@@ -114,6 +114,13 @@ class DataConfig:
         Drawn scenes of each kind before they come again.
     exhaustive : bool
         Each set with boxes labels everything that the tree knows: boxes on anything else are punished as background.
+    left_out : tuple of str
+        Classes, by wnid, whose images a classifier is not trained on and which are no leaves of its tree. Held-out
+        images of them show what it makes of an unknown kind: the right answer is the nearest ancestor that is left
+        (paper, section 3: "performance degrades gracefully on new or unknown object categories").
+    darknet_crops : bool
+        Images with a label are cropped, turned by up to 7 degrees and coloured as darknet does for its classifiers, in
+        place of our random crops, which do not turn them.
 
     Raises
     ------
@@ -136,6 +143,8 @@ class DataConfig:
     cluttered: bool = False
     scenes: Annotated[int, arg(metavar="N")] = 20_000
     exhaustive: bool = False
+    left_out: Annotated[Fixed[tuple[str, ...]], arg(metavar="WNID")] = ()
+    darknet_crops: Fixed[bool] = False
 
     def __post_init__(self) -> None:
         for layout, _ in self.sets:
@@ -154,6 +163,8 @@ class DataConfig:
             raise Mistake("`boxed` chooses among the classes of scenes and tiles; other data have the boxes they have")
         if self.cluttered and not drawn:
             raise Mistake("`cluttered` puts tiles together: name them with `tiles`")
+        if self.left_out and not any(LAYOUTS[layout].teaches != "boxes" for layout, _ in self.sets):
+            raise Mistake("`left_out` names wnids of images with a label: name `imagenet`, `imagenet_pack` or `tiles`")
         for name, least in (("scenes", 1), ("val_images", 0)):
             if getattr(self, name) < least:
                 raise Mistake(f"`{name}` {getattr(self, name)}: at least {least} is needed")
@@ -417,6 +428,15 @@ class RunConfig:
             raise Mistake(f"`seed` {self.seed}: 0 or more is needed")
         if self.net.cfg is None:
             _check_form(self.plan, self.net)
+        if not self.is_classifier:
+            for name in ("left_out", "darknet_crops"):
+                if getattr(self.data, name):
+                    raise Mistake(f"`{name}` is for a classifier alone, which `python -m yolo9000.classify` trains")
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether no detector is trained."""
+        return not (self.plan.steps or self.plan.joint.boxes_first)
 
     @property
     def classification_optimiser(self) -> OptimiserConfig:

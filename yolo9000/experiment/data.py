@@ -1,4 +1,7 @@
-"""Which images a run is about: sources for training, sources held out, and which labels had boxes."""
+"""Which images a run is about: sources for training, sources held out, and which labels had boxes.
+
+It is one file because every kind of data becomes the same `Data`, and is best read beside the others.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 
 from yolo9000.datasets.box_index import BoxIndex, listed
 from yolo9000.datasets.coco import CocoSource
+from yolo9000.datasets.darknet_augment import DarknetCrops
 from yolo9000.datasets.errors import DatasetError, UnknownClasses
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.joined import JoinedSource, single_sources
@@ -36,6 +40,7 @@ from yolo9000.experiment.labels import (
     wnid_map,
 )
 from yolo9000.experiment.layouts import LAYOUTS
+from yolo9000.experiment.left_out import hidden, knows_all, shown, with_left_out
 from yolo9000.models.classes import Classes
 
 log = logging.getLogger(__name__)
@@ -67,6 +72,9 @@ class Data:
     evaluated : tuple of int
         Labels that the held-out boxes may have: the classes of average precision. A data set's boxes say nothing
         about the classes of another.
+    val_left_out : Source, optional
+        Held-out images of the classes that a classifier is not trained on, labelled with the nearest ancestor that
+        the tree has; None without such classes, or without a tree.
     detection_augment, classification_augment : Augment
         How images with boxes and images with a label are augmented in training.
     """
@@ -80,6 +88,7 @@ class Data:
     never_boxed: tuple[int, ...]
     image_labels: tuple[int, ...]
     evaluated: tuple[int, ...]
+    val_left_out: Source | None = None
     detection_augment: Augment = DETECTION
     classification_augment: Augment = CLASSIFICATION
 
@@ -152,10 +161,12 @@ def load_data(
     if classes is None:
         classes = classes_of_labels(config)
     if config.is_embedded:
-        return _scenes(config, classes, size)
-    if config.drawn_from is not None:
-        return _tiles(config, config.drawn_from, classes, size)
-    return _real(config, classes, held_out_only)
+        data = _scenes(config, classes, size)
+    elif config.drawn_from is not None:
+        data = _tiles(config, config.drawn_from, classes, size)
+    else:
+        data = _real(config, classes, held_out_only)
+    return replace(data, classification_augment=DarknetCrops()) if config.darknet_crops else data
 
 
 def box_shapes(source: Source) -> NDArray[np.float64]:
@@ -264,6 +275,15 @@ def _tiles(config: DataConfig, root: str, classes: Classes, size: int) -> Data:
     if train not in ("train", "val") or held_out not in ("train", "val"):
         raise DatasetError(f"tiles have the splits train and val, not {' and '.join(config.splits)}")
     tile = TileConfig(size=size)  # TileScenes draws its scenes apart by split, so one seed serves both
+    if config.left_out:
+        with class_advice(config, classes):
+            return _without_boxes(
+                config,
+                classes,
+                ImageNetSource(root, with_left_out(label_map, config.left_out), split="train", name="tiles (train)"),
+                ImageNetSource(root, with_left_out(label_map, config.left_out), split="val", name="tiles (val)"),
+                TILE_AUGMENT,
+            )
     with class_advice(config, classes):
         classification: Source = ImageNetSource(root, label_map, split="train", name="tiles (train)")
         if config.cluttered:
@@ -288,6 +308,38 @@ def _tiles(config: DataConfig, root: str, classes: Classes, size: int) -> Data:
         )
 
 
+def _without_boxes(
+    config: DataConfig,
+    classes: Classes,
+    classification: LabelSource | None,
+    val_classification: LabelSource | None,
+    augment: Augment = CLASSIFICATION,
+) -> Data:
+    """The data of a classifier that some classes are left out of."""
+
+    train, held_out = shown(classification, config.left_out), shown(val_classification, config.left_out)
+    unknown = hidden(val_classification, config.left_out) if knows_all(classes, config.left_out) else None
+    labels = {
+        label
+        for source, own in ((classification, train), (val_classification, held_out))
+        if source is not None and own is not None
+        for label in np.unique(source.labels[own.rows]).tolist()
+    }
+    return Data(
+        classes=classes,
+        detection=None,
+        classification=train,
+        val_detection=None,
+        val_classification=held_out and Excerpt(held_out, config.val_images),
+        boxed=(),
+        never_boxed=tuple(sorted(labels)),
+        image_labels=tuple(sorted(labels)),
+        evaluated=(),
+        val_left_out=Excerpt(unknown, config.val_images) if unknown else None,
+        classification_augment=augment,
+    )
+
+
 def _real(config: DataConfig, classes: Classes, held_out_only: bool) -> Data:
     train, held_out = config.splits
     with class_advice(config, classes):
@@ -304,6 +356,8 @@ def _real(config: DataConfig, classes: Classes, held_out_only: bool) -> Data:
             val_detection = _held_out_boxes(config, classes, held_out)
         with _dispensable():
             val_classification = _classification(config, classes, held_out)
+    if config.left_out:
+        return _without_boxes(config, classes, classification, val_classification)
     boxed = {label for source in detection for label in np.unique(source.index.labels).tolist()}
     image_labels = set(np.unique(classification.labels).tolist()) if classification is not None else set()
     if val_classification is not None:
@@ -373,7 +427,8 @@ def _classification(config: DataConfig, classes: Classes, split: str) -> LabelSo
     layout, root = config.label_set
     if split != config.splits[0] and not LAYOUTS[layout].has_splits:
         return None
-    source: LabelSource = _opened(layout, root, wnid_map(classes), split, f"imagenet ({split})")
+    label_map = with_left_out(wnid_map(classes), config.left_out)
+    source: LabelSource = _opened(layout, root, label_map, split, f"imagenet ({split})")
     return source
 
 

@@ -20,14 +20,17 @@ from yolo9000.datasets.sample import Sample, Source
 from yolo9000.datasets.transforms import letterbox
 from yolo9000.datasets.voc import VocSource
 from yolo9000.detection.config import ImageLabels
+from yolo9000.evaluation.classifier import classification_top1
+from yolo9000.evaluation.classifier_report import draw_specificity
 from yolo9000.evaluation.detections import find_in_batches, score_detections
-from yolo9000.evaluation.detector import classification_top1, evaluate_detector, held_out_loss
+from yolo9000.evaluation.detector import evaluate_detector, held_out_loss
 from yolo9000.evaluation.reliability import draw_reliability
 from yolo9000.evaluation.report import without_nan
 from yolo9000.experiment.class_maps import find_class_map, with_class_map
 from yolo9000.experiment.config import DataConfig, EvaluateConfig
 from yolo9000.experiment.config_file import from_plain
 from yolo9000.experiment.data import Data, Excerpt, chosen_classes, load_data
+from yolo9000.experiment.evaluate_classifier import evaluate_classifier, is_classifier, open_classifier
 from yolo9000.inference.darknet_files import Letterbox, letterbox_of, open_detector
 from yolo9000.inference.model import TrainedModel, checkpoint_of
 from yolo9000.inference.prepare import prepare
@@ -41,7 +44,7 @@ from yolo9000.training.objectives import detection_objective
 
 
 def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> dict[str, Any]:
-    """Evaluate a trained detector on images that it has not seen.
+    """Evaluate a trained detector or classifier on images that it has not seen.
 
     Parameters
     ----------
@@ -54,7 +57,8 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
     Returns
     -------
     dict
-        See `yolo9000.evaluation.detector.evaluate_detector`; with ``checkpoint``, ``step``, ``precision``, the losses
+        Of a classifier see `yolo9000.experiment.evaluate_classifier`. Of a detector see
+        `yolo9000.evaluation.detector.evaluate_detector`; with ``checkpoint``, ``step``, ``precision``, the losses
         of each source under ``held_out_loss``, and ``top1``. Of a detector of torchvision's there is what its
         detections say, see `yolo9000.evaluation.detections.score_detections`.
 
@@ -71,6 +75,12 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
     if config.weights:
         raise Mistake(f"`weights` {config.weights}: they are for `torchvision:NAME`; {run} has its own")
     checkpoint = checkpoint_of(run, best=config.open.best)
+    if is_classifier(checkpoint, config.open.cfg):
+        trained = open_classifier(checkpoint, config, device)
+        report = evaluate_classifier(
+            trained, held_out_data(config, trained), config, device=device, precision=precision
+        )
+        return report | {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
     given = load_tree(config.open.tree) if config.open.tree else None
     names = read_names(config.open.names) if config.open.names else None
     trained = open_detector(
@@ -105,6 +115,10 @@ def write_evaluation(report: Mapping[str, Any], out: Path, *, picture: str = "re
     write_atomically(out, (json.dumps(without_nan(report), indent=1) + "\n").encode())
     if "calibration" in report:
         draw_reliability(report["calibration"], out.with_name(picture))
+    if "back_off" in report.get("classifier", {}):
+        parts = {"classifier": "known classes", "left_out": "classes left out of training"}
+        curves = {name: report[part]["back_off"] for part, name in parts.items() if part in report}
+        draw_specificity(curves, out.with_name(picture.replace("reliability", "specificity")))
 
 
 def _evaluate_rival(run: str | Path, config: EvaluateConfig, device: torch.device) -> dict[str, Any]:

@@ -13,13 +13,18 @@ from yolo9000.datasets.pictograms import pictogram_concepts
 from yolo9000.datasets.tiles import read_split
 from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.layouts import LAYOUTS, tree_command
+from yolo9000.experiment.left_out import LEFT_OUT, leave_out
 from yolo9000.models.classes import Classes
 from yolo9000.models.flat_classes import FlatOver, flat_classes
 from yolo9000.models.tree_classes import TreeClasses
 
 
 def classes_of_labels(config: DataConfig) -> TreeClasses:
-    """The tree of the data's own labels: those that each data set's layout has or finds in its files."""
+    """The tree of the data's own labels, those that each data set's layout has or finds, without `left_out`."""
+    return leave_out(_classes_of_all_labels(config), config.left_out)
+
+
+def _classes_of_all_labels(config: DataConfig) -> TreeClasses:
     if config.is_embedded:
         concepts = pictogram_concepts()
         tree = tree_of_wnids(concepts.values())
@@ -57,7 +62,8 @@ def without_tree(classes: TreeClasses, over: FlatOver) -> Classes:
     >>> flat.number, flat.tree.parents, without_tree(TreeClasses(tree), "linear")
     (2, (-1, -1), FlatClasses(number=2, over='linear', names=('dog', 'cat'), map=None))
     """
-    tree = classes.tree
+    maps = {source: labels for source, labels in classes.tree.label_maps.items() if source != LEFT_OUT}
+    tree = replace(classes.tree, label_maps=maps)
     if over != "softmax":
         return flat_classes(tree, over)
     named = {node for labels in tree.label_maps.values() for node in labels.values()}

@@ -9,7 +9,8 @@ from torch import nn
 from yolo9000.datasets.loader import make_evaluation_loader, make_loader
 from yolo9000.datasets.mixed import MixedDataset
 from yolo9000.datasets.sample import Batch, Source
-from yolo9000.evaluation.detector import classification_top1, evaluate_detector, held_out_loss
+from yolo9000.evaluation.classifier import classification_top1
+from yolo9000.evaluation.detector import evaluate_detector, held_out_loss
 from yolo9000.experiment.config import PlanConfig, RunConfig
 from yolo9000.experiment.data import Data
 from yolo9000.models.model import DetectionModel, Model
@@ -95,6 +96,7 @@ def plan_phases(
     data: Data,
     config: RunConfig,
     *,
+    classifier: Model | None = None,
     processes: Processes = Processes(),
 ) -> list[Phase]:
     """The phases of a run.
@@ -105,6 +107,8 @@ def plan_phases(
         Trained in place.
     data : Data
     config : RunConfig
+    classifier : Model, optional
+        What the classification start trains, in place of a new one of the detector's.
     processes : Processes
         This process reads its share of each batch.
 
@@ -155,7 +159,7 @@ def plan_phases(
         return from_batch
 
     if plan.classification_steps:
-        classifier = detector.classifier()
+        classifier = detector.classifier() if classifier is None else classifier
         if classifier is None:
             raise PlanError("a net of `cfg` has no classification start; leave `classification_steps` at 0")
         starting_net = classifier

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from yolo9000.detection.config import DEFAULT_RECIPE, find_recipe
 from yolo9000.experiment.config import DataConfig, Joint, NetConfig, PlanConfig, RunConfig
@@ -100,6 +101,71 @@ PRESETS: dict[str, RunConfig] = {
     "paper": PAPER,
 }
 """Every preset by the name that ``--preset`` takes."""
+
+
+_NO_DETECTOR: dict[str, Any] = {"steps": 0, "joint": _BOXES_ALONE}
+
+CLASSIFIERS: dict[str, RunConfig] = {
+    "scenes": replace(
+        SCENES,
+        plan=PlanConfig(
+            **_NO_DETECTOR, classification_steps=300, classification_size=96, classification_learning_rate=2e-3
+        ),
+        train=replace(SCENES.train, best_score="top1"),
+    ),
+    "small": replace(
+        SMALL_PHOTOGRAPHS,
+        plan=PlanConfig(
+            **_NO_DETECTOR,
+            classification_steps=2000,
+            classification_size=96,
+            classification_learning_rate=2e-3,
+            fine_tuning_steps=200,
+            fine_tuning_size=160,
+            fine_tuning_learning_rate=2e-4,
+        ),
+        train=replace(SMALL_PHOTOGRAPHS.train, best_score="top1"),
+    ),
+    "paper": replace(
+        PHOTOGRAPHS,
+        plan=PlanConfig(**_NO_DETECTOR, classification_steps=3_200_000, fine_tuning_steps=200_000),
+        optimiser=OptimiserConfig(schedule="poly"),
+        train=replace(PHOTOGRAPHS.train, best_score="top1"),
+    ),
+}
+"""Every preset of a classifier by name. ``scenes`` and ``small`` end in minutes on two processor cores. ``paper`` is
+section 2's schedule on ImageNet's 1,281,167 images in batches of 64: 160 epochs at 224 pixels, at a rate of .1 that
+falls with the fourth power (darknet), then 10 epochs at 448 pixels, at .001."""
+
+
+def classifier_preset_for(sets: tuple[tuple[str, str], ...], name: str | None = None) -> RunConfig:
+    """The configuration that the training of a classifier begins with.
+
+    Parameters
+    ----------
+    sets : tuple of (str, str)
+        As `DataConfig.sets`. Where no preset is named, drawn scenes and tiles take ``scenes``, photographs ``paper``.
+    name : str, optional
+        A name of `CLASSIFIERS`.
+
+    Returns
+    -------
+    RunConfig
+
+    Raises
+    ------
+    Mistake
+        The sets do not go together.
+
+    Examples
+    --------
+    >>> plan = classifier_preset_for((("imagenet", "DIR"),)).plan
+    >>> plan.classification_size, plan.fine_tuning_size, plan.steps
+    (224, 448, 0)
+    """
+    data = DataConfig(sets=sets)
+    config = CLASSIFIERS[name or ("scenes" if data.is_embedded or data.drawn_from is not None else "paper")]
+    return replace(config, data=replace(config.data, sets=sets))
 
 
 def preset_for(

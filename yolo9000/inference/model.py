@@ -28,7 +28,7 @@ from yolo9000.models.model import DetectionModel, Model
 from yolo9000.models.region import LossConfig, RegionSpec
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov1 import Yolov1
-from yolo9000.models.yolov2 import Classifier, Detector
+from yolo9000.models.yolov2 import BackboneDetector, Classifier, Detector, backbone_form
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, load_weights
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.run_folder import RunFolder
@@ -255,12 +255,69 @@ def start_from_classifier(detector: DetectionModel, start: TrainedModel) -> list
         check_same_classes(detector.classes, start.classes, str(start.path))
     except TreeMismatch as error:
         others = f" (its classes are others: {error})"
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
     try:
-        taken = detector.initialise_from(start.model, same_classes=not others)
+        detector.initialise_from(start.model, same_classes=not others)
     except ValueError as error:
         raise CheckpointError(f"{start.path}: {error}; give `backbone`, `width`, `stride` and `batch_norm` as it was "
                               "trained with") from error  # fmt: skip
-    return [f"{start.path}, after {start.step} steps: {taken}{others}"]
+    anew = [name for name, value in detector.state_dict().items() if torch.equal(value, before[name])]
+    parts = dict.fromkeys(name.split(".")[0] for name in anew if not name.startswith("backbone."))
+    has_rows = any(name.startswith("head.") for name in set(before) - set(anew))
+    words = {"extra": "extra convolutions", "merge": "merging convolution", "head": "box rows" if has_rows else "head"}
+    taken = "backbone and class rows" if has_rows else "backbone"
+    return [
+        f"{taken} of the classifier {start.path}, after {start.step} steps{others}; "
+        f"what starts anew: {', '.join(words.get(part, part) for part in parts)}"
+    ]
+
+
+def initialise_classifier(classifier: Model, start: TrainedModel) -> list[str]:
+    """Start a classifier from another one, or from the backbone of a detector.
+
+    Class rows are carried over by the ids of the nodes, see `yolo9000.inference.transfer`; the backbone alone is taken
+    from a classifier of other classes altogether.
+
+    Returns
+    -------
+    list of str
+        What was taken.
+
+    Raises
+    ------
+    CheckpointError
+        The backbone has another form, or the start has none of ours.
+    """
+    take_backbone(classifier, start.model, start.path)
+    after = f"{start.path}, after {start.step} steps"
+    if start.model.objective == "detection":
+        return [f"backbone of the detector {after}; the last layer starts anew"]
+    old, new = start.classes.tree, classifier.classes.tree
+    known = old is not None and new is not None and bool(set(old.wnids) & set(new.wnids))
+    if known or (old is None and new is None and start.classes.number == classifier.classes.number):
+        notes = transfer_detector(classifier, start.model, str(start.path))
+        return [f"all layers of the classifier {after}", *notes]
+    return [f"backbone of the classifier {after}, whose classes are others; the last layer starts anew"]
+
+
+def take_backbone(net: Model, other: Model, where: str | Path) -> None:
+    """Give a net the backbone of another.
+
+    Raises
+    ------
+    CheckpointError
+        One has no backbone of ours, or they have another form; the message begins with `where`.
+    """
+    if not isinstance(net, BackboneDetector | Classifier) or not isinstance(other, BackboneDetector | Classifier):
+        raise CheckpointError(
+            f"{where}: a {type(other).__name__} has no backbone that a {type(net).__name__} could take"
+        )
+    if backbone_form(net.config) != backbone_form(other.config):
+        raise CheckpointError(
+            f"{where}: its backbone was built as {other.config}, this one as {net.config}; give `backbone`, `width` "
+            "and `stride` as it was trained with"
+        )
+    net.backbone.load_state_dict(other.backbone.state_dict())
 
 
 def spec_of(description: Mapping[str, Any]) -> RegionSpec | GridSpec:

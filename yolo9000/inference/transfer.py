@@ -163,7 +163,8 @@ def transfer_detector(detector: Model, other: Model, where: str) -> list[str]:
         raise CheckpointError(f"{where}: a net of {len(theirs)} arrays, this one has {len(ours)}")
     classes = len(ours) - 2  # class weights and biases of the head
     if transfer is not None and old is not None and new is not None:
-        apart = list(ours)[classes].endswith("class_weight")  # not so behind a last convolution of another form
+        # not so behind a last convolution of another form; a classifier of ours ends in class rows alone
+        apart = list(ours)[classes].endswith("class_weight") or detector.objective == "classification"
         if not apart or len(theirs[classes]) * len(new) != list(ours.values())[classes].shape[0] * len(old):
             raise CheckpointError(
                 f"{where}: another tree, and its class rows cannot be carried over: both nets must end in a plain 1x1 "

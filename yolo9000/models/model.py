@@ -71,7 +71,7 @@ class DetectionModel(Model):
         """A new classifier over the same classes, for `initialise_from`; None if the net cannot start from one."""
         return None
 
-    def initialise_from(self, classifier: Model, *, same_classes: bool = True) -> str:
+    def initialise_from(self, classifier: Model, *, same_classes: bool = True) -> None:
         """Start from a classifier.
 
         Parameters
@@ -79,11 +79,6 @@ class DetectionModel(Model):
         classifier : Model
         same_classes : bool
             Its classes are those of this net, so that its last layer may be taken as well.
-
-        Returns
-        -------
-        str
-            What was taken of it, and what starts anew.
 
         Raises
         ------

@@ -115,15 +115,13 @@ class BackboneDetector(DetectionModel):
             classes = replace(classes, over="softmax")
         return Classifier(self.config, classes)
 
-    def initialise_from(self, classifier: Model, *, same_classes: bool = True) -> str:
+    def initialise_from(self, classifier: Model, *, same_classes: bool = True) -> None:
         """Start from a classifier: its backbone. The rest of the net starts anew."""
         if not isinstance(classifier, Classifier):
             raise ValueError(f"a {type(classifier).__name__} is no classifier of ours")
-        if _backbone_form(classifier.config) != _backbone_form(self.config):
+        if backbone_form(classifier.config) != backbone_form(self.config):
             raise ValueError(f"the classifier was built as {classifier.config}, the detector as {self.config}")
         self.backbone.load_state_dict(classifier.backbone.state_dict())
-        anew = [name for name, module in self.named_children() if name != "backbone" and list(module.parameters())]
-        return f"the backbone of the classifier; {', '.join(anew)} start anew"
 
 
 class Detector(BackboneDetector, RegionDetector):
@@ -164,21 +162,20 @@ class Detector(BackboneDetector, RegionDetector):
         output: RegionOutput = self.head(self.features(images), rows)
         return output
 
-    def initialise_from(self, classifier: Model, *, same_classes: bool = True) -> str:
+    def initialise_from(self, classifier: Model, *, same_classes: bool = True) -> None:
         """Start from a classifier: its backbone, and its last layer as every prior's class rows where that fits.
 
         It fits a classifier of the same classes, if no convolution stands between the backbone and the head.
         """
         if same_classes and classifier.classes.number != self.classes.number:
             raise ValueError(f"the classifier has {classifier.classes.number} classes, not {self.classes.number}")
-        taken = super().initialise_from(classifier)
+        super().initialise_from(classifier)
         if not same_classes or self.config.extra_convs or self.config.passthrough:
-            return taken
+            return
         last = classifier.last
         assert isinstance(last, nn.Conv2d)
         assert last.bias is not None
         self.head.set_class_rows(last.weight.detach().flatten(1), last.bias.detach())
-        return "backbone and class rows of the classifier; the box rows start anew"
 
 
 def _extra_strides(config: DetectorConfig) -> list[int]:
@@ -192,7 +189,8 @@ def plain_form(config: DetectorConfig) -> dict[str, Any]:
     return asdict(replace(config, pretrained=False))
 
 
-def _backbone_form(config: DetectorConfig) -> tuple[Any, ...]:
+def backbone_form(config: DetectorConfig) -> tuple[Any, ...]:
+    """What two backbones must have in common for one to take the other's weights."""
     return config.backbone, config.width, min(config.stride, 32), config.batch_norm
 
 

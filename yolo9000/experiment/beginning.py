@@ -1,0 +1,108 @@
+"""What a command line of training asks for: where a run begins, and whether a resumed one stays what it was.
+
+It imports no torch, so that a command's help is there at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from yolo9000.experiment.config import RunConfig
+from yolo9000.experiment.config_file import differences, read_config
+from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
+from yolo9000.runtime.mistakes import Mistake
+
+MAY_CHANGE = frozenset(
+    {
+        "data.val_images",
+        "train.log_every",
+        "train.evaluate_every",
+        "train.evaluate_at",
+        "train.save_every",
+        "machine.device",
+        "machine.threads",
+        "machine.workers",
+    }
+)
+"""Fields that every resumed run may change, besides the steps of its last phase: none of them changes what has been
+trained so far."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command line asks for: a run in a folder, begun or gone on with."""
+
+    config: RunConfig
+    folder: Path
+    resume: bool
+
+
+def config_before(*, preset: str | None, config: str | None, resume: str | None, out: str | None) -> RunConfig | None:
+    """The configuration of the run that another one begins with, or that is resumed.
+
+    Parameters
+    ----------
+    preset, config, resume, out : str, optional
+        As they were typed.
+
+    Returns
+    -------
+    RunConfig, optional
+        None if a preset is what the run begins with.
+
+    Raises
+    ------
+    Mistake
+        Two of them say what the run begins with, or the configuration cannot be read.
+    """
+    given = {"preset": preset, "config": config, "resume": resume}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise Mistake(f"{' and '.join(f'`{name}`' for name in named)}: one of them says what a run begins with")
+    if resume is not None:
+        if out is not None:
+            raise Mistake("`out` and `resume`: a run goes on in its own folder")
+        from yolo9000.runtime.run_folder import create_run_folder  # which imports torch
+
+        return read_config(create_run_folder(resume, resume=True).path)
+    return None if config is None else read_config(Path(config))
+
+
+def check_resumed(resume: str, before: RunConfig, config: RunConfig, may_change: Collection[str]) -> None:
+    """Raise if a resumed run was asked to become another.
+
+    Parameters
+    ----------
+    resume : str
+        The run.
+    before, config : RunConfig
+        Its own configuration, and the one that is asked for.
+    may_change : collection of str
+        Ways of the fields that may differ, besides `MAY_CHANGE`.
+
+    Raises
+    ------
+    Mistake
+        Other fields differ; the message lists them.
+    """
+    refused = [
+        f"`{way.split('.')[-1]}` {now} (the run has {was})"
+        for way, (was, now) in differences(before, config).items()
+        if way not in MAY_CHANGE and way not in may_change
+    ]
+    if refused:
+        raise Mistake(f"{resume}: a run is resumed as it was begun; leave out {', '.join(refused)}")
+
+
+def train_asked(asked: Asked) -> int:
+    """Train; return the exit status: 0, or 130 if the run was interrupted."""
+    from yolo9000.experiment.run import train_run  # here, for --help needs no torch
+
+    result = train_run(asked.config, asked.folder, resume=asked.resume)
+    if result.interrupted:
+        print(f"stopped at step {result.step}; continue with --resume {asked.folder}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
