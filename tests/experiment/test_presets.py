@@ -104,9 +104,7 @@ def test_a_burn_in_that_outlasts_the_phase() -> None:
     plan = PlanConfig(classification_steps=2000, steps=500)
     (said,) = warnings_of(RunConfig(plan=plan))
     # a sixteenth of .001
-    assert said.startswith(
-        "`burn_in` 1,000: the learning rate rises for longer than the 500 steps of the phase"
-    )
+    assert said.startswith("`burn_in` 1,000: the learning rate rises for longer than the 500 steps of the phase")
     assert "the phase joint, and ends at 6.3e-05 of 0.001" in said
     assert warnings_of(override(RunConfig(plan=plan), {"optimiser.burn_in": 499})) == []
 
