@@ -335,7 +335,6 @@ GRID = "[detection]\ncoords=4\nside=2\nclasses=2\nnum=1\n"
         (NET + "[connected]\noutput=28\n[detection]\nside=2\n", r"cfg:7: \[detection\] coords=4 is missing"),
         (NET + GRID.replace("coords=4", "coords=1"), r"coords=1 is not supported, only coords=4"),
         (NET + "[connected]\noutput=27\n" + GRID, r"2 x 2 x \(2 \+ 5 x 1\) = 28 numbers, the layer before gives 27"),
-        (NET + "[connected]\noutput=28\n" + GRID + "random=1\n", r"cfg:12: \[detection\] random=1 is not supported"),
         (NET + "[connected]\noutput=28\n" + GRID + "forced=1\n", r"`forced` chooses between predictors 0 and 1"),
         (NET + "[connected]\noutput=28\n" + GRID + "[connected]\n", r"comes after the \[detection\] layer"),
         (NET + "[local]\nsize=3\npad=2\n", r"\[local\] pad=2: darknet reads beside its windows"),
@@ -393,3 +392,10 @@ def test_darknets_defaults_of_a_detection_layer() -> None:
     grid = DarknetNet(parse_cfg(text)).detection
     loss = GridLossConfig(object_scale=1, noobject_scale=1, class_scale=1, coord_scale=1, rescore=False)
     assert grid == GridSpec(classes=FlatClasses(1, "linear"), num=1, square_root=False, loss=loss)
+
+
+def test_a_random_predictor_in_training_is_no_reason_to_refuse_a_net(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        net = DarknetNet(parse_cfg(NET + "[connected]\noutput=28\n" + GRID + "random=1\n"))
+    assert net.detection is not None
+    assert "[detection] random=1: the best predictor learns here" in caplog.text

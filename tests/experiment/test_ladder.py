@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -397,3 +399,29 @@ def test_a_short_ladder_from_end_to_end(tmp_path: Path) -> None:
     last = (out / "yolo" / "seed0" / "last.pt").stat().st_mtime_ns
     assert ladder.main([*words, "--rungs", "yolo"]) == 0
     assert (out / "yolo" / "seed0" / "last.pt").stat().st_mtime_ns == last
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_was_trained_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "ladder"
+    words = [sys.executable, "-m", "yolo9000.ladder", "--out", str(out), "--rungs", "batch-norm", "--steps", "2"]
+    words += ["--classification-steps", "60", "--fine-tuning-steps", "1", "--width", "0.05", "--size", "64"]
+    words += ["--classification-size", "32", "--batch", "4", "--images", "6", "--val-images", "4", "--log-every", "1"]
+    start = out / "starts" / "batch-norm"
+    begun = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while begun.poll() is None and not (start / "seed0" / "results.csv").exists():
+        time.sleep(0.05)
+    begun.send_signal(signal.SIGINT)
+    _, said = begun.communicate()
+    assert begun.returncode == 130
+    assert "stopped; the same command goes on" in said
+    assert (start / "seed0" / "last.pt").exists()
+    assert not (start / "seed0.trained").exists()
+    before = len((start / "seed0" / "results.csv").read_text().splitlines())
+    assert before < 61
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    log = (start / "seed0.log").read_text()
+    assert log.count("$ ") == 2
+    assert f"--resume {start / 'seed0'}" in log
+    assert "| **mAP** |" in done.stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import nn
@@ -12,7 +14,18 @@ from yolo9000.datasets.sample import Target
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.detection.decode import detect
 from yolo9000.inference.prepare import prepare
-from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionDetector, RegionSpec, TreeClasses
+from yolo9000.models import (
+    BoxCoding,
+    Detector,
+    DetectorConfig,
+    FlatClasses,
+    GridOutput,
+    GridSpec,
+    RegionDetector,
+    RegionSpec,
+    TreeClasses,
+    Yolov1,
+)
 from yolo9000.runtime.device import DeviceError
 from yolo9000.training.objectives import detection_objective
 
@@ -102,3 +115,17 @@ def test_compiled_it_answers_the_same() -> None:
     net, images = ours(), torch.rand(2, 3, 64, 64)
     compiled = prepare(net, device=CPU, compile=True)(images)
     torch.testing.assert_close(compiled.raw, prepare(net, device=CPU)(images).raw, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("head", ["grid", "connected"])
+def test_the_last_numbers_of_yolov1_keep_their_digits_in_bfloat16(head: Literal["grid", "connected"]) -> None:
+    torch.manual_seed(0)
+    form = DetectorConfig(width=0.05, head=head)
+    net = Yolov1(form, GridSpec(classes=FlatClasses(3, "linear")), size=64).eval()
+    images = torch.rand(2, 3, 64, 64)
+    fast = prepare(net, device=torch.device("cpu"), precision="bfloat16")(images)
+    assert isinstance(fast, GridOutput)
+    assert fast.raw.dtype == torch.float32
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert net(images).raw.dtype == torch.float32
+    assert bool((fast.raw != fast.raw.bfloat16().float()).any())  # they are no numbers of eight bits made longer

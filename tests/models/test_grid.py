@@ -61,8 +61,8 @@ def test_detections_are_those_of_confident_predictors_under_the_best_class_of_th
 def test_a_convolutional_head_puts_each_cell_where_it_belongs() -> None:
     head = GridHead(12, SPEC)
     with torch.no_grad():
-        head.conv.weight.copy_(torch.eye(12)[:, :, None, None])
-        head.conv.bias.zero_()
+        head.last.weight.copy_(torch.eye(12))
+        head.last.bias.zero_()
     features = torch.randn(3, 12, 2, 2)  # channels: 2 classes, 2 confidences, 2 boxes of 4
     output = GridOutput(head(features), SPEC)
     for cell, (row, column) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 from torch import nn
@@ -21,6 +22,8 @@ from yolo9000.runtime.mistakes import Mistake
 
 MAX_PRIORS = 1000
 """A region of more priors than this, or a grid of more boxes a cell, is taken for a slip of the pen."""
+
+log = logging.getLogger(__name__)
 
 
 def coding_of(region: Section) -> BoxCoding:
@@ -111,6 +114,10 @@ def grid_of_section(section: Section, shape: Shape) -> GridSpec:
             f"needs side x side x (classes + 5 x num) = {side} x {side} x ({classes} + 5 x {num}) = {needed} numbers, "
             f"the layer before gives {given}"
         )
+    if section.flag("random"):
+        # a matter of its first 64,000 images of training; weights that were trained with it are as good as others
+        log.info("%s:%d: [detection] random=1: the best predictor learns here, from the first image on",
+                 section.file, section.line)  # fmt: skip
     try:
         return GridSpec(
             classes=FlatClasses(classes, "softmax" if section.flag("softmax") else "linear"),

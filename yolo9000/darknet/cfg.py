@@ -41,8 +41,8 @@ _KEYS = {
         f"coord_scale mask_scale jitter absolute random max log sqrt {_ANY_LAYER}"
     ),
     "detection": (
-        "classes coords rescore num side softmax sqrt max reorg forced jitter object_scale noobject_scale class_scale "
-        f"coord_scale {_ANY_LAYER}"
+        "classes coords rescore num side softmax sqrt max reorg forced random jitter object_scale noobject_scale "
+        f"class_scale coord_scale {_ANY_LAYER}"
     ),
     "connected": f"output activation batch_normalize {_ANY_LAYER}",
     "local": f"filters size stride pad activation {_ANY_LAYER}",
@@ -63,7 +63,7 @@ _ONLY = {
     "softmax": {"groups": 1, "temperature": 1, "spatial": 0, "noloss": 0, **_OF_LAYERS},
     "cost": _OF_LAYERS,
     "region": {"background": 0, "coords": 4, "classfix": 0, **_OF_LAYERS},
-    "detection": {"coords": 4, "random": 0, **_OF_LAYERS},
+    "detection": {"coords": 4, **_OF_LAYERS},
     "connected": _OF_LAYERS,
     "local": _OF_LAYERS,
     "dropout": _OF_LAYERS,

@@ -92,7 +92,7 @@ def format_ladder(columns: Sequence[Column]) -> str:
     if any(column.never_boxed for column in columns):
         row("mAP of classes never boxed", lambda column: _percent(list(column.never_boxed.values())))
     row("**mAP**", lambda column: f"**{_percent(list(column.ap50.values()))}**" if column.ap50 else _NONE)
-    row("the paper's, VOC 2007", lambda column: _NONE if column.paper is None else f"{column.paper}")
+    row("the paper's, VOC 2007", lambda column: "-" if column.paper is None else f"{column.paper}")
     return "\n".join(lines)
 
 
@@ -161,7 +161,7 @@ def draw_ladder(columns: Sequence[Column], path: Path) -> None:
         ours.scatter(*zip(*points, strict=True), color="tab:blue", s=22, alpha=0.6, zorder=2, label="a seed")
         for place, mean in zip(places, means, strict=True):
             ours.annotate(f"{mean:.1f}", (place, mean), (0, 9), textcoords="offset points", ha="center", fontsize=8)
-        ours.margins(y=0.15)
+        ours.set_ylim(0, 1.15 * max(value for _, value in points) or 1)
         ours.legend(fontsize="small", loc="upper left")
     published = [(place, column.paper) for place, column in enumerate(columns) if column.paper is not None]
     if published:

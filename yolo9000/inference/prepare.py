@@ -10,6 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from yolo9000.models.backbone import Backbone
 from yolo9000.models.darknet19 import ConvBlock
+from yolo9000.models.exact_linear import ExactLinear
 from yolo9000.models.model import Model
 from yolo9000.models.output import DetectorOutput, joined
 from yolo9000.models.region import copy_of_net
@@ -114,7 +115,7 @@ def _fuse(block: ConvBlock) -> None:
 
 def _cast(module: nn.Module, dtype: torch.dtype) -> None:
     """Bring the weights of a module, without those of its children, into the precision that it works in."""
-    if isinstance(module, TreeHead | nn.modules.batchnorm._BatchNorm):
+    if isinstance(module, TreeHead | ExactLinear | nn.modules.batchnorm._BatchNorm):
         return
     for parameter in module.parameters(recurse=False):
         parameter.data = parameter.data.to(dtype)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from yolo9000.models.config import DetectorConfig
 from yolo9000.models.darknet19 import scaled
+from yolo9000.models.exact_linear import ExactLinear
 from yolo9000.models.grid import GridOutput, GridSpec
 from yolo9000.models.model import GridDetector
 from yolo9000.models.yolov2 import BackboneDetector, plain_form
@@ -41,7 +42,7 @@ class ConnectedHead(nn.Sequential):
     def __init__(self, in_channels: int, spec: GridSpec, side: int, width: float) -> None:
         hidden = scaled(HIDDEN, width)
         first = nn.Linear(in_channels * side * side, hidden)
-        last = nn.Linear(hidden, spec.numbers(side))
+        last = ExactLinear(hidden, spec.numbers(side))
         nn.init.normal_(first.weight, std=(2 / first.in_features) ** 0.5)
         nn.init.zeros_(first.bias)
         _begin_unsure(last.weight, last.bias)
@@ -49,7 +50,7 @@ class ConnectedHead(nn.Sequential):
 
 
 class GridHead(nn.Module):
-    """A 1x1 convolution that gives the same numbers at any size: (B, D, S, S) -> (B, S*S*(C + 5n)).
+    """The same numbers from a 1x1 convolution, at any size: (B, D, S, S) -> (B, S*S*(C + 5n)).
 
     Parameters
     ----------
@@ -62,13 +63,12 @@ class GridHead(nn.Module):
     def __init__(self, in_channels: int, spec: GridSpec) -> None:
         super().__init__()
         self._parts = [spec.classes.number, spec.num, 4 * spec.num]
-        self.conv = nn.Conv2d(in_channels, spec.channels, 1)
-        assert self.conv.bias is not None
-        _begin_unsure(self.conv.weight, self.conv.bias)
+        self.last = ExactLinear(in_channels, spec.channels)
+        _begin_unsure(self.last.weight, self.last.bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, D, S, S) -> (B, S*S*(C + 5n)), all classes first, then all confidences, then all boxes."""
-        cells = self.conv(features).flatten(2).transpose(1, 2)  # (B, S*S, C + 5n)
+        cells = self.last(features.flatten(2).transpose(1, 2))  # (B, S*S, C + 5n)
         return torch.cat([part.flatten(1) for part in cells.split(self._parts, dim=2)], dim=1)
 
 
