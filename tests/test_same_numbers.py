@@ -53,7 +53,7 @@ def environment() -> dict[str, str]:
 
 
 def digest(arrays: Iterable[Tensor]) -> str:
-    """Of every bit of some tensors, in order."""
+    """A digest of every bit of some tensors, in order."""
     summed = hashlib.sha256()
     for array in arrays:
         summed.update(str((tuple(array.shape), array.dtype)).encode())

@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from wordtree import load_tree
-from yolo9000.inference.darknet_files import SUFFIX, load_darknet, save_as_darknet
+from yolo9000.inference.darknet_files import SUFFIX, load_darknet
+from yolo9000.inference.export import save_as_darknet
 from yolo9000.inference.model import TrainedModel, load_detector
 from yolo9000.runtime.checkpoint import save_checkpoint
 from yolo9000.runtime.mistakes import flags_of, run

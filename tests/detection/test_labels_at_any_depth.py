@@ -43,7 +43,7 @@ def in_region(label: int) -> Target:
 
 
 def class_gradient(raw: Tensor, target: Target, region: RegionSpec, recipe: str) -> Tensor:
-    """Of the whole loss with respect to the class logits: (K, boxes)."""
+    """The gradient of the whole loss with respect to the class logits: (K, boxes)."""
     terms = joint_loss(raw, [target], region, images_seen=10**6, recipe=recipe)
     (gradient,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), raw)
     by_box = gradient.unflatten(1, (region.coding.num_priors, -1))[0, :, 5:]

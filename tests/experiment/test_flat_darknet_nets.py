@@ -17,7 +17,8 @@ from PIL import Image
 
 from yolo9000 import evaluate, predict, train
 from yolo9000.darknet import from_cfg, save_darknet_weights
-from yolo9000.inference.darknet_files import load_darknet, save_as_darknet
+from yolo9000.inference.darknet_files import load_darknet
+from yolo9000.inference.export import save_as_darknet
 from yolo9000.models import TreeHead
 
 COLOURS = {"person": 0, "car": 1, "dog": 2}  # the channel that is bright

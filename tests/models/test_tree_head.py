@@ -78,7 +78,7 @@ def test_without_knowing_the_priors_on_the_host_the_numbers_are_the_same(monkeyp
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
 def test_gradients_are_those_of_the_dense_array(data: st.DataObject) -> None:
-    """Of features, weights and biases, for any boxes and columns, repeated boxes included."""
+    """Those of features, weights and biases, for any boxes and columns, repeated boxes included."""
     head, features = head_and_features(shared=data.draw(st.booleans()))
     boxes = torch.tensor(data.draw(st.lists(st.integers(0, B * A * H * W - 1), min_size=1, max_size=9)))
     columns = torch.tensor(sorted(data.draw(st.sets(st.integers(0, K - 1), min_size=1))))

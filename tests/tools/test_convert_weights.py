@@ -38,8 +38,8 @@ def test_there_and_back_is_the_same_file(tool: ModuleType, tmp_path: Path, capsy
     assert tool.main([str(weights), str(checkpoint), *cfg]) == 0
     assert "raw outputs for a random image differ by 0.0e+00 at most" in capsys.readouterr().out
     trained = load_detector(checkpoint)
-    assert trained.region.classes.tree is not None
-    assert trained.region.classes.tree.names[14] == "person"
+    assert trained.classes.tree is not None
+    assert trained.classes.tree.names[14] == "person"
     assert tool.main([str(checkpoint), str(back)]) == 0
     assert back.read_bytes() == weights.read_bytes()  # header and images seen too
     assert from_cfg(tmp_path / "b.cfg").region == from_cfg(GOLDEN / "net_yolov2tiny_voc20.cfg").region

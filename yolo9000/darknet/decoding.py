@@ -208,7 +208,7 @@ def _scores_of_grid(output: GridOutput, classes: Classes, threshold: float) -> l
 def suppress_by_class(found: DarknetScores, nms_iou: float = 0.45) -> Tensor:
     """Scores (P, C) after darknet's ``do_nms_sort``: doubles of a better box of the same class are set to 0.
 
-    Of equal scores, whose order darknet leaves to ``qsort``, the first box wins.
+    The first box wins among equal scores, whose order darknet leaves to ``qsort``.
     """
     rows = found.objectness.nonzero().squeeze(1)
     doubles = (iou(found.boxes_cxcywh[rows][:, None], found.boxes_cxcywh[rows][None]) > nms_iou).cpu()

@@ -208,7 +208,7 @@ def _classes_of_cfg(cfg: str, names: Sequence[str] | None) -> Classes | None:
 def write_run(run: RunFolder, config: RunConfig, assembly: Assembly, *, resumed: bool = False) -> None:
     """Make the folder and write ``config.json`` (configuration, versions, commit), and ``tree.json`` of a tree.
 
-    Of a run that is resumed only the configuration changes, so that the next ``--resume`` knows of more steps; the
+    When a run is resumed only its configuration is written anew, so that the next ``--resume`` knows of more steps; the
     environment stays the one that it was begun in.
 
     Parameters

@@ -21,7 +21,7 @@ def find_class_map(name: str, tree: WordTree, categories: Sequence[str] = ()) ->
         A file in darknet's format, the node of each class in a line; a label map of the tree, such as ``coco``; or
         ``coco9k.map`` or ``inet9k.map`` without such a file, which the bundled tree has.
     tree : WordTree
-        Of the model.
+        The model's tree.
     categories : sequence of str
         Names of the classes as the data have them, in their order; empty if the data do not say.
 

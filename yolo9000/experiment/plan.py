@@ -63,7 +63,7 @@ def what_does_not_fit(config: RunConfig, phases: Sequence[Phase], *, started: bo
     ----------
     config : RunConfig
     phases : sequence of Phase
-        Of this configuration.
+        The phases that this configuration makes.
     started : bool
         Whether the net starts from weights that are there.
 

@@ -1,21 +1,19 @@
-"""Darknet's cfg and weights files in place of a run: opened for use, started from, and written."""
+"""Darknet's cfg and weights files in place of a run: opened for use, and started from."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from wordtree import WordTree, save_tree
+from wordtree import WordTree
 from yolo9000.darknet.builtin_cfg import BUILTIN_NETS
 from yolo9000.darknet.cfg import CfgError
-from yolo9000.darknet.detector import CfgDetector, DarknetDetector, DarknetGridDetector, detector_of, name_classes
-from yolo9000.darknet.export import cfg_of_detector
+from yolo9000.darknet.detector import DarknetDetector, DarknetGridDetector, detector_of, name_classes
 from yolo9000.darknet.net import DarknetNet, from_cfg
-from yolo9000.darknet.weights import DarknetHeader, load_darknet_weights, save_darknet_weights
+from yolo9000.darknet.weights import load_darknet_weights
 from yolo9000.datasets.darknet_images import letterbox_as_darknet, stretch_as_darknet
 from yolo9000.datasets.sample import Record, Sample
 from yolo9000.datasets.transforms import letterbox
@@ -26,8 +24,6 @@ from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.model import DetectionModel, GridDetector, RegionDetector
 from yolo9000.models.timm_backbone import TimmBackbone
 from yolo9000.models.tree_classes import TreeClasses
-from yolo9000.models.yolov1 import Yolov1
-from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.checkpoint import CheckpointError
 from yolo9000.runtime.mistakes import Mistake
 
@@ -212,56 +208,6 @@ def is_partial_file(path: str | Path) -> bool:
     [False, True, False, False]
     """
     return Path(Path(path).stem).suffix == ".conv"
-
-
-def save_as_darknet(trained: TrainedModel, path: Path) -> list[str]:
-    """Write a detector as darknet's files: weights, and beside them the cfg, and the tree with its names.
-
-    Returns
-    -------
-    list of str
-        What darknet will do otherwise, if anything.
-
-    Raises
-    ------
-    FileExistsError
-        One of the files is there already.
-    OSError
-        A file cannot be written.
-    """
-    detector, tree = trained.detector, trained.classes.tree
-    grouped = tree is not None and len(tree.group_sizes) > 1
-    files = [path, path.with_suffix(".cfg"), *([path.with_suffix(".tree")] if grouped else [])]
-    for file in files:
-        if file.exists():
-            raise FileExistsError(f"{file}: is there already")
-    notes = []
-    if tree is not None and tree.group_has_rest.any():
-        notes.append(
-            f"{int(tree.group_has_rest.sum())} sibling groups have a rest alternative (rest={tree.rest!r}), which "
-            "darknet does not know: it will take their members for more probable"
-        )
-    text = _cfg_text(detector, trained.size)
-    if grouped:
-        text = text.replace("[region]\n", f"[region]\ntree={path.with_suffix('.tree').name}\n")
-    path.with_suffix(".cfg").write_text(text, encoding="utf-8")
-    if grouped and tree is not None:
-        save_tree(tree, path.with_suffix(".tree"))
-    before: dict[str, Any] = trained.content.get("darknet") or {}
-    major, minor, revision = before.get("version", (0, 2, 0))
-    seen = before.get("images_seen", trained.step * int(trained.content.get("batch_size", 1)))
-    header = DarknetHeader(major, minor, revision, images_seen=seen)
-    save_darknet_weights(detector, path, header=header)
-    return notes
-
-
-def _cfg_text(detector: DetectionModel, size: int) -> str:
-    match detector:
-        case Detector() | Yolov1():
-            return cfg_of_detector(detector, size)
-        case CfgDetector():
-            return detector.cfg_text
-    raise CheckpointError(f"a {type(detector).__name__} cannot be written as a cfg")
 
 
 def _builtin(weights: Path) -> str:

@@ -22,8 +22,9 @@ from yolo9000.runtime.device import DeviceError
 Answer = Callable[[Tensor], DetectorOutput]
 
 IMAGES_AT_ONCE, IMAGES_AT_ONCE_COMPILED = 4, 1
-"""Of a larger batch on a CPU, so that what lies between two layers stays in the caches: about a tenth less time. Where
-nothing is compiled, each pass brings all weights into the order of the convolutions, which more images share."""
+"""Images of a larger batch that go through the net together on a CPU: what lies between two layers then stays in the
+caches, which takes about a tenth less time. Where nothing is compiled, each pass brings all weights into the order of
+the convolutions, which more images share."""
 
 
 class PreparedDetector(nn.Module):
@@ -70,7 +71,7 @@ def prepare(
     device : torch.device
         Where the copy works.
     precision : {"float32", "bfloat16", "float16"}
-        Of the convolutions.
+        Number format of the convolutions.
     compile : bool
         Also compile the net for each size of its input, which takes tens of seconds the first time and needs a C++
         compiler (on a GPU Triton): for many images of one size.

@@ -226,11 +226,11 @@ def load_rival(
     run : str or Path
         What `save_rival` wrote, or its folder; or ``torchvision:NAME`` for one with weights of torchvision's own kind.
     weights : str or Path, optional
-        Of ``torchvision:NAME`` the file of its state dict. Without it torchvision's published weights, which it keeps
-        in its cache and downloads if they are not there.
+        The file of the state dict of ``torchvision:NAME``. Without it the weights are torchvision's published ones,
+        which it keeps in its cache and downloads if they are not there.
     names : sequence of str, optional
-        Of ``torchvision:NAME`` the name of each label; "__background__", which is the first, may be left out. Without
-        them the 91 of the published weights.
+        The name of each label of ``torchvision:NAME``; "__background__", which is the first, may be left out. Without
+        them the names are the 91 of the published weights.
     device : torch.device, optional
         The CPU by default.
 

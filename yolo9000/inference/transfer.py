@@ -100,7 +100,7 @@ def transfer_class_rows(old: Tensor, new: Tensor, transfer: NodeTransfer) -> Ten
     Returns
     -------
     Tensor
-        Of the shape of `new`.
+        The rows of the new head, in the shape of `new`.
 
     Examples
     --------

@@ -29,7 +29,7 @@ def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[
 
 
 PutBy = dict[object, tuple[Tensor, Tensor, Tensor]]
-"""Of each product: the rows (m,) that it read, the gradient of its answer (n, m), and the features (n, D). Once,
+"""For each product the rows (m,) that it read, the gradient of its answer (n, m), and the features (n, D): one entry,
 however often autograd comes by before it is the table's turn."""
 
 

@@ -22,9 +22,9 @@ class OptimiserConfig:
     learning_rate : float
         Peak rate, for the whole batch's mean loss (darknet: .001).
     momentum : float
-        Of SGD; it is the first beta of AdamW (darknet: .9).
+        Momentum of SGD, and the first beta of AdamW (darknet: .9).
     weight_decay : float
-        On convolution weights only, never on biases or batch norm (darknet: .0005).
+        Decay of the convolutions' weights; biases and batch norms have none (darknet: .0005).
     schedule : str
         After the burn-in: "constant"; "steps" multiplies the rate by each of `scales` once its share in `milestones`
         of the phase is done; "poly" is ``(1 - batch / total) ** power``; "cosine" falls to `final` of the peak.

@@ -26,7 +26,7 @@ def detection_objective(spec: RegionSpec | GridSpec, image_labels: ImageLabels =
     Parameters
     ----------
     spec : RegionSpec or GridSpec
-        Of a region the joint loss; on batches of images with boxes alone that is YOLOv2's. Of a grid YOLOv1's.
+        A region has the joint loss, which is YOLOv2's on batches of images with boxes alone; a grid has YOLOv1's.
     image_labels : ImageLabels
         What an image label teaches, in the joint loss.
     """
