@@ -1,5 +1,7 @@
 """Darknet's own augmentation, exact to the last digit, for further training of nets that darknet trained.
 
+It is one file because all of it is darknet's image.c, whose few functions serve both kinds of images.
+
 Our own `yolo9000.datasets.transforms` crops and zooms, samples at pixel centres and works on bytes. Darknet keeps the
 whole image visible: it changes the aspect ratio, puts the image somewhere on a grey canvas, changes the colours and
 mirrors. For YOLOv1 it cuts a part out, which may reach beyond the image, and stretches it. The functions

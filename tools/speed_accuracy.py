@@ -45,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from yolo9000.comparison.speed_accuracy import speed_accuracy
     from yolo9000.evaluation.speed_accuracy import draw_speed_accuracy, to_csv  # here, for --help needs no torch
-    from yolo9000.experiment.speed_accuracy import speed_accuracy
     from yolo9000.runtime.checkpoint import write_atomically
 
     sets = tuple((layout, path) for layout in LAYOUTS if (path := getattr(options, layout, None)))

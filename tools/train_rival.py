@@ -44,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from yolo9000.comparison.rivals import train_rival
     from yolo9000.experiment.config import DataConfig  # here, for --help needs no torch
-    from yolo9000.experiment.rivals import train_rival
 
     sets = tuple((layout, path) for layout in LAYOUTS for path in getattr(options, layout, []))
     file = train_rival(

@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from yolo9000.comparison.ladder import ladder_base, ladder_for
 from yolo9000.experiment.config import RunConfig
-from yolo9000.experiment.ladder import ladder_base, ladder_for
 from yolo9000.options import DataSets, flags_of, parse, parse_some, sets_of, typed
 from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 from yolo9000.runtime.mistakes import Mistake, run
@@ -113,7 +113,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _climb(ladder: Ladder, base: RunConfig) -> int:
-    from yolo9000.experiment.ladder_runs import plan_ladder, tasks_of, write_ladder, write_table
+    from yolo9000.comparison.ladder_runs import plan_ladder, tasks_of, write_ladder, write_table
     from yolo9000.runtime.side_by_side import run_tasks
 
     out = Path(ladder.out)

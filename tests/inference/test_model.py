@@ -194,7 +194,7 @@ def test_what_a_detector_takes_of_a_classifier_and_what_starts_anew(run: RunFold
     )
     for name, value in given.backbone.state_dict().items():
         assert torch.equal(fine.backbone.state_dict()[name], value)
-    with pytest.raises(CheckpointError, match="give `width` and `stride`"):
+    with pytest.raises(CheckpointError, match="give `backbone`, `width`, `stride`"):
         start_from_classifier(Detector(dataclasses.replace(config, width=0.1), trained.spec), start)
 
 

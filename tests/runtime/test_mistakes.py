@@ -35,11 +35,13 @@ from yolo9000.training.tally import NonFiniteLoss
 FLAGS = {"batch_size": "--batch", "burn_in": "--burn-in"}
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
-    "models", "detection", "darknet", "runtime", "training", "evaluation", "inference", "experiment",
+    "models", "detection", "darknet", "runtime", "training", "evaluation", "inference", "experiment", "comparison",
 )  # fmt: skip
 LIBRARY = ("wordtree", "datasets", *(f"yolo9000/{part}" for part in PARTS))
 COMMANDS = {  # flags of whole commands that the library runs or tells its user to run
     "datasets/pictograms.py": {"--upgrade"},
+    "yolo9000/comparison/ladder_runs.py": {"--config", "--out", "--resume", "--size", "--images", "--device"},
+    "yolo9000/experiment/beginning.py": {"--resume"},
     "yolo9000/experiment/layouts.py": {"--categories", "--voc", "--imagenet", "--imagenet1k", "--wnids", "--out"},
     "yolo9000/runtime/mistakes.py": {"--"},  # it makes flags of fields
     "yolo9000/runtime/run_folder.py": {"--porcelain", "--untracked-files"},

@@ -81,7 +81,7 @@ def draw_specificity(curves: Mapping[str, Sequence[Mapping[str, float]]], path: 
     for axes, key in zip(panels, ("information", "depth"), strict=True):
         for name, curve in curves.items():
             colour = f"C{colours.index(name.partition(',')[0])}"
-            style = "--" if "left out" in name else "-"
+            style = "dashed" if "left out" in name else "solid"
             x, y = [each[key] for each in curve], [each["right"] for each in curve]
             axes.plot(x, y, style, color=colour, label=name, linewidth=1.4)
             for each in curve:

@@ -221,14 +221,14 @@ def draw_fits(
         fit_axes.plot(numbers, scores, marker="o", markersize=4, color=colours[distance], label=labels[distance])
     for fit, marker, colour in zip(others, "s^v<>D", _POINT_COLOURS, strict=True):
         fit_axes.plot(len(fit.priors), fit.mean_iou, marker, color=colour, label=fit.name, linestyle="none")
-    fit_axes.axvline(marked, color="0.6", linewidth=0.8, linestyle="--", zorder=0)
+    fit_axes.axvline(marked, color="0.6", linewidth=0.8, linestyle="dashed", zorder=0)
     fit_axes.set(xlabel="number of priors k", ylabel="average IoU of a box with its best prior")
     fit_axes.set_ylim(bottom=0)
     fit_axes.set_xticks(range(1, 1 + max([marked, *(len(fits) for fits in curves.values())])))
     fit_axes.grid(alpha=0.25)
     figure.legend(fontsize="small", loc="outside lower center", ncols=3)
 
-    shape_axes.add_patch(_outline(np.ones(2), "0.6", linestyle="--"))  # the input
+    shape_axes.add_patch(_outline(np.ones(2), "0.6", linestyle="dashed"))  # the input
     for distance, fits in curves.items():
         for prior in fits[marked - 1].priors if marked <= len(fits) else ():
             shape_axes.add_patch(_outline(prior, colours[distance]))

@@ -57,7 +57,7 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
     Returns
     -------
     dict
-        Of a classifier see `yolo9000.experiment.evaluate_classifier`. Of a detector see
+        For a classifier see `yolo9000.experiment.evaluate_classifier`, and for a detector
         `yolo9000.evaluation.detector.evaluate_detector`; with ``checkpoint``, ``step``, ``precision``, the losses
         of each source under ``held_out_loss``, and ``top1``. Of a detector of torchvision's there is what its
         detections say, see `yolo9000.evaluation.detections.score_detections`.

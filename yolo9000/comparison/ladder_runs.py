@@ -18,10 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from yolo9000.comparison.ladder import Rung, configurations, start_of, ticks
 from yolo9000.evaluation.ladder_table import Column, draw_ladder, format_ladder, ladder_csv
 from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.config_file import differences, from_plain, override, read_config
-from yolo9000.experiment.ladder import Rung, configurations, start_of, ticks
 from yolo9000.runtime.checkpoint import write_atomically
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.side_by_side import Task

@@ -15,9 +15,7 @@ from typing import Any
 import pytest
 
 from yolo9000 import ladder
-from yolo9000.experiment.config import RunConfig
-from yolo9000.experiment.config_file import differences, from_plain
-from yolo9000.experiment.ladder import (
+from yolo9000.comparison.ladder import (
     Rung,
     configurations,
     ladder_base,
@@ -25,7 +23,9 @@ from yolo9000.experiment.ladder import (
     start_of,
     ticks,
 )
-from yolo9000.experiment.ladder_runs import LadderPlan, plan_ladder, read_columns, tasks_of, write_ladder
+from yolo9000.comparison.ladder_runs import LadderPlan, plan_ladder, read_columns, tasks_of, write_ladder
+from yolo9000.experiment.config import RunConfig
+from yolo9000.experiment.config_file import differences, from_plain
 from yolo9000.runtime.mistakes import Mistake
 
 BOTH = (("coco", "COCO"), ("imagenet", "IMAGENET"))
@@ -48,7 +48,7 @@ NAMES = [
 @pytest.fixture(autouse=True)
 def timm(monkeypatch: pytest.MonkeyPatch) -> None:
     """No rung is left out because of what is installed here."""
-    monkeypatch.setattr("yolo9000.experiment.ladder.find_spec", lambda name: object())
+    monkeypatch.setattr("yolo9000.comparison.ladder.find_spec", lambda name: object())
 
 
 def at(size: int, stride: int, sets: tuple[tuple[str, str], ...] = BOTH) -> RunConfig:
@@ -162,7 +162,7 @@ def test_without_image_labels_the_rungs_that_need_them_are_skipped() -> None:
 
 
 def test_without_timm_the_modern_backbone_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("yolo9000.experiment.ladder.find_spec", lambda name: None)
+    monkeypatch.setattr("yolo9000.comparison.ladder.find_spec", lambda name: None)
     assert [rung.name for rung in ladder_for(at(160, 32)) if rung.skipped] == ["modern backbone"]
 
 
@@ -276,7 +276,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> Non
     """A stand-in for `python -m yolo9000.train` and its like: it is given the command's words."""
     file = tmp_path / "stand_in.py"
     file.write_text(script)
-    monkeypatch.setattr("yolo9000.experiment.ladder_runs.PYTHON", (sys.executable, str(file)))
+    monkeypatch.setattr("yolo9000.comparison.ladder_runs.PYTHON", (sys.executable, str(file)))
 
 
 STAND_IN = """
@@ -306,7 +306,7 @@ def test_a_failed_run_is_reported_and_tried_again_and_others_are_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pretend(monkeypatch, tmp_path, STAND_IN)
-    monkeypatch.setattr("yolo9000.experiment.ladder_runs._cost", lambda folder, size: (1000, 2.0))
+    monkeypatch.setattr("yolo9000.comparison.ladder_runs._cost", lambda folder, size: (1000, 2.0))
     fails, out = tmp_path / "stand_in.fails", tmp_path / "ladder"
     fails.write_text("batch-norm")
     assert climb(out) == 1

@@ -1,0 +1,1 @@
+"""Several runs or nets side by side: the ladder, detectors of others, speed beside accuracy."""
