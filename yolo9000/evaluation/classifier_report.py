@@ -83,7 +83,7 @@ def draw_specificity(curves: Mapping[str, Sequence[Mapping[str, float]]], path: 
             colour = f"C{colours.index(name.partition(',')[0])}"
             style = "dashed" if "left out" in name else "solid"
             x, y = [each[key] for each in curve], [each["right"] for each in curve]
-            axes.plot(x, y, style, color=colour, label=name, linewidth=1.4)
+            axes.plot(x, y, linestyle=style, color=colour, label=name, linewidth=1.4)
             for each in curve:
                 if each["threshold"] in SHOWN_THRESHOLDS:
                     axes.plot(each[key], each["right"], "o", color=colour, markersize=3.5)
