@@ -96,6 +96,23 @@ def test_ctrl_c_asks_the_processes_to_stop_and_begins_no_others(tmp_path: Path) 
     assert not (tmp_path / "waits.log").exists()
 
 
+def test_a_process_that_is_ended_from_outside_as_well_has_not_failed(tmp_path: Path) -> None:
+    """As when all processes of a ladder are told to end, the ladder among them."""
+    began = tmp_path / "began"
+    stubborn = "import os, signal, sys, time\nfrom pathlib import Path\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+    stubborn += "Path(sys.argv[1]).touch()\ntime.sleep(60)"
+
+    def end() -> None:
+        while not began.exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=end).start()
+    outcome = run_tasks([task(tmp_path, "ended", stubborn, words=(str(began),))])
+    assert outcome.interrupted
+    assert outcome.failed == {}
+
+
 def test_a_need_that_is_no_task_is_a_mistake_of_ours(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs nothing, which is none of the tasks"):
         run_tasks([task(tmp_path, "a", "", "nothing")])
