@@ -119,6 +119,10 @@ def test_what_single_rungs_are() -> None:
     assert found["new network"].net.detector.backbone == "darknet19"
     assert found["dimension priors"].net.priors == 5
     assert found["location prediction"].net.location == "direct"
+    rates = [config.optimiser.learning_rate / base.optimiser.learning_rate for config in found.values()]
+    assert rates == [0.25] * 3 + [1] * 9  # fully connected layers bear less
+    rates = [config.plan.classification_learning_rate for config in found.values()]
+    assert [rate / base.plan.classification_learning_rate for rate in rates] == [0.25] + [1] * 11
     joint = found["joint"]
     assert (joint.plan.joint.enabled, joint.net.flat, joint.data.sets) == (True, False, BOTH)
     assert joint.train.batch_size == 2 * base.train.batch_size  # as many images with boxes in a step
