@@ -61,8 +61,8 @@ BASES: dict[str, RunConfig] = {"small": SMALL_BASE, "paper": PAPER_BASE}
 
 CAREFUL_RATE = 0.25
 """Learning rate of nets with a fully connected head, and of classifiers without batch norm, relative to that of the
-others. Measured with the small base on photographs: at the whole rate YOLO's loss rose beyond a million within 150 steps,
-and with batch norm its AP50 was .008 after 700, in place of .020 at a quarter."""
+others. Measured with the small base on photographs: at the whole rate YOLO's loss rose beyond a million within 150
+steps, and with batch norm its AP50 was .008 after 700, in place of .020 at a quarter."""
 
 
 @dataclass(frozen=True)
