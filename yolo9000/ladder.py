@@ -120,6 +120,9 @@ def _climb(ladder: Ladder, base: RunConfig) -> int:
     if ladder.table_only:
         print(write_table(out), end="")
         return 0
+    for layout, path in base.data.sets:  # before forty runs find it out one by one
+        if not Path(path).exists():
+            raise Mistake(f"`{layout}` {path}: there is no such folder or file")
     rungs = ladder_for(base)
     plan = plan_ladder(base, rungs, out, range(base.seed, base.seed + ladder.seeds))
     tasks = tasks_of(plan, ladder.rungs, images=ladder.images)
@@ -131,9 +134,14 @@ def _climb(ladder: Ladder, base: RunConfig) -> int:
     outcome = run_tasks(tasks, jobs=ladder.jobs, environment={"OMP_NUM_THREADS": str(threads)}, about="runs")
     print(write_table(out), end="")
     logs = {task.name: task.log for task in tasks}
+    waiting = [name for name, why in outcome.failed.items() if why.startswith("needs ")]
     for name, why in outcome.failed.items():
+        if name in waiting:
+            continue
         said = logs[name].read_text(encoding="utf-8", errors="replace").splitlines() if logs[name].exists() else []
         print(f"failed: {name} ({why}); {logs[name]}" + (f": {said[-1]}" if said else ""), file=sys.stderr)
+    if waiting:
+        print(f"not begun, for they need what failed: {', '.join(waiting)}", file=sys.stderr)
     if outcome.interrupted:
         print("stopped; the same command goes on", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -306,6 +306,14 @@ def climb(out: Path, *options: str) -> int:
     return ladder.main(["--out", str(out), "--steps", "3", "--rungs", "batch-norm", "new-network", *options])
 
 
+def test_data_that_are_not_there_are_found_out_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ladder.main(["--tiles", str(tmp_path / "nowhere"), "--out", str(tmp_path / "ladder")]) == 2
+    assert capsys.readouterr().err == f"error: --tiles {tmp_path / 'nowhere'}: there is no such folder or file\n"
+    assert not (tmp_path / "ladder").exists()
+
+
 def test_a_failed_run_is_reported_and_tried_again_and_others_are_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -317,7 +325,7 @@ def test_a_failed_run_is_reported_and_tried_again_and_others_are_left_alone(
     said = capsys.readouterr()
     assert "failed: starts/batch-norm/seed0 (exit status 1)" in said.err
     assert "it failed as it was told to" in said.err
-    assert "failed: evaluation of batch-norm/seed0 (needs batch-norm/seed0)" in said.err
+    assert "not begun, for they need what failed: batch-norm/seed0, evaluation of batch-norm/seed0\n" in said.err
     assert "|  | new network |" in said.out
     fails.write_text("")
     assert climb(out) == 0

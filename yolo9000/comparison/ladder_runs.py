@@ -341,7 +341,8 @@ def write_table(out: Path) -> str:
     text = "\n\n".join([table, "  \n".join(notes)]) + "\n"
     write_atomically(out / "table.md", text.encode())
     write_atomically(out / "ladder.csv", ladder_csv(columns).encode())
-    draw_ladder([column for column in columns if column.ap50 or column.skipped], out / "ladder.png")
+    if shown:
+        draw_ladder([column for column in columns if column.ap50 or column.skipped], out / "ladder.png")
     return text
 
 

@@ -190,7 +190,10 @@ def box_shapes(source: Source) -> NDArray[np.float64]:
 def _scenes(config: DataConfig, classes: Classes, size: int) -> Data:
     label_map = classes.label_maps.get("scenes")
     if label_map is None:
-        raise DatasetError("the tree has no label map 'scenes'; leave `tree` out, and it is built from the pictograms")
+        raise DatasetError(
+            "the classes of the net are not those of the pictograms (they have no label map 'scenes'); leave `tree` "
+            "and `cfg` out, and a tree is built from the pictograms, or name your data"
+        )
     names = [c.name for c in read_classes()]
     with_boxes = chosen_classes(config.boxed, names, [c.name for c in read_classes() if c.boxed])
 
