@@ -123,6 +123,11 @@ class CocoSource:
         )
         self.index = BoxIndex.build(name, folder, names, sizes, image_of, boxes_xyxy, labels, ignore, dropped)
 
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The class index or tree node of each box."""
+        return self.index.labels
+
     def __len__(self) -> int:
         return len(self.index)
 

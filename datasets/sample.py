@@ -166,6 +166,20 @@ class Source(Protocol):
     def read(self, index: int) -> Record: ...
 
 
+class LabelledSource(Source, Protocol):
+    """A source that knows its labels before it reads an image, as those on disk do."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The class index or tree node of each box, or of each image with a label."""
+
+    @property
+    def labelled_nodes(self) -> NDArray[np.int64] | None: ...
+
+    @labelled_nodes.setter
+    def labelled_nodes(self, nodes: NDArray[np.int64] | None) -> None: ...
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where an image lies in the network's input: ``input = pixel * scale + offset``, then mirrored if ``flipped``.

@@ -146,6 +146,11 @@ class VocSource:
             {"without a node": int((~keep).sum())},
         )
 
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The class index or tree node of each box."""
+        return self.index.labels
+
     def __len__(self) -> int:
         return len(self.index)
 

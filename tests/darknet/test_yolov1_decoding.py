@@ -19,7 +19,7 @@ from yolo9000.datasets.sample import Record
 from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.inference.darknet_files import letterbox_of, load_darknet
-from yolo9000.inference.model import build_model
+from yolo9000.inference.nets import build_model
 from yolo9000.models import FlatClasses, GridOutput, GridSpec
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -11,16 +11,15 @@ import torch
 
 from wordtree import TreeMismatch, WordTree, save_tree
 from yolo9000.inference.model import (
-    build_model,
     checkpoint_of,
     describe_model,
     initialise_classifier,
     initialise_detector,
     load_detector,
     load_model,
-    region_of,
     start_from_classifier,
 )
+from yolo9000.inference.nets import build_detector, build_model, region_of
 from yolo9000.inference.same_classes import check_same_classes
 from yolo9000.models import (
     BoxCoding,
@@ -221,3 +220,12 @@ def test_what_a_classifier_starts_from(run: RunFolder) -> None:
     assert said.endswith("whose classes are others; the last layer starts anew")
     with pytest.raises(CheckpointError, match="give `backbone`, `width` and `stride`"):
         initialise_classifier(Classifier(dataclasses.replace(config, width=0.1), classes), load_model(run.path))
+
+
+@pytest.mark.parametrize("head", ["grid", "connected"])
+def test_a_head_and_its_numbers_go_together(head: Any, region: RegionSpec) -> None:
+    form = DetectorConfig(width=0.05, head=head)
+    assert not form.has_priors
+    with pytest.raises(ValueError, match=f"a head '{head}' does not give the numbers of a RegionSpec"):
+        build_detector(form, region, 64)
+    assert DetectorConfig().has_priors

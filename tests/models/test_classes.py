@@ -10,7 +10,7 @@ import torch
 
 from wordtree import WordTree
 from yolo9000.darknet import name_classes
-from yolo9000.inference.model import classes_of
+from yolo9000.inference.nets import classes_of
 from yolo9000.models import BoxCoding, Classes, DenseRegionOutput, FlatClasses, TreeClasses
 from yolo9000.runtime.mistakes import Mistake
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torchvision.transforms.v2 import Normalize
 
-from yolo9000.inference.model import build_model
+from yolo9000.inference.nets import build_model
 from yolo9000.inference.prepare import prepare
 from yolo9000.models import BoxCoding, Classifier, Detector, DetectorConfig, FlatClasses, RegionSpec
 from yolo9000.models.backbones import build_backbone

@@ -32,10 +32,10 @@ from yolo9000.inference.model import (
     describe_model,
     initialise_classifier,
     initialise_detector,
-    spec_of,
     start_from_classifier,
     take_backbone,
 )
+from yolo9000.inference.nets import build_detector, spec_of
 from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.classes import Classes
 from yolo9000.models.config import HAND_PICKED, YOLO9000_PRIORS, Priors
@@ -44,8 +44,6 @@ from yolo9000.models.grid import GridLossConfig, GridSpec
 from yolo9000.models.model import DetectionModel, GridDetector
 from yolo9000.models.region import LossConfig, RegionSpec
 from yolo9000.models.tree_classes import TreeClasses
-from yolo9000.models.yolov1 import Yolov1
-from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.distributed import Processes
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.run_folder import RunFolder, create_run_folder, environment
@@ -158,10 +156,10 @@ def assemble(
 
 def _classes_of_form(config: RunConfig, classes: Classes | None) -> Classes | None:
     """The classes of a net of ours: those of the tree, or without hypernyms where its form or `flat` wants that."""
-    if config.net.detector.head == "anchors" and not config.net.flat:
+    if config.net.detector.has_priors and not config.net.flat:
         return classes
     tree = classes if isinstance(classes, TreeClasses) else classes_of_labels(config.data)
-    return without_tree(tree, "softmax" if config.net.detector.head == "anchors" else "linear")
+    return without_tree(tree, "softmax" if config.net.detector.has_priors else "linear")
 
 
 def _own_detector(
@@ -172,20 +170,16 @@ def _own_detector(
     if saved is not None:  # of a run that is resumed, whose checkpoint has the weights
         form = dataclasses.replace(form, pretrained=False)
     notes: list[str] = []
-    if form.head != "anchors":
-        if saved is None:
-            assert isinstance(data.classes, FlatClasses)  # see `_classes_of_form`
-            assert config.net.loss != "slides"  # see `NetConfig`
-            saved = GridSpec(classes=data.classes, num=form.boxes, loss=GridLossConfig(form=config.net.loss))
-        assert isinstance(saved, GridSpec)
-        return Yolov1(form, saved, config.plan.size), notes
-    if saved is None:
+    if saved is None and form.has_priors:
         priors, notes = _priors_of(config, data, start)
-        assert config.net.loss != "paper"
+        assert config.net.loss != "paper"  # see `NetConfig`
         coding = BoxCoding(priors, config.net.location)
         saved = RegionSpec(classes=data.classes, coding=coding, loss=LossConfig(form=config.net.loss))
-    assert isinstance(saved, RegionSpec)
-    return Detector(form, saved), notes
+    elif saved is None:
+        assert isinstance(data.classes, FlatClasses)  # see `_classes_of_form`
+        assert config.net.loss != "slides"  # see `NetConfig`
+        saved = GridSpec(classes=data.classes, num=form.boxes, loss=GridLossConfig(form=config.net.loss))
+    return build_detector(form, saved, config.plan.size), notes
 
 
 def _with_loss(detector: DetectionModel, form: Literal["darknet", "paper", "slides"]) -> DetectionModel:

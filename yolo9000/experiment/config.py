@@ -378,10 +378,10 @@ class NetConfig:
     def __post_init__(self) -> None:
         if self.priors in (0, ()) or (isinstance(self.priors, int) and self.priors < 0):
             raise Mistake(f"`priors` {self.priors}: at least 1 is needed")
-        head = self.detector.head
-        if head != "anchors" and self.location == "unconstrained":
+        head, has_priors = self.detector.head, self.detector.has_priors
+        if not has_priors and self.location == "unconstrained":
             raise Mistake(f"`location` unconstrained is relative to priors, and the `head` {head} has none")
-        if self.cfg is None and self.loss == ("paper" if head == "anchors" else "slides"):
+        if self.cfg is None and self.loss == ("paper" if has_priors else "slides"):
             other = "of the heads grid and connected" if self.loss == "paper" else "of the head anchors"
             raise Mistake(f"`loss` {self.loss} is {other}, and the `head` is {head}")
         if self.loss == "slides" and not self.flat:
@@ -463,7 +463,7 @@ def _check_form(plan: PlanConfig, net: NetConfig) -> None:
         if plan.multi_scale or plan.evaluation_size not in (None, plan.size):
             raise Mistake(f"`{other}`: the fully connected layers of the `head` connected take images of one size")
     if plan.joint.enabled and plan.steps:
-        if detector.head != "anchors":
+        if not detector.has_priors:
             raise Mistake(
                 "`joint`: an image label is taught to the boxes of an image by their own P(label) in a tree, and those "
                 f"of the `head` {detector.head} share the class numbers of a cell; take anchors"

@@ -25,12 +25,11 @@ from yolo9000.datasets.joined import JoinedSource, single_sources
 from yolo9000.datasets.mixed import Augment
 from yolo9000.datasets.packed_imagenet import PackedImageNet
 from yolo9000.datasets.pictograms import read_classes
-from yolo9000.datasets.sample import Kind, Record, Source
+from yolo9000.datasets.sample import Kind, LabelledSource, Record, Source
 from yolo9000.datasets.scenes import SCENE_AUGMENT, SCENE_IMAGE_AUGMENT, SceneConfig, SceneSource, Split
 from yolo9000.datasets.tiles import TILE_AUGMENT, TILE_SCENE_AUGMENT, TileConfig, TileScenes, read_split
 from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION
 from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
-from yolo9000.datasets.voc import VocSource
 from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.labels import (
     class_advice,
@@ -44,7 +43,6 @@ from yolo9000.experiment.left_out import hidden, knows_all, shown, with_left_out
 from yolo9000.models.classes import Classes
 
 log = logging.getLogger(__name__)
-BoxSource: TypeAlias = CocoSource | VocSource
 LabelSource: TypeAlias = ImageNetSource | PackedImageNet
 
 CLUTTER = (2, 4)
@@ -353,7 +351,7 @@ def _real(config: DataConfig, classes: Classes, held_out_only: bool) -> Data:
         except DatasetError:
             if not held_out_only:  # an evaluation only asks it which classes there are
                 raise
-        val_detection: BoxSource | None = None
+        val_detection: LabelledSource | None = None
         val_classification: LabelSource | None = None
         with _dispensable(known_classes=held_out_only):
             val_detection = _held_out_boxes(config, classes, held_out)
@@ -361,14 +359,14 @@ def _real(config: DataConfig, classes: Classes, held_out_only: bool) -> Data:
             val_classification = _classification(config, classes, held_out)
     if config.left_out:
         return _without_boxes(config, classes, classification, val_classification)
-    boxed = {label for source in detection for label in np.unique(source.index.labels).tolist()}
+    boxed = {label for source in detection for label in np.unique(source.labels).tolist()}
     image_labels = set(np.unique(classification.labels).tolist()) if classification is not None else set()
     if val_classification is not None:
         image_labels |= set(np.unique(val_classification.labels).tolist())
     others = set(image_labels)
     evaluated: set[int] = set()
     if val_detection is not None:
-        others |= set(np.unique(val_detection.index.labels).tolist())
+        others |= set(np.unique(val_detection.labels).tolist())
         evaluated = set() if val_detection.labelled_nodes is None else set(val_detection.labelled_nodes.tolist())
     if config.exhaustive:
         for source in (*detection, *([] if val_detection is None else [val_detection])):
@@ -386,7 +384,7 @@ def _real(config: DataConfig, classes: Classes, held_out_only: bool) -> Data:
     )
 
 
-def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[str, str]) -> BoxSource:
+def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[str, str]) -> LabelledSource:
     """One set of photographs with boxes, which knows the classes that it labels."""
     layout, root = each
     maps = LAYOUTS[layout].maps(root, config.splits[0])
@@ -394,10 +392,10 @@ def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[str, 
     is_only_one = [other for other, _ in config.box_sets].count(layout) == 1
     name = f"{layout} ({split})" if is_only_one else f"{layout} {root} ({split})"
     # a class of ImageNet's is called by its wnid, which is a node's whether a map has it or not
-    source: BoxSource = _opened(layout, root, {**classes.ids, **name_map(classes, *maps)}, split, name)
+    source: LabelledSource = _opened(layout, root, {**classes.ids, **name_map(classes, *maps)}, split, name)
     declared = getattr(source, "nodes", None)  # an annotation file may list its categories
     if declared is None:
-        found = np.unique(source.index.labels).tolist()
+        found = np.unique(source.labels).tolist()
         declared = labelled_nodes(classes, found, *maps, is_alone=len(config.box_sets) == 1)
     source.labelled_nodes = np.array(declared, np.int64)
     return source
@@ -409,7 +407,7 @@ def _opened(layout: str, root: str, label_map: Mapping[str, int], split: str, na
     return opened(root, label_map, split, name)
 
 
-def _held_out_boxes(config: DataConfig, classes: Classes, split: str) -> BoxSource | None:
+def _held_out_boxes(config: DataConfig, classes: Classes, split: str) -> LabelledSource | None:
     """The images of `config.val`, or the held-out split of the first set that is named."""
     if not config.box_sets:
         return None

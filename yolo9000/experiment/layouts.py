@@ -1,7 +1,7 @@
 """The ways in which a data set lies on disk: one line of `LAYOUTS` for each.
 
-A new one is a file in ``datasets/`` whose class satisfies `yolo9000.datasets.sample.Source`, and a line here. Commands
-take their flags from this table, so its help says what the folder must look like.
+A new one is a file in ``datasets/`` whose class satisfies `yolo9000.datasets.sample.LabelledSource`, and a line here.
+Commands take their flags from this table, so its help says what the folder must look like.
 
 Nothing heavy is imported before it is used, because ``--help`` reads this file.
 """

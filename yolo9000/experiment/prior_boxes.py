@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo9000.datasets.coco import CocoSource
+from yolo9000.datasets.sample import Source
 from yolo9000.datasets.voc import VocSource
-from yolo9000.experiment.data import BoxSource, box_shapes
+from yolo9000.experiment.data import box_shapes
 from yolo9000.runtime.mistakes import Mistake
 
 
@@ -55,7 +56,7 @@ def read_box_shapes(
     --------
     >>> read_box_shapes(voc=["VOCdevkit/VOC2007"], split="trainval")  # doctest: +SKIP
     """
-    sources: list[BoxSource] = [CocoSource(path, _AnyClass(), split=split, images=images) for path in coco]
+    sources: list[Source] = [CocoSource(path, _AnyClass(), split=split, images=images) for path in coco]
     sources += [VocSource(path, _AnyClass(), split=split) for path in voc]
     if not sources:
         raise Mistake("`coco` or `voc`: name a data set with boxes")

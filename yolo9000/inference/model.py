@@ -15,20 +15,16 @@ from typing import Any
 import torch
 
 from wordtree import TreeMismatch, load_tree
-from wordtree.formats import from_json
-from yolo9000.darknet.detector import DarknetDetector, DarknetGridDetector
+from yolo9000.inference.nets import build_model
 from yolo9000.inference.same_classes import check_same_classes
 from yolo9000.inference.transfer import transfer_detector
-from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.classes import Classes
 from yolo9000.models.config import DetectorConfig
-from yolo9000.models.flat_classes import FlatClasses
-from yolo9000.models.grid import GridLossConfig, GridSpec
+from yolo9000.models.grid import GridSpec
 from yolo9000.models.model import DetectionModel, Model
-from yolo9000.models.region import LossConfig, RegionSpec
+from yolo9000.models.region import RegionSpec
 from yolo9000.models.tree_classes import TreeClasses
-from yolo9000.models.yolov1 import Yolov1
-from yolo9000.models.yolov2 import BackboneDetector, Classifier, Detector, backbone_form
+from yolo9000.models.yolov2 import BackboneDetector, Classifier, backbone_form
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, load_weights
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.run_folder import RunFolder
@@ -119,39 +115,6 @@ def describe_model(
         "boxed": list(boxed),
         "never_boxed": list(never_boxed),
     }
-
-
-def build_model(description: Mapping[str, Any], where: str = "the checkpoint") -> Model:
-    """The net of a `Model.description`, with fresh weights.
-
-    Raises
-    ------
-    CheckpointError
-        No such net is known; the message begins with `where`.
-
-    Examples
-    --------
-    >>> from yolo9000.models import FlatClasses
-    >>> net = Classifier(DetectorConfig(width=0.1), FlatClasses(3))
-    >>> build_model(net.description).classes
-    FlatClasses(number=3, over='softmax', names=None, map=None)
-    """
-    match description["net"]:
-        case "detector":
-            return Detector(DetectorConfig(**description["config"]), region_of(description["region"]))
-        case "yolov1":
-            spec = grid_of(description["detection"])
-            return Yolov1(DetectorConfig(**description["config"]), spec, int(description["size"]))
-        case "darknet" if "detection" in description:
-            return DarknetGridDetector.from_text(description["cfg"], grid_of(description["detection"]), where)
-        case "darknet":
-            return DarknetDetector.from_text(description["cfg"], region_of(description["region"]), where)
-        case "classifier":
-            # a detector that starts from it shall begin with the random numbers of its seed
-            with torch.random.fork_rng(devices=[]):
-                return Classifier(DetectorConfig(**description["config"]), classes_of(description["classes"]))
-        case other:
-            raise CheckpointError(f"{where}: it is of a net {other!r}, which is not known")
 
 
 def checkpoint_of(run: str | Path, *, best: bool = False) -> Path:
@@ -318,44 +281,6 @@ def take_backbone(net: Model, other: Model, where: str | Path) -> None:
             "and `stride` as it was trained with"
         )
     net.backbone.load_state_dict(other.backbone.state_dict())
-
-
-def spec_of(description: Mapping[str, Any]) -> RegionSpec | GridSpec:
-    """What the numbers of the net of a `DetectionModel.description` mean."""
-    return region_of(description["region"]) if "region" in description else grid_of(description["detection"])
-
-
-def region_of(description: Mapping[str, Any]) -> RegionSpec:
-    """The region of a `RegionSpec.description`."""
-    coding = description["coding"]
-    return RegionSpec(
-        classes=classes_of(description["classes"]),
-        coding=BoxCoding(tuple(tuple(prior) for prior in coding["priors"]), coding["kind"]),
-        loss=LossConfig(**description["loss"]),
-    )
-
-
-def grid_of(description: Mapping[str, Any]) -> GridSpec:
-    """The grid of a `GridSpec.description`."""
-    classes = classes_of(description["classes"])
-    assert isinstance(classes, FlatClasses)
-    plain = {name: value for name, value in description.items() if name not in ("classes", "loss")}
-    return GridSpec(classes=classes, loss=GridLossConfig(**description["loss"]), **plain)
-
-
-def classes_of(description: Mapping[str, Any]) -> Classes:
-    """The classes of a `Classes.description`.
-
-    Examples
-    --------
-    >>> from yolo9000.models import FlatClasses
-    >>> classes_of(FlatClasses(3).description)
-    FlatClasses(number=3, over='softmax', names=None, map=None)
-    """
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in description.items()}
-    if values["over"] == "tree":
-        return TreeClasses(from_json(values["tree"], "the checkpoint"), values["map"])
-    return FlatClasses(**values)
 
 
 def initialise_detector(detector: DetectionModel, start: TrainedModel) -> list[str]:

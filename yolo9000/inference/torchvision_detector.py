@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.results import Detections
-from yolo9000.inference.model import classes_of
+from yolo9000.inference.nets import classes_of
 from yolo9000.models.classes import Classes
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint

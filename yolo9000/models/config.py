@@ -118,10 +118,15 @@ class DetectorConfig:
             raise Mistake("`stride` 64: one of `extra_convs` has a stride of 2, and there is none; YOLOv1 has 4")
         if self.stride == 64 and self.passthrough:
             raise Mistake("`passthrough` joins cells of 16 pixels with those of 16 or 32, not with a `stride` of 64")
-        if self.share_class_rows and self.head != "anchors":
+        if self.share_class_rows and not self.has_priors:
             raise Mistake(f"`share_class_rows`: the boxes of a cell share its classes anyway with `head` {self.head}")
         if self.pretrained and not self.backbone.startswith("timm:"):
             raise Mistake(
                 f"`pretrained`: weights are published for the backbones of timm; for {self.backbone} name a file of "
                 "darknet's with `init`, such as darknet19_448.conv.23"
             )
+
+    @property
+    def has_priors(self) -> bool:
+        """Whether the head gives boxes with priors and classes of their own (a region), or else a cell's (a grid)."""
+        return self.head == "anchors"

@@ -105,8 +105,8 @@ class Yolov1(BackboneDetector, GridDetector):
     """
 
     def __init__(self, config: DetectorConfig, detection: GridSpec, size: int) -> None:
-        if config.head == "anchors":
-            raise Mistake("`head` anchors: priors are those of a region, not of a grid")
+        if config.has_priors:
+            raise Mistake(f"`head` {config.head}: priors are those of a region, not of a grid")
         if size % config.stride:
             raise Mistake(f"`size` {size}: a multiple of the `stride` {config.stride} is needed")
         super().__init__(config)
