@@ -351,8 +351,7 @@ def test_a_compiled_net_learns_the_same(tmp_path: Path) -> None:
     run whose first weights are moved by 1e-7 of themselves ends as far away as the compiled one (.5 % of the loss).
 
     It once ended the process with SIGABRT (torch 2.15, AMD EPYC), which could not be reproduced. What does end one is
-    torch's cache of compiled code: code that was cached under ATEN_CPU_CAPABILITY=avx2 and is used without it (or the
-    other way round) gives segmentation faults and wrong indices, so each setting needs a TORCHINDUCTOR_CACHE_DIR.
+    code that torch cached for another instruction set; `compile_net` keeps them apart since.
     """
     torch.compiler.reset()
     tree = WordTree(("a", "v", "d", "c"), ("animal", "vehicle", "dog", "cat"), (-1, -1, 0, 0))

@@ -37,6 +37,7 @@ def compile_net(net: nn.Module, device: torch.device, *, frozen: bool = False) -
         There is no C++ compiler, which torch would tell in a page of traceback.
     """
     _require_compiler(device)
+    _tell_instruction_sets_apart()
     from torch._dynamo import config as tracing  # these import the compiler, which takes a second
     from torch._inductor import config as generating
 
@@ -48,6 +49,20 @@ def compile_net(net: nn.Module, device: torch.device, *, frozen: bool = False) -
             return compiled(*inputs)
 
     return call
+
+
+def _tell_instruction_sets_apart() -> None:
+    """Have torch's cache of compiled code keep the code of each instruction set by itself.
+
+    It takes code with vectors of 16 numbers for what a process with vectors of 8 asks for: one home directory on two
+    kinds of processors, or ATEN_CPU_CAPABILITY=avx2 now and then, and the process reads beside its arrays or ends.
+    """
+    from torch.compiler import config
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    tag = getattr(config, "cache_key_tag", None)  # torch 2.6 may have none
+    if tag is not None and capability not in tag:
+        config.cache_key_tag = f"{tag}{capability}"
 
 
 def _require_compiler(device: torch.device) -> None:
