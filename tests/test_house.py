@@ -82,13 +82,6 @@ def test_the_fields_words_are_used(file: Path) -> None:
     assert found == {}
 
 
-OF_WAITS = {
-    f"yolo9000/evaluation/{each}.py"
-    for each in ("average_precision", "detections", "diagnosis", "observation", "prior_fit")
-}
-"""Files that still have such docstrings; the list can only shrink."""
-
-
 @pytest.mark.parametrize("file", FILES, ids=name)
 def test_no_docstring_begins_with_of(file: Path) -> None:
     """Neither does a line of one: "Of the convolutions." makes a stranger read twice what a name stands for."""
@@ -98,7 +91,4 @@ def test_no_docstring_begins_with_of(file: Path) -> None:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     ]
     found = [line.strip() for text in texts for line in text.splitlines() if re.match(r"\s*Of\b", line)]
-    if name(file) in OF_WAITS:
-        assert found, f"{name(file)} has none any more: take it from the list"
-    else:
-        assert found == []
+    assert found == []

@@ -111,7 +111,7 @@ def average_precision(
         One for each image. Ignore boxes are ignored for every class.
     classes : sequence of EvaluatedClass
     max_detections : int
-        Of an image and class.
+        The most detections that an image keeps in a class.
 
     Returns
     -------

@@ -96,7 +96,7 @@ def score_detections(
         Also give VOC's average precisions, see `yolo9000.evaluation.voc`: in pixels of the image, with the objects that
         are difficult. Its own code knows no `max_detections`.
     max_detections : int
-        Of an image and class.
+        The most detections that an image keeps in a class.
 
     Returns
     -------

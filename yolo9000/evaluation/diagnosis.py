@@ -41,13 +41,13 @@ def diagnose(
     Parameters
     ----------
     observations : sequence of Observation
-        Of all batches.
+        What each batch has shown.
     classes : Classes
         For flat ones there is no backing off.
     boxed, never_boxed : collection of int
         The evaluated labels.
     tree_threshold : float, optional
-        Of backing off; as `DecodeConfig` has it where none is given.
+        Where backing off stops; as `DecodeConfig` has it where none is given.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def back_off_scores(
     agree = ((path == tables.path[label]) & (path >= 0)).sum(dim=1)
 
     def judged(threshold: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each answer: its depth, whether it is right, and its share of the way to the label."""
+        """The depth of each answer, whether it is right, and its share of the way to the label."""
         depth = ((probability > threshold).sum(dim=1) - 1).clamp(min=0)
         right = agree > torch.minimum(depth, label_depth)
         way = torch.where(label_depth > 0, torch.minimum(depth, label_depth) / label_depth.clamp(min=1), 1.0)

@@ -29,7 +29,7 @@ LEAST_IOU = 0.5
 BOXES = 10
 """So many boxes of an image are asked whether the objects are among them."""
 DOUBLES_IOU = 0.45
-"""Of two boxes that overlap by more, only the one with the higher objectness is among those (darknet's nms)."""
+"""Where two boxes overlap by more, only the one with the higher objectness is among those (darknet's nms)."""
 LEAST_CLAIM = 0.01
 """A probability below this claims nothing; of thousands of nodes nearly all are below it, and right."""
 
@@ -43,7 +43,7 @@ class Observation(NamedTuple):
     Attributes
     ----------
     labels : Tensor (T,) int64
-        Of the truth boxes.
+        The labels of the truth boxes.
     found : Tensor (T,) bool
         Whether there is a best box.
     among_ten : Tensor (T,) bool

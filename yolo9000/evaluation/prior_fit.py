@@ -22,7 +22,7 @@ from yolo9000.runtime.checkpoint import write_atomically
 MOST_PRIORS = 15
 """The last k of the curve (paper, figure 2)."""
 _STRIDE = 32
-"""Of the published priors: pixels of a grid cell."""
+"""Pixels of a grid cell of the published priors."""
 _CLUSTERS: tuple[tuple[str, Distance], ...] = (("Cluster SSE", "euclidean"), ("Cluster IoU", "iou"))
 _IN_PAPER = {"Cluster SSE 5": 58.7, "Cluster IoU 5": 61.0, "Cluster IoU 9": 67.2}
 _PUBLISHED: tuple[tuple[str, Priors, int], ...] = (
@@ -33,7 +33,7 @@ _PUBLISHED: tuple[tuple[str, Priors, int], ...] = (
     ("yolov2-voc.cfg at 416, its cfg's size", YOLOV2_VOC_PRIORS, 416),
 )
 _POINT_COLOURS = ("tab:red", "tab:green", "tab:green", "tab:purple", "tab:purple", "tab:brown")
-"""Of `fixed_fits`, in its order."""
+"""The colours of `fixed_fits`, in its order."""
 Progress: TypeAlias = Callable[[Sequence[int]], Iterable[int]]
 
 
