@@ -78,8 +78,8 @@ def test_heads() -> None:
     shapes = {name: tuple(p.shape) for name, p in connected.head.named_parameters() if name.endswith("weight")}
     assert shapes == {"1.weight": (208, 2 * 2 * 56), "4.weight": (52, 208)}  # .05 * 4096 and 1024, multiples of 8
     assert {name: tuple(p.shape) for name, p in grid.head.named_parameters()} == {
-        "conv.weight": (13, 56, 1, 1),
-        "conv.bias": (13,),
+        "last.weight": (13, 56),
+        "last.bias": (13,),
     }
     # convolutions take any size, a fully connected layer one
     larger = torch.rand(1, 3, 96, 96)
