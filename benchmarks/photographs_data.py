@@ -42,7 +42,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 """Never-boxed classes. A is for choices of the recipe, B and C are for reporting; C was fixed before any run."""
 HELD_OUT_EVERY = 6
-"""Of the training photographs in a tuning set."""
+"""Which of the training photographs a tuning set holds out: the first, and every sixth after it."""
 TUNING = "-tuning"
 REPEATS = {"start": 4, "joint": 2}
 """How often a photograph's label comes for one coming of each tile."""
