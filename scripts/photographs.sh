@@ -58,7 +58,7 @@ for choice in $choices; do
     for seed in "$@"; do
         to=$runs/$choice$tuning/seed$seed
         from="--coco \"$data/boxes/$choice$tuning\" --imagenet \"$data/labels/joint\" --tree \"$data/wordtree.json\" \
---init \"$runs/start/seed$seed\" --classification-steps 0 --seed $seed --val-images 200 --evaluate-every $((all / 4))"
+--init \"$runs/start/seed$seed\" --classification-steps 0 --seed $seed --val-images 200 --evaluate-every $((all / 3))"
         if [ "$choice" = all ]; then
             echo "\"$to/all_boxes\" data $from --batch 32 --steps $all"
             continue
