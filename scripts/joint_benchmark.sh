@@ -130,6 +130,7 @@ LINES
 "$to/one_to_two" own $from --joint --batch 48 --ratio 1:2 --steps $all
 "$to/floor" own $from $labels --label-objectness floor
 "$to/shared_rows" own $from $labels --share-class-rows
+"$to/unboxed_are_mistakes" own $from $labels --unboxed-weight 1
 LINES
         fi
     done

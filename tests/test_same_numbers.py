@@ -158,7 +158,7 @@ def test_a_short_run_from_end_to_end(tmp_path: Path) -> None:
     options = (
         "--joint --classification-steps 4 --detection-steps 4 --steps 12 --batch 8 --width 0.1 --passthrough "
         "--classification-size 64 --extra-convs 1 --val-images 16 --threads 1 --precision float32 --lr 0.001 "
-        "--burn-in 2 --evaluate-every 10 --save-every 7 --seed 3 --out run"
+        "--burn-in 2 --unboxed-weight 1 --evaluate-every 10 --save-every 7 --seed 3 --out run"
     )
     command(tmp_path, "yolo9000.train", *options.split())
     content = load_checkpoint(tmp_path / "run" / "last.pt")

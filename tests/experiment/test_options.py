@@ -42,6 +42,7 @@ FLAGS: list[tuple[list[str], str, Any]] = [
     (["--mosaic", "0.25"], "plan.joint.mosaic", 0.25),
     (["--label-weight", "2"], "plan.joint.image_labels.weight", 2.0),
     (["--label-objectness", "floor"], "plan.joint.image_labels.objectness", "floor"),
+    (["--unboxed-weight", "0.5"], "plan.joint.image_labels.unboxed_weight", 0.5),
     (["--batch-by-batch"], "plan.joint.batch_by_batch", True),
     (["--size", "64"], "plan.size", 64),
     (["--multi-scale"], "plan.multi_scale", True),
@@ -161,6 +162,7 @@ def test_another_run_gives_the_configuration(run: Callable[[RunConfig], str]) ->
         "plan.joint.image_labels.spread": "everywhere",
         "plan.joint.image_labels.weighting": "posterior",
         "plan.joint.image_labels.objectness": "none",
+        "plan.joint.image_labels.unboxed_weight": 0.0,
         "optimiser.learning_rate": 0.5,
     }
 

@@ -171,4 +171,7 @@ def read_config(path: Path) -> RunConfig:
         raise Mistake(f"{file}: cannot be read ({error}); is it the config.json of a run?") from error
     if not isinstance(content, dict) or "config" not in content:
         raise Mistake(f"{file}: holds no configuration of a run under the key config")
+    match content["config"]:
+        case {"plan": {"joint": {"image_labels": {"pick": _} as image_labels}}}:
+            image_labels.setdefault("unboxed_weight", 1.0)  # a run older than this field goes on as it began
     return from_plain(RunConfig, content["config"], str(file))

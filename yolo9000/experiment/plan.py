@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from yolo9000.datasets.loader import make_evaluation_loader, make_loader
 from yolo9000.datasets.mixed import MixedDataset
 from yolo9000.datasets.sample import Batch, Source
+from yolo9000.detection.loss import offsets_of_truths
 from yolo9000.evaluation.classifier import classification_top1
 from yolo9000.evaluation.detector import evaluate_detector, held_out_loss
-from yolo9000.experiment.config import PlanConfig, RunConfig
+from yolo9000.experiment.config import Joint, PlanConfig, RunConfig
 from yolo9000.experiment.data import Data
 from yolo9000.models.model import DetectionModel, Model
+from yolo9000.models.tree_classes import share_with_boxes
 from yolo9000.runtime.device import pick_precision
 from yolo9000.runtime.distributed import Processes
 from yolo9000.runtime.mistakes import Mistake
@@ -184,8 +186,10 @@ def plan_phases(
         def takes_over() -> None:
             detector.initialise_from(starting_net)
 
-    loss = detection_objective(detector.spec, joint_plan.image_labels)
-    evaluate = _detector_scores(data, detector, config.train, plan.evaluation_size or plan.size, loss)
+    loss = detection_objective(detector.spec, joint_plan.image_labels, _truth_offsets(data, joint_plan))
+    # of held-out images all classes have boxes
+    plain_loss = detection_objective(detector.spec, joint_plan.image_labels)
+    evaluate = _detector_scores(data, detector, config.train, plan.evaluation_size or plan.size, plain_loss)
     for name, steps, classification in (
         ("detection", joint_plan.boxes_first, None),
         ("joint" if joint_plan.enabled else "boxes", plan.steps, data.classification if joint_plan.enabled else None),
@@ -205,6 +209,14 @@ def plan_phases(
             )
             takes_over = None
     return phases
+
+
+def _truth_offsets(data: Data, joint: Joint) -> Tensor | None:
+    """What joint training, and its steps on boxes alone, add to the class logits of boxes."""
+    if not joint.enabled or (tree := data.classes.tree) is None:
+        return None
+    share = share_with_boxes(data.boxed, data.never_boxed, tree)
+    return offsets_of_truths(share, joint.image_labels.unboxed_weight)
 
 
 def _classifier_scores(data: Data, classifier: Model, config: TrainConfig, size: int) -> Evaluate | None:
