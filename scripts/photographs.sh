@@ -11,7 +11,7 @@
 # other steps want another RUNS_DIR. `python -m benchmarks.photographs RUNS_DIR` prints the tables and draws the curves.
 #
 # PYTHON names another interpreter; JOBS (1) runs go side by side, on one thread each. START and STEPS lengthen or
-# shorten the phases. CHOICES (all A B C) and PARTS (leading, or leading rival_mosaic exhaustive) leave the rest out.
+# shorten the phases. CHOICES (all A B C) and PARTS (leading, or of rival_mosaic unboxed exhaustive) leave the rest out.
 # TUNING=1 trains and scores on parts of the training photographs, as choices were made. OPTIONS are given to every run.
 set -eu
 
@@ -73,6 +73,9 @@ LINES
         if wanted rival_mosaic; then
             echo "\"$to/paper_boxes_first_mosaic\" data $from $even --recipe paper --mosaic 0.7" \
                 "--detection-steps $first --steps $((all - first))"
+        fi
+        if wanted unboxed; then # boxes say "none of these" of never-boxed classes too, as in darknet
+            echo "\"$to/unboxed_weight_1\" data $from $even --unboxed-weight 1 --steps $all"
         fi
         if wanted exhaustive; then # what is not labelled is background
             echo "\"$to/best_exhaustive\" data $from $even --exhaustive --steps $all"
