@@ -265,6 +265,8 @@ class PlanConfig:
         scenes are drawn at it.
     multi_scale : bool
         Take another size every 10 batches, from 3/4 to 3/2 of `size` (paper, section 2).
+    box_mosaic : float
+        Probability that an image with boxes is a mosaic of four, which small sets of photographs last longer with.
     classification_size : int
         Side of the input during the classification start (paper: 224, then 448).
     classification_learning_rate : float
@@ -291,6 +293,7 @@ class PlanConfig:
     joint: Joint = Joint()
     size: Annotated[int, arg(metavar="PIXELS")] = 416
     multi_scale: bool = False
+    box_mosaic: Annotated[float, arg(metavar="P")] = 0.0
     classification_size: Annotated[int, arg(metavar="PIXELS")] = 224
     classification_learning_rate: Annotated[float, arg(name="classification-lr", metavar="RATE")] = 0.1
     fine_tuning_steps: Annotated[int, arg(metavar="N")] = 0
@@ -308,6 +311,8 @@ class PlanConfig:
             side = getattr(self, name)
             if side is not None and (side < 32 or side % 32):
                 raise Mistake(f"`{name}` {side}: a multiple of 32 is needed")
+        if not 0 <= self.box_mosaic <= 1:
+            raise Mistake(f"`box_mosaic` {self.box_mosaic}: a probability from 0 to 1 is needed")
         # the optimiser's own check would name the other rate
         for name in ("classification_learning_rate", "fine_tuning_learning_rate"):
             if not getattr(self, name) > 0:

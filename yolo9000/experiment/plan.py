@@ -145,6 +145,7 @@ def plan_phases(
             ratio=joint_plan.ratio if joint else None,
             interleave="batch_by_batch" if joint_plan.batch_by_batch else "in_batch",
             mosaic=joint_plan.mosaic if joint else 0.0,
+            box_mosaic=plan.box_mosaic if detection is not None else 0.0,
             detection_augment=data.detection_augment,
             classification_augment=data.classification_augment,
         )
