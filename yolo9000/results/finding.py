@@ -13,7 +13,7 @@ from yolo9000.inference.predictor import Found, Predictor
 from yolo9000.models.classes import Classes
 from yolo9000.models.output import DetectorOutput
 from yolo9000.results.kept import KeptBoxes
-from yolo9000.results.results import Boxes, Path, Results, Step
+from yolo9000.results.results import Boxes, Results, paths_of
 
 
 def find_in_images(
@@ -46,7 +46,12 @@ def find_in_images(
 
     def flush() -> Iterator[Results]:
         for found in predictor.find(waiting, config, size=size):
-            yield results_of(found, predictor.trained.classes, never_boxed=predictor.trained.never_boxed)
+            yield results_of(
+                found,
+                predictor.trained.classes,
+                threshold=(config or DecodeConfig()).threshold,
+                never_boxed=predictor.trained.never_boxed,
+            )
         waiting.clear()
 
     for record in records:
@@ -56,7 +61,7 @@ def find_in_images(
     yield from flush()
 
 
-def results_of(found: Found, classes: Classes, *, never_boxed: Iterable[int] = ()) -> Results:
+def results_of(found: Found, classes: Classes, *, threshold: float = 0.0, never_boxed: Iterable[int] = ()) -> Results:
     """What was found in one image as a user gets it; the rest of its batch is let go.
 
     Parameters
@@ -64,6 +69,8 @@ def results_of(found: Found, classes: Classes, *, never_boxed: Iterable[int] = (
     found : Found
     classes : Classes
         What the class channels mean.
+    threshold : float
+        Boxes of a lower score were not kept.
     never_boxed : iterable of int
         Labels that had no box in training.
     """
@@ -84,6 +91,7 @@ def results_of(found: Found, classes: Classes, *, never_boxed: Iterable[int] = (
         nodes=nodes,
         paths=paths_of(classes, nodes.tolist(), along),
         classes=classes,
+        threshold=threshold,
         never_boxed=frozenset(never_boxed),
         kept=_kept(found.output, detections.places, classes),
     )
@@ -93,14 +101,3 @@ def _kept(output: DetectorOutput, places: torch.Tensor | None, classes: Classes)
     if places is None or not hasattr(output, "only"):  # a net that finds boxes and labels by itself
         return None
     return KeptBoxes(*output.only(places), classes)
-
-
-def paths_of(classes: Classes, nodes: list[int], probabilities: Iterable[tuple[float, ...]]) -> tuple[Path, ...]:
-    """The paths to some labels, with P of each node on them."""
-    return tuple(
-        Path(
-            Step(step, classes.name(step), probability)
-            for step, probability in zip(classes.path(node) or (node,), along, strict=True)
-        )
-        for node, along in zip(nodes, probabilities, strict=True)
-    )

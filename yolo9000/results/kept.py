@@ -58,6 +58,12 @@ class KeptBoxes:
         return levels.exp().cpu().numpy()
 
     @torch.no_grad()
+    def probabilities(self) -> NDArray[np.float64]:
+        """P of every class of each box: (N, K)."""
+        logits = self.output.class_logits(self.places).double()
+        return self.classes.probabilities(logits).cpu().numpy()
+
+    @torch.no_grad()
     def label(self, tree_threshold: float) -> tuple[NDArray[np.int64], tuple[tuple[float, ...], ...]]:
         """The label of each box at another threshold of the tree, and P of each node on the path to it."""
         found = self.classes.best_labels(self.output, self.places, tree_threshold)
