@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from yolo9000.inference.sources import Limits, NoImages, open_sources, pixels_of
+from yolo9000.inference.sources import Limits, NoImages, open_sources
 from yolo9000.runtime.mistakes import Mistake
 
 
@@ -118,14 +118,6 @@ def test_pixels_of_every_kind(tmp_path: Path) -> None:
         assert image.tolist() == red.tolist()
     assert frames[4].image[0, 0].tolist() == [255, 255, 255]
     assert names(np.stack([red, red])) == ["image0", "image1"]
-
-
-@pytest.mark.parametrize(
-    "wrong", [np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3, 3)), np.zeros((0, 3, 3), np.uint8), torch.zeros(1, 4, 4)]
-)
-def test_pixels_of_another_shape_are_refused(wrong: Any) -> None:
-    with pytest.raises(Mistake, match="is needed, in RGB"):
-        pixels_of(wrong)
 
 
 def test_a_video_gives_its_frames(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def check_keywords(
         raise WrongKeyword(f"{where}: {unknown_word(keyword, known, 'keywords', ask='its docstring lists them')}")
 
 
-def with_keywords(config: Config, given: Mapping[str, Any], where: str) -> Config:
+def with_keywords(config: Config, given: Mapping[str, Any], where: str, *, also: Collection[str] = ()) -> Config:
     """The same configuration with the fields of some keywords changed.
 
     Parameters
@@ -99,6 +99,8 @@ def with_keywords(config: Config, given: Mapping[str, Any], where: str) -> Confi
         Keyword -> value, as `ways_of` names them. Paths may stand for texts, and lists for tuples.
     where : str
         The method, for messages.
+    also : collection of str
+        Its other keywords, one of which may be meant where one is not known.
 
     Returns
     -------
@@ -119,7 +121,9 @@ def with_keywords(config: Config, given: Mapping[str, Any], where: str) -> Confi
     """
     ways = ways_of(type(config))
     names = {way.rpartition(".")[2]: keyword for keyword, way in ways.items()}
-    check_keywords(given, ways, where, meant={name: keyword for name, keyword in names.items() if name != keyword})
+    check_keywords(
+        given, [*ways, *also], where, meant={name: keyword for name, keyword in names.items() if name != keyword}
+    )
     if not given:
         return config
     plain = dataclasses.asdict(config)  # type: ignore[call-overload]
