@@ -61,6 +61,7 @@ class Results:
     Examples
     --------
     >>> from yolo9000.models import FlatClasses
+    >>> from yolo9000.results.boxes import Step
     >>> numbers = np.array([0.9, 0.5], np.float32)
     >>> boxes = Boxes(np.array([[0, 0, 9, 9], [2, 2, 4, 6]], np.float32), numbers, numbers, numbers**2)
     >>> paths = tuple(Path([Step(node, name, 0.9)]) for node, name in enumerate(["dog", "cat"]))
