@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeAlias
+from typing import IO, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from PIL import Image
 
 from yolo9000.datasets.decode import decode
 from yolo9000.datasets.sample import Unreadable
+from yolo9000.inference.pixels import Pixels, pixels_of
 from yolo9000.runtime.mistakes import Mistake
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 
-Pixels: TypeAlias = "Image.Image | NDArray[Any] | torch.Tensor"
 Source: TypeAlias = "str | int | os.PathLike[str] | Pixels"
 """A file, a folder, a pattern, an address, the number of a camera, or an image."""
 
@@ -116,7 +116,8 @@ class Sources:
         elif isinstance(item, str):
             yield Frame(item, decode(fetch(item, self._limits), item))
         else:
-            yield Frame(_name_of_pixels(item, number), pixels_of(item))
+            name = _name_of_pixels(item, number)
+            yield Frame(name, pixels_of(item, name))
 
     def _video(self, place: str | int, name: str) -> Iterator[Frame]:
         capture = cv2.VideoCapture(place)
@@ -156,8 +157,8 @@ def open_sources(
         - A pattern, such as ``photos/**/*.jpg``.
         - An address that begins with ``http://`` or ``https://``: one image.
         - The number of a camera, such as 0.
-        - Pixels: a PIL image, an array (H, W, 3) or (H, W) of uint8 in RGB, or a tensor (3, H, W) of uint8 or of
-          floats in 0..1.
+        - Pixels: a PIL image, an array (H, W, 3) in RGB, or a tensor (3, H, W), see
+          `yolo9000.inference.pixels.pixels_of`; a whole batch of arrays or tensors, too.
     recursive : bool
         Take the folders inside folders as well. Hidden ones are left out.
     limits : Limits, optional
@@ -175,7 +176,7 @@ def open_sources(
         A file does not exist, a folder holds no image, or a pattern fits none; all of them are listed. A camera that
         cannot be opened raises it when its turn comes.
     Mistake
-        It is nothing that could be an image.
+        It is nothing that could be an image. Pixels are looked at when their turn comes.
 
     Examples
     --------
@@ -215,41 +216,6 @@ def is_video(path: str | Path) -> bool:
     (True, False)
     """
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
-
-
-def pixels_of(image: Pixels) -> NDArray[np.uint8]:
-    """Bring an image that is there already to (H, W, 3) uint8 in RGB.
-
-    Parameters
-    ----------
-    image : PIL image, array or tensor
-        See `open_sources`.
-
-    Raises
-    ------
-    Mistake
-        It has another shape or another kind of numbers.
-
-    Examples
-    --------
-    >>> pixels_of(torch.ones(3, 4, 5)).shape, int(pixels_of(torch.ones(3, 4, 5)).max())
-    ((4, 5, 3), 255)
-    """
-    if isinstance(image, Image.Image):
-        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"), np.uint8)
-    if isinstance(image, torch.Tensor):
-        if image.ndim != 3 or image.shape[0] != 3:
-            raise Mistake(f"`source`: a tensor of shape {tuple(image.shape)}; (3, H, W) is needed, in RGB")
-        if image.is_floating_point():
-            image = (image.detach().clamp(0, 1) * 255).round().to(torch.uint8)
-        image = image.detach().permute(1, 2, 0).cpu().numpy()
-    if image.ndim == 2:
-        image = np.repeat(image[..., None], 3, axis=2)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise Mistake(
-            f"`source`: an array of shape {image.shape} and {image.dtype}; (H, W, 3) of uint8 is needed, in RGB"
-        )
-    return np.ascontiguousarray(image)
 
 
 def fetch(address: str, limits: Limits | None = None) -> bytes:
