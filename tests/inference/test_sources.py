@@ -120,6 +120,11 @@ def test_pixels_of_every_kind(tmp_path: Path) -> None:
     assert names(np.stack([red, red])) == ["image0", "image1"]
 
 
+def test_pixels_of_another_shape_are_refused_by_name() -> None:
+    with pytest.raises(Mistake, match=r"image1: an array of shape \(2, 3, 5\)"):
+        list(open_sources([np.zeros((2, 3), np.uint8), np.zeros((2, 3, 5), np.uint8)]))
+
+
 def test_a_video_gives_its_frames(tmp_path: Path) -> None:
     file = clip(tmp_path / "clip.mp4")
     sources = open_sources([file, photo(tmp_path / "a.png")])

@@ -158,7 +158,7 @@ def open_sources(
         - An address that begins with ``http://`` or ``https://``: one image.
         - The number of a camera, such as 0.
         - Pixels: a PIL image, an array (H, W, 3) in RGB, or a tensor (3, H, W), see
-          `yolo9000.inference.pixels.pixels_of`.
+          `yolo9000.inference.pixels.pixels_of`; a whole batch of arrays or tensors, too.
     recursive : bool
         Take the folders inside folders as well. Hidden ones are left out.
     limits : Limits, optional
@@ -176,7 +176,7 @@ def open_sources(
         A file does not exist, a folder holds no image, or a pattern fits none; all of them are listed. A camera that
         cannot be opened raises it when its turn comes.
     Mistake
-        It is nothing that could be an image.
+        It is nothing that could be an image. Pixels are looked at when their turn comes.
 
     Examples
     --------

@@ -106,13 +106,14 @@ def _best_corners(size: Ints, box: Ints, taken: Ints, room: Ints) -> Ints:
     corners = np.stack([x.ravel(), y.ravel()], axis=1)
     least = overlap.min()
     corners = corners[overlap <= (least if least == 0 else 1.2 * least)]
-    return corners[np.argsort(gap(np.concatenate([corners, corners + size], axis=1), box), kind="stable")[:100]]
+    nearest = np.argsort(gap(np.concatenate([corners, corners + size], axis=1), box), kind="stable")[:100]
+    return np.asarray(corners[nearest])
 
 
 def _shared_length(starts: Ints, length: int, lower: Ints, upper: Ints) -> NDArray[np.float64]:
     """How much of each stretch each of R others covers: (P,), (), (R,), (R,) -> (P, R)."""
     shared = np.minimum(starts[:, None] + length, upper) - np.maximum(starts[:, None], lower)
-    return np.maximum(shared, 0).astype(np.float64)
+    return np.asarray(np.maximum(shared, 0), np.float64)
 
 
 def _costs(

@@ -21,6 +21,7 @@ from wordtree import WordTree
 from wordtree.distribution import Explanation, Factor, explanation
 from yolo9000.models.class_names import find_class
 from yolo9000.models.classes import Classes
+from yolo9000.results import formats
 from yolo9000.results.boxes import Boxes, Path, paths_of
 from yolo9000.results.drawing import draw_results
 from yolo9000.results.kept import KeptBoxes
@@ -32,45 +33,46 @@ from yolo9000.runtime.mistakes import Mistake
 class Results:
     """What was found in one image: N boxes, the best score first.
 
-    Three numbers belong to a box. Its objectness says how sure the net is that there is a thing; P(label) says how sure
-    it is that the thing is that, if there is one. The score is their product: it is what `threshold` cuts, and the
-    number that is drawn and saved. All that is asked by name, such as `prob`, is a P given that there is a thing.
+        Three numbers belong to a box. Its objectness says how sure the net is that there is a thing; P(label) says how sure
+        it is that the thing is that, if there is one. The score is their product: it is what `threshold` cuts, and the
+        number that is drawn and saved. All that is asked by name, such as `prob`, is a P given that there is a thing.
 
-    Parameters
-    ----------
-    image : (H, W, 3) uint8 array
-        RGB, upright.
-    path : str
-        The name of the image: its file, or what stands for it.
-    boxes : Boxes
-        Places and numbers.
-    nodes : (N,) int64 array
-        The label of each box: a node of the tree, or a class of a net without one.
-    paths : tuple of Path
-        For each box the way down the tree to its label, with the probability of each node.
-    classes : Classes
-        What the labels mean.
-    threshold : float
-        Boxes of a lower score were not kept.
-    never_boxed : frozenset of int
-        Labels that had no box in training.
-    kept : KeptBoxes, optional
-        What answers for other labels. Without it (an exported net that decodes inside) only what `paths` hold can be
-        asked.
+        Parameters
+        ----------
+        image : (H, W, 3) uint8 array
+            RGB, upright.
+        path : str
+            The name of the image: its file, or what stands for it.
+        boxes : Boxes
+            Places and numbers.
+        nodes : (N,) int64 array
+            The label of each box: a node of the tree, or a class of a net without one.
+        paths : tuple of Path
+            For each box the way down the tree to its label, with the probability of each node.
+        classes : Classes
+            What the labels mean.
+        threshold : float
+            Boxes of a lower score were not kept.
+        never_boxed : frozenset of int
+            Labels that had no box in training.
+        kept : KeptBoxes, optional
+            What answers for other labels. Without it (an exported net that decodes inside) only what `paths` hold can be
+            asked.
 
-    Examples
-    --------
-    >>> from yolo9000.models import FlatClasses
-    >>> from yolo9000.results.boxes import Step
-    >>> numbers = np.array([0.9, 0.5], np.float32)
-    >>> boxes = Boxes(np.array([[0, 0, 9, 9], [2, 2, 4, 6]], np.float32), numbers, numbers, numbers**2)
-    >>> paths = tuple(Path([Step(node, name, 0.9)]) for node, name in enumerate(["dog", "cat"]))
-    >>> grey = np.full((48, 64, 3), 127, np.uint8)
-    >>> found = Results(grey, "a.jpg", boxes, np.arange(2), paths, FlatClasses(2, names=("dog", "cat")))
-    >>> found
-    <Results: a.jpg, 64 x 48, 2 boxes: dog 0.81, cat 0.25>
-    >>> found.above(0.3).labels, found[1].boxes.xywh.tolist()
-    (('dog',), [[3.0, 4.0, 2.0, 4.0]])
+        Examples
+        --------
+        >>> from yolo9000.models import FlatClasses
+        >>> from yolo9000.results import formats
+    from yolo9000.results.boxes import Step
+        >>> numbers = np.array([0.9, 0.5], np.float32)
+        >>> boxes = Boxes(np.array([[0, 0, 9, 9], [2, 2, 4, 6]], np.float32), numbers, numbers, numbers**2)
+        >>> paths = tuple(Path([Step(node, name, 0.9)]) for node, name in enumerate(["dog", "cat"]))
+        >>> grey = np.full((48, 64, 3), 127, np.uint8)
+        >>> found = Results(grey, "a.jpg", boxes, np.arange(2), paths, FlatClasses(2, names=("dog", "cat")))
+        >>> found
+        <Results: a.jpg, 64 x 48, 2 boxes: dog 0.81, cat 0.25>
+        >>> found.above(0.3).labels, found[1].boxes.xywh.tolist()
+        (('dog',), [[3.0, 4.0, 2.0, 4.0]])
     """
 
     image: NDArray[np.uint8]
@@ -295,6 +297,38 @@ class Results:
             raise Mistake(f"`file` {out}: no picture's format ends in {out.suffix or 'nothing'}; take .jpg or .png")
         quality: dict[str, Any] = {"quality": 95} if out.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
         Image.fromarray(self.plot(**options)).save(out, **quality)
+
+    def save_crops(self, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
+        """Cut the boxes out, each into a folder of its label: ``FOLDER/dog/photo-1.jpg``."""
+        return formats.save_crops(self, pathlib.Path(folder))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as ``predictions.json`` holds them; see `yolo9000.results.formats.to_json`."""
+        return formats.to_json(self)
+
+    def to_coco(self) -> dict[str, Any]:
+        """A data set in COCO's format with scores; `yolo9000.results.formats.to_coco` makes one of several images."""
+        return formats.to_coco(self)
+
+    def to_txt(self) -> str:
+        """YOLO's text: a line ``class cx cy w h score`` for each box."""
+        return formats.to_txt(self)
+
+    def to_csv(self) -> str:
+        """A table as text, with a line for each box."""
+        return formats.to_csv(self)
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame`` with a row for each box; needs pandas."""
+        return formats.to_pandas(self)
+
+    def to_supervision(self) -> Any:
+        """A ``supervision.Detections``; needs supervision."""
+        return formats.to_supervision(self)
+
+    def to_fiftyone(self) -> Any:
+        """A ``fiftyone.Detections``; needs FiftyOne."""
+        return formats.to_fiftyone(self)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the picture, and a table of the boxes."""
