@@ -33,46 +33,45 @@ from yolo9000.runtime.mistakes import Mistake
 class Results:
     """What was found in one image: N boxes, the best score first.
 
-        Three numbers belong to a box. Its objectness says how sure the net is that there is a thing; P(label) says how sure
-        it is that the thing is that, if there is one. The score is their product: it is what `threshold` cuts, and the
-        number that is drawn and saved. All that is asked by name, such as `prob`, is a P given that there is a thing.
+    Three numbers belong to a box. Its objectness says how sure the net is that there is a thing; P(label) says how sure
+    it is that the thing is that, if there is one. The score is their product: it is what `threshold` cuts, and the
+    number that is drawn and saved. All that is asked by name, such as `prob`, is a P given that there is a thing.
 
-        Parameters
-        ----------
-        image : (H, W, 3) uint8 array
-            RGB, upright.
-        path : str
-            The name of the image: its file, or what stands for it.
-        boxes : Boxes
-            Places and numbers.
-        nodes : (N,) int64 array
-            The label of each box: a node of the tree, or a class of a net without one.
-        paths : tuple of Path
-            For each box the way down the tree to its label, with the probability of each node.
-        classes : Classes
-            What the labels mean.
-        threshold : float
-            Boxes of a lower score were not kept.
-        never_boxed : frozenset of int
-            Labels that had no box in training.
-        kept : KeptBoxes, optional
-            What answers for other labels. Without it (an exported net that decodes inside) only what `paths` hold can be
-            asked.
+    Parameters
+    ----------
+    image : (H, W, 3) uint8 array
+        RGB, upright.
+    path : str
+        The name of the image: its file, or what stands for it.
+    boxes : Boxes
+        Places and numbers.
+    nodes : (N,) int64 array
+        The label of each box: a node of the tree, or a class of a net without one.
+    paths : tuple of Path
+        For each box the way down the tree to its label, with the probability of each node.
+    classes : Classes
+        What the labels mean.
+    threshold : float
+        Boxes of a lower score were not kept.
+    never_boxed : frozenset of int
+        Labels that had no box in training.
+    kept : KeptBoxes, optional
+        What answers for other labels. Without it (an exported net that decodes inside) only what `paths` hold can be
+        asked.
 
-        Examples
-        --------
-        >>> from yolo9000.models import FlatClasses
-        >>> from yolo9000.results import formats
-    from yolo9000.results.boxes import Step
-        >>> numbers = np.array([0.9, 0.5], np.float32)
-        >>> boxes = Boxes(np.array([[0, 0, 9, 9], [2, 2, 4, 6]], np.float32), numbers, numbers, numbers**2)
-        >>> paths = tuple(Path([Step(node, name, 0.9)]) for node, name in enumerate(["dog", "cat"]))
-        >>> grey = np.full((48, 64, 3), 127, np.uint8)
-        >>> found = Results(grey, "a.jpg", boxes, np.arange(2), paths, FlatClasses(2, names=("dog", "cat")))
-        >>> found
-        <Results: a.jpg, 64 x 48, 2 boxes: dog 0.81, cat 0.25>
-        >>> found.above(0.3).labels, found[1].boxes.xywh.tolist()
-        (('dog',), [[3.0, 4.0, 2.0, 4.0]])
+    Examples
+    --------
+    >>> from yolo9000.models import FlatClasses
+    >>> from yolo9000.results.boxes import Step
+    >>> numbers = np.array([0.9, 0.5], np.float32)
+    >>> boxes = Boxes(np.array([[0, 0, 9, 9], [2, 2, 4, 6]], np.float32), numbers, numbers, numbers**2)
+    >>> paths = tuple(Path([Step(node, name, 0.9)]) for node, name in enumerate(["dog", "cat"]))
+    >>> grey = np.full((48, 64, 3), 127, np.uint8)
+    >>> found = Results(grey, "a.jpg", boxes, np.arange(2), paths, FlatClasses(2, names=("dog", "cat")))
+    >>> found
+    <Results: a.jpg, 64 x 48, 2 boxes: dog 0.81, cat 0.25>
+    >>> found.above(0.3).labels, found[1].boxes.xywh.tolist()
+    (('dog',), [[3.0, 4.0, 2.0, 4.0]])
     """
 
     image: NDArray[np.uint8]
