@@ -13,9 +13,10 @@ from pathlib import Path
 
 from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.config_file import differences, override, read_config
-from yolo9000.experiment.presets import joint_recipe, preset_for
+from yolo9000.experiment.presets import PRESETS, joint_recipe, preset_for
 from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.mistyped import unknown_choice
 
 MAY_CHANGE = frozenset(
     {
@@ -111,6 +112,8 @@ def begin_with(
     """
     before = config_before(preset=preset, config=config, resume=resume, out=out)
     if before is None:
+        if preset is not None and preset not in PRESETS:
+            raise Mistake(f"`preset` {unknown_choice(preset, list(PRESETS))}")
         return preset_for(named, name=preset, recipe=recipe, started=started)
     joint = before.plan.joint
     if recipe is not None:

@@ -133,7 +133,13 @@ def with_keywords(config: Config, given: Mapping[str, Any], where: str, *, also:
         for step in above:
             inside = inside[step]
         inside[name] = os.fspath(value) if isinstance(value, os.PathLike) else value
-    return from_plain(type(config), plain, where)
+    try:
+        return from_plain(type(config), plain, where)
+    except Mistake as error:
+        said = str(error)
+        for keyword in given:  # who gave keywords knows nothing of ways
+            said = said.replace(f"{where}: {ways[keyword]}:", f"{where}: {keyword}:")
+        raise Mistake(said) from error
 
 
 def sets_of_keywords(given: Mapping[str, Any]) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:
@@ -163,7 +169,7 @@ def sets_of_keywords(given: Mapping[str, Any]) -> tuple[tuple[tuple[str, str], .
     sets: list[tuple[str, str]] = []
     for layout in LAYOUTS:
         paths = given.get(layout)
-        for path in [paths] if isinstance(paths, str | os.PathLike) else paths or ():
+        for path in paths if isinstance(paths, list | tuple) else [] if paths is None else [paths]:
             if not isinstance(path, str | os.PathLike):
                 raise Mistake(f"`{layout}` {path!r}: the path of a data set is needed, or a list of them")
             sets.append((layout, os.fspath(path)))
