@@ -147,6 +147,22 @@ class YOLO9000:
         model._open(path, how)
         return model
 
+    @classmethod
+    def of(cls, trained: TrainedModel, **options: Any) -> YOLO9000:
+        """A net that is in memory already, as other parts of this package make one.
+
+        Parameters
+        ----------
+        trained : TrainedModel
+            Its detector is on the device.
+        **options : any
+            ``device``, ``precision``, ``size``, ``letterbox``, ``decoding`` and ``compile``, as for `load`.
+        """
+        model = cls()
+        model._how = How(**options)
+        model._take(trained)
+        return model
+
     def _open(self, path: str | os.PathLike[str], how: How) -> None:
         trained = open_net(path, how)
         trained.input_size(how.size)  # which may not fit
