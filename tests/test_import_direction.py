@@ -103,7 +103,7 @@ def test_our_datasets_are_imported_by_their_full_name_only() -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("package", ["wordtree", "yolo9000.models", "yolo9000.detection"])
+@pytest.mark.parametrize("package", ["wordtree", "yolo9000", "yolo9000.models", "yolo9000.detection"])
 def test_no_name_that_is_imported_when_asked_for_is_that_of_a_module(package: str) -> None:
     """Once such a module is imported, the package's attribute is the module, and the function is not found any more."""
     found = importlib.import_module(package)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, get_args, overload
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -37,6 +38,7 @@ from yolo9000.runtime.checkpoint import save_checkpoint
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.device import pick_precision
 from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.mistyped import unknown_choice
 
 _PREDICT = ("threshold", "tree_threshold", "size", "batch", "stream", "max_boxes", "nms", "nms_iou")
 _ELSEWHERE = {"conf": "threshold", "iou": "nms_iou", "imgsz": "size", "max_det": "max_boxes", "batch_size": "batch"}
@@ -298,8 +300,14 @@ class YOLO9000:
             An array is no image, or a number is out of its range.
         """
         check_keywords(wrong, _PREDICT, "predict", meant=_ELSEWHERE)
-        if not isinstance(batch, int) or batch < 1:
-            raise Mistake(f"`batch` {batch}: at least 1 image is needed")
+        for name, number in (("batch", batch), ("max_boxes", max_boxes), ("size", size)):
+            if number is not None and (not isinstance(number, int | np.integer) or number < 1):
+                raise Mistake(f"`{name}` {number}: a whole number from 1 on is needed")
+        for name, part in (("threshold", threshold), ("tree_threshold", tree_threshold), ("nms_iou", nms_iou)):
+            if not isinstance(part, float | int | np.number):
+                raise Mistake(f"`{name}` {part!r}: a number from 0 to 1 is needed")
+        if nms not in get_args(Nms):
+            raise Mistake(f"`nms` {unknown_choice(str(nms), get_args(Nms))}")
         config = DecodeConfig(
             threshold=threshold, tree_threshold=tree_threshold, nms=nms, nms_iou=nms_iou, max_detections=max_boxes
         )
