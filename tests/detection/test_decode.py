@@ -62,11 +62,16 @@ def test_the_label_is_as_deep_as_the_net_is_sure() -> None:
     assert unsure.scores.item() == pytest.approx(0.8 * 0.9, rel=1e-4)
 
 
-def test_the_threshold_is_on_objectness() -> None:
+def test_the_threshold_is_on_the_score() -> None:
     out = output([(0, 0, 0.5, {PERSON: SURE}), (3, 3, 0.2, {PERSON: SURE})])
     assert len(labels(out, threshold=0.1)) == 2
     assert len(labels(out, threshold=0.3)) == 1
     assert labels(out, threshold=0.6) == []
+    # .8 * P(dog) = .72 and .8 * P(poodle) = .432: the box is above .5 as long as it is not asked for its breed
+    poodle = output([(1, 1, 0.8, {ANIMAL: SURE, DOG: logit(0.9), POODLE: logit(0.6)})])
+    assert labels(poodle, threshold=0.5, tree_threshold=0.6) == ["dog"]
+    assert labels(poodle, threshold=0.5, tree_threshold=0.5) == []
+    assert labels(poodle, threshold=0.4, tree_threshold=0.5) == ["poodle"]
 
 
 def overlapping(first: dict[int, float], second: dict[int, float]) -> DenseRegionOutput:

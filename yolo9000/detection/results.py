@@ -28,6 +28,8 @@ class Detections:
         P(node), given that there is a thing.
     paths : tuple of tuples of float, optional
         For every box P of each node on the path to its label, from the top; None for flat classes.
+    places : Tensor (N,), optional
+        The flat index of each box in the output of its batch, by which more can be asked of it.
     """
 
     boxes_cxcywh: Tensor
@@ -36,12 +38,13 @@ class Detections:
     objectness: Tensor
     probabilities: Tensor
     paths: tuple[tuple[float, ...], ...] | None = None
+    places: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.scores.shape[0])
 
     def on_cpu(self) -> Detections:
-        """The same in float32 on the CPU, without paths."""
+        """The same in float32 on the CPU, without paths and places."""
         return Detections(
             boxes_cxcywh=self.boxes_cxcywh.float().cpu(),
             scores=self.scores.float().cpu(),

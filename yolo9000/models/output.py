@@ -62,6 +62,17 @@ class DetectorOutput(Protocol):
     def joined(self, others: Sequence[Self]) -> Self:
         """The output of a batch whose first images are these, and whose others are those of `others`."""
 
+    def only(self, boxes: Tensor) -> tuple[Self, Tensor]:
+        """What is needed to answer for some boxes later, without the rest of the batch: flat indices (N,).
+
+        Returns
+        -------
+        output : DetectorOutput
+            The objectness and classes of these boxes are the same as here. What it says of their places means nothing.
+        boxes : Tensor (N,)
+            The flat index of each box in that output.
+        """
+
 
 class RegionOutput(DetectorOutput, Protocol):
     """What a region head answers: raw numbers before any sigmoid, exponential or softmax, on a grid.
@@ -162,6 +173,16 @@ class DenseRegionOutput(_GridBoxes):
     def joined(self, others: Sequence[Self]) -> Self:
         return type(self)(torch.cat([self._raw, *(other._raw for other in others)]), self.coding)
 
+    def only(self, boxes: Tensor) -> tuple[Self, Tensor]:
+        cells = self._raw.shape[2] * self._raw.shape[3]
+        prior_of_batch = torch.div(boxes, cells, rounding_mode="floor")
+        by_prior = self._raw.reshape(-1, self._entries, cells)
+        raw = by_prior[prior_of_batch, :, boxes - prior_of_batch * cells][:, :, None, None]
+        # one prior an image: which one it was decides on the place of a box alone
+        return type(self)(raw, BoxCoding(self.coding.priors[:1], self.coding.kind)), torch.arange(
+            len(boxes), device=boxes.device
+        )
+
     def class_logits_at(self, boxes: Tensor, columns: Tensor) -> Tensor:
         cells = self._raw.shape[2] * self._raw.shape[3]
         prior_of_batch = torch.div(boxes, cells, rounding_mode="floor")
@@ -233,6 +254,11 @@ class SparseRegionOutput(_GridBoxes):
         self._box_rows = box_rows.view(b, h, w, num_priors, 5).permute(0, 3, 1, 2, 4)
 
     @property
+    def features(self) -> Tensor:
+        """What the net made of the images: (B, D, H, W)."""
+        return self._features
+
+    @property
     def boxes(self) -> Tensor:
         return self._box_rows[..., :4]
 
@@ -256,6 +282,12 @@ class SparseRegionOutput(_GridBoxes):
         features = torch.cat([self._features, *(other._features for other in others)])
         return type(self)(features, self._rows, self.coding)
 
+    def only(self, boxes: Tensor) -> tuple[Self, Tensor]:
+        prior, cell = self._place(boxes)
+        features = self._cells.index_select(0, cell)[:, :, None, None]  # N images of one cell
+        places = torch.arange(len(boxes), device=boxes.device) * self._num_priors + prior
+        return type(self)(features, self._rows, self.coding), places
+
     @property
     def _has_own_rows(self) -> bool:
         """Whether a prior's class rows are its own."""
@@ -275,13 +307,25 @@ class SparseRegionOutput(_GridBoxes):
             return self._products(features, [0], columns)
         if not host_knows([boxes]):
             # to sort them one needs to know how many boxes each prior has, for which a GPU would make the host wait
-            logits = self._products(features, range(self._num_priors), columns).unflatten(1, (self._num_priors, -1))
-            of_prior: Tensor = logits.gather(1, prior[:, None, None].expand(-1, 1, logits.shape[2])).squeeze(1)
-            return of_prior
+            return self._of_own_prior(features, prior, columns)
         order = torch.argsort(prior, stable=True)
         parts = features.index_select(0, order).split(torch.bincount(prior, minlength=self._num_priors).tolist())
         logits = torch.cat([self._products(part, [prior], columns) for prior, part in enumerate(parts)])
         return logits.index_select(0, torch.argsort(order))
+
+    def followed_class_logits(self, boxes: Tensor) -> Tensor:
+        """`class_logits` of all columns in operations that an exporter can follow, whatever boxes there are."""
+        prior, cell = self._place(boxes)
+        features = full_precision(self._cells.index_select(0, cell))
+        if not self._has_own_rows:
+            return self._products(features, [0], None)
+        return self._of_own_prior(features, prior, None)
+
+    def _of_own_prior(self, features: Tensor, prior: Tensor, columns: Tensor | None) -> Tensor:
+        """Class logits of every prior, of which those of one are taken: (N, D), (N,) and (C,) -> (N, C)."""
+        logits = self._products(features, range(self._num_priors), columns).unflatten(1, (self._num_priors, -1))
+        of_prior: Tensor = logits.gather(1, prior[:, None, None].expand(-1, 1, logits.shape[2])).squeeze(1)
+        return of_prior
 
     def _products(self, features: Tensor, priors: Sequence[int], columns: Tensor | None) -> Tensor:
         """Class logits of some priors, one after the other: (N, D) and (C,) -> (N, priors * C)."""
