@@ -220,13 +220,12 @@ def _hint(folder: Path) -> str:
         return f" {flat} images lie in it without a class. {_FLAT_ADVICE}."
     below = sorted(name for name in names if (folder / name).is_dir() and _holds_wnids(folder / name))
     if below:
-        splits = " or ".join(f"split={name!r}" for name in below)
-        return f" That is one level too high: pass {folder / below[0]}, or {splits} with {folder}."
+        return f" That is one level too high: pass {folder / below[0]}, or name {' or '.join(below)} with `split`."
     deeper = sorted(str(p) for p in folder.glob("*/*") if p.is_dir() and _holds_wnids(p))
     if deeper:
         return f" That is too high: pass {Path(deeper[0]).parent}."
     if _holds_wnids(folder):
-        return " It holds classes itself: pass split=None to read it as it is."
+        return " It holds classes itself: move them into a folder of that name in it, or read it as it is without `split`."
     return ""
 
 

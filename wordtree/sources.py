@@ -60,6 +60,22 @@ def voc() -> LabelSource:
     return LabelSource("voc", labels.voc_classes())
 
 
+def voc_folder(folder: Path) -> LabelSource:
+    """Return the source ``voc`` of the names in a folder in VOC's layout, whichever they are."""
+    return LabelSource("voc", labels.voc_folder(folder), fillable=True)
+
+
+def named(name: str, names: Iterable[str]) -> LabelSource:
+    """Return a source of names that a person chose; each is its own concept, and a template is written for the others.
+
+    Examples
+    --------
+    >>> named("farm", ["cow", "hen"]).classes
+    {'cow': 'cow', 'hen': 'hen'}
+    """
+    return LabelSource(name, {each: each for each in names}, fillable=True)
+
+
 def imagenet1k() -> LabelSource:
     """Return the source ``imagenet1k``."""
     return LabelSource("imagenet1k", labels.imagenet1k_classes())

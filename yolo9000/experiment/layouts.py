@@ -34,7 +34,7 @@ class Layout:
     labels : callable
         ``(path, split)`` -> its classes, to build a tree of.
     options : callable
-        ``(path, split)`` -> the options of ``tools/build_wordtree.py`` that name the same classes.
+        ``(path, split)`` -> the options of ``yolo9000 tree build`` that name the same classes.
     maps : callable
         ``(path, split)`` -> the names that its label map may have in a tree, the likeliest first.
     several : bool
@@ -94,13 +94,19 @@ def _open_pack(path: str, label_map: Mapping[str, int], split: str, name: str) -
 def _coco_labels(path: str, split: str) -> LabelSource:
     from wordtree import sources
 
-    return sources.categories(Path(path)) if Path(path).is_file() else sources.coco()
+    if Path(path).is_file():
+        return sources.categories(Path(path))
+    # all annotation files of a set have the same categories, and the smallest is read soonest
+    files = sorted(Path(path).glob("annotations/instances_*.json"), key=lambda file: file.stat().st_size)
+    own = sources.categories(files[0]) if files else sources.coco()
+    return sources.coco() if set(own.classes) <= set(sources.coco().classes) else own
 
 
 def _voc_labels(path: str, split: str) -> LabelSource:
     from wordtree import sources
 
-    return sources.voc()
+    # without XMLs the reader of the images knows better what is wrong with the folder
+    return sources.voc_folder(Path(path)) if any(Path(path).glob("Annotations/*.xml")) else sources.voc()
 
 
 def _det_labels(path: str, split: str) -> LabelSource:
@@ -158,10 +164,11 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "voc": Layout(
         teaches="boxes",
-        help="images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007",
+        help="images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007: Annotations/*.xml, JPEGImages/ "
+        "and ImageSets/Main/trainval.txt and its like, which --splits names. Names may be others than VOC's",
         open=_open_voc,
         labels=_voc_labels,
-        options=lambda path, split: "--voc",
+        options=lambda path, split: f"--voc {path}",
         maps=lambda path, split: ["voc"],
         several=True,
     ),
@@ -224,7 +231,7 @@ def tree_command(sets: tuple[tuple[str, str], ...], split: str, out: str = "word
     Examples
     --------
     >>> tree_command((("voc", "VOC2007"), ("imagenet_pack", "ilsvrc.h5")), "train")
-    'python tools/build_wordtree.py --voc --imagenet1k --out wordtree.json'
+    'yolo9000 tree build --voc VOC2007 --imagenet1k --out wordtree.json'
     """
     words = dict.fromkeys(LAYOUTS[layout].options(path, split) for layout, path in sets)
-    return " ".join(["python tools/build_wordtree.py", *words, f"--out {out}"])
+    return " ".join(["yolo9000 tree build", *words, f"--out {out}"])
