@@ -64,9 +64,7 @@ def _serve(command: Command) -> int:
     try:
         import uvicorn
     except ImportError as error:
-        raise Mistake(
-            f"the page needs {error.name}, which is not installed: pip install 'yolo9000[serve]'"
-        ) from error
+        raise Mistake(f"the page needs {error.name}, which is not installed: pip install 'yolo9000[serve]'") from error
     listening = _listen(config)  # before the net is opened, which takes longer
     with listening:
         app = make_app(command.run, config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wordtree import WordTree, load_tree
@@ -80,6 +80,7 @@ def test_the_limit() -> None:
 letters = st.text("abc _", min_size=1, max_size=6).filter(lambda text: bool(fold(text)))
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(letters, letters), min_size=1, max_size=12), letters)
 def test_equal_to_a_slow_twin(names: list[tuple[str, str]], text: str) -> None:
     """Every node with the text in a name, the best tier first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,11 +18,10 @@ from starlette.requests import ClientDisconnect
 from yolo9000 import __version__
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.serving import answers
-from yolo9000.serving.config import Limits
+from yolo9000.serving.config import PHOTO_TYPES, Limits
 from yolo9000.serving.explorer import Explorer
 from yolo9000.serving.guard import Guard
 from yolo9000.serving.page_files import PageFile, page_files
-from yolo9000.serving.photos import TYPES, Photos, check_photo
 from yolo9000.serving.refusals import (
     Ambiguous,
     Busy,
@@ -37,14 +36,15 @@ from yolo9000.serving.refusals import (
     TooLarge,
 )
 
+if TYPE_CHECKING:  # a tree alone is served without torch
+    from yolo9000.serving.photos import Photos
+
 MOST_LISTED, MOST_FOUND = 1000, 50
 Node = Annotated[int, Path(description="Number of a node", ge=0, le=10_000_000)]
 First = Annotated[int, Query(description="How many to leave out in front", ge=0, le=10_000_000)]
 
 
-def create_app(
-    explorer: Explorer, photos: Photos | None = None, *, hosts: frozenset[str] | None = None
-) -> Guard:
+def create_app(explorer: Explorer, photos: Photos | None = None, *, hosts: frozenset[str] | None = None) -> Guard:
     """Make the app.
 
     Parameters
@@ -132,9 +132,7 @@ def _add_tree(app: FastAPI, explorer: Explorer, photos: Photos | None) -> None:
     def outline() -> Response:
         return Response(explorer.outline_json, media_type="application/json")
 
-    @app.get(
-        "/api/nodes/{node}/outline", summary="A part of the tree in columns", responses=_problems(NoSuchThing)
-    )
+    @app.get("/api/nodes/{node}/outline", summary="A part of the tree in columns", responses=_problems(NoSuchThing))
     def part(node: Node, levels: Annotated[int, Query(ge=0, le=64)] = 3) -> answers.Outline:
         return explorer.outline(node, levels)
 
@@ -150,7 +148,10 @@ def _add_tree(app: FastAPI, explorer: Explorer, photos: Photos | None) -> None:
 
 
 def _add_photos(app: FastAPI, explorer: Explorer, photos: Photos | None) -> None:
-    body = {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in TYPES}, "required": True}
+    body = {
+        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in PHOTO_TYPES},
+        "required": True,
+    }
 
     @app.post(
         "/api/photos",
@@ -163,11 +164,11 @@ def _add_photos(app: FastAPI, explorer: Explorer, photos: Photos | None) -> None
         if photos is None:
             raise NoNet("the tree is served alone; start the server with a run to try photos")
         # No other type, for a foreign page may send plain text without asking first, and an image it may not.
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in TYPES:
-            raise NoImageType(f"the header content-type must be one of {', '.join(TYPES)}")
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in PHOTO_TYPES:
+            raise NoImageType(f"the header content-type must be one of {', '.join(PHOTO_TYPES)}")
         with photos.batcher.place():
             data = await _received(request, photos.limits)
-            photo = await run_in_threadpool(check_photo, data, photos.limits)
+            photo = await run_in_threadpool(photos.check, data)
             future = asyncio.wrap_future(photos.batcher.submit(photo))
             try:
                 return await asyncio.wait_for(future, photos.limits.answer_seconds)

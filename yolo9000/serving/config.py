@@ -10,6 +10,9 @@ from tyro.conf import arg
 from yolo9000.inference.config import OpenConfig
 from yolo9000.runtime.mistakes import Mistake
 
+PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff")
+"""What we take. Pillow opens more, some of it with other programs, which no stranger's file should start."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:

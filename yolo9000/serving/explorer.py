@@ -204,7 +204,7 @@ class Explorer:
         cut = False
         while level:
             below: list[int] = []
-            if levels is not None and depth == levels or len(nodes) >= MOST_OUTLINE:
+            if (levels is not None and depth == levels) or len(nodes) >= MOST_OUTLINE:
                 cut = any(self._number_of_children(each) for each in level)
                 break
             for place, each in enumerate(level, begin):

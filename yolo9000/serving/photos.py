@@ -23,13 +23,11 @@ from yolo9000.results.finding import results_of
 from yolo9000.results.results import Results
 from yolo9000.serving import answers
 from yolo9000.serving.batcher import Batcher
-from yolo9000.serving.config import Limits
+from yolo9000.serving.config import PHOTO_TYPES, Limits
 from yolo9000.serving.refusals import Damaged, NoImageType, NoSuchThing, PhotoGone, TooLarge
 
 FLOOR = 0.05
 """Boxes of a lower score are not sent: the page's first slider begins here."""
-TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff")
-"""What we take. Pillow opens more, some of it with other programs, which no stranger's file should start."""
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
 _PHOTO = "the photo"
 
@@ -114,9 +112,7 @@ class Photos:
         self._shown = DecodeConfig()  # what `predict` does, for what the page repeats of it
         # The label is a top node, of which the score is highest, so no box is dropped that could be shown; and no two
         # boxes overlap by more than 1, so none drops another. The page does both for the thresholds that it is told.
-        self._decode = DecodeConfig(
-            threshold=FLOOR, tree_threshold=1.0, nms_iou=1.0, max_detections=limits.boxes
-        )
+        self._decode = DecodeConfig(threshold=FLOOR, tree_threshold=1.0, nms_iou=1.0, max_detections=limits.boxes)
         self._kept: OrderedDict[str, Results] = OrderedDict()
         self._lock = threading.Lock()
         self.batcher: Batcher[Photo, answers.Found] = Batcher(
@@ -133,8 +129,12 @@ class Photos:
         """What a photo may be."""
         limits = self.limits
         return answers.PhotoLimits(
-            bytes=limits.max_bytes, pixels=limits.max_pixels, boxes=limits.boxes, types=list(TYPES)
+            bytes=limits.max_bytes, pixels=limits.max_pixels, boxes=limits.boxes, types=list(PHOTO_TYPES)
         )
+
+    def check(self, data: bytes) -> Photo:
+        """See `check_photo`."""
+        return check_photo(data, self.limits)
 
     def factors(self, photo: str, box: int, node: int, tree: WordTree) -> answers.Factors:
         """Why a box of a photo has its probability for a node.
@@ -215,7 +215,7 @@ class Photos:
         rows = overlaps.cpu().numpy()
         boxes = [
             answers.Box(
-                box_xyxy=tuple(map(float, results.boxes.xyxy[row])),
+                box_xyxy=(x0, y0, x1, y1),
                 objectness=float(results.boxes.objectness[row]),
                 path=[
                     answers.Step(
@@ -228,7 +228,7 @@ class Photos:
                 ],
                 overlaps=[other for other in np.flatnonzero(rows[row]).tolist() if other != row],
             )
-            for row in range(len(results))
+            for row, (x0, y0, x1, y1) in enumerate(results.boxes.xyxy.tolist())
         ]
         name = secrets.token_urlsafe(12)
         with self._lock:

@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from yolo9000.inference.model import TrainedModel
+if TYPE_CHECKING:  # a tree alone is served without torch
+    from yolo9000.inference.model import TrainedModel
 
 EVALUATION = "evaluation.json"
 _EMBEDDED = "scenes of pictograms"
