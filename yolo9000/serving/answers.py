@@ -167,6 +167,7 @@ class Step(BaseModel):
     name: str
     probability: float = Field(description="P(node), given that there is a thing")
     children: int
+    colour: str = Field(description="The colour that drawings give it, as #rrggbb")
 
 
 class Box(BaseModel):

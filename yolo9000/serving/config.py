@@ -46,7 +46,7 @@ class Limits:
 
     max_megabytes: Annotated[float, arg(metavar="MB")] = 16.0
     max_megapixels: Annotated[float, arg(metavar="MP")] = 40.0
-    waiting: Annotated[int, arg(metavar="N")] = 32
+    waiting: Annotated[int, arg(metavar="N")] = 16
     together: Annotated[int, arg(metavar="N")] = 4
     upload_seconds: Annotated[float, arg(metavar="S")] = 20.0
     answer_seconds: Annotated[float, arg(metavar="S")] = 60.0

@@ -19,6 +19,7 @@ from yolo9000.datasets.sample import Record, Unreadable
 from yolo9000.detection.boxes import iou
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.inference.predictor import Predictor
+from yolo9000.results.colours import node_colour
 from yolo9000.results.finding import results_of
 from yolo9000.results.results import Results
 from yolo9000.serving import answers
@@ -223,6 +224,7 @@ class Photos:
                         name=step.name,
                         probability=step.probability,
                         children=len(tree.children(step.node)) if tree is not None else 0,
+                        colour="#{:02x}{:02x}{:02x}".format(*node_colour(results.classes, step.node)),
                     )
                     for step in results.paths[row]
                 ],

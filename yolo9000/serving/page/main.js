@@ -63,7 +63,7 @@ async function go(node, { from = "", focus = false, remember = true } = {}) {
 
 async function goToHash() {
   const wnid = decodeURIComponent(location.hash.slice(1));
-  if (!wnid) return;
+  if (!wnid || wnid === "main") return; // the link to the content
   if (wnid === "photo") return openTab("photo");
   try {
     const node = wnids.get(wnid) ?? (await api.find(wnid)).node;

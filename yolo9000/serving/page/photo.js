@@ -5,8 +5,6 @@ import { $, article, complain, count, make, percent, say, svg } from "./elements
 import { shownBoxes } from "./labels.js";
 import { combobox } from "./search.js";
 
-const HUES = [212, 25, 140, 330, 48, 268, 178, 0, 95, 300];
-
 export class PhotoPage {
   constructor(overview, showNode) {
     this.overview = overview;
@@ -144,13 +142,14 @@ export class PhotoPage {
     const area = ({ box }) => (box.box_xyxy[2] - box.box_xyxy[0]) * (box.box_xyxy[3] - box.box_xyxy[1]);
     for (const row of [...this.shown].sort((a, b) => area(b) - area(a))) {
       const [x0, y0, x1, y1] = row.box.box_xyxy;
-      const colour = `hsl(${HUES[row.index % HUES.length]} 75% 38%)`;
+      const { colour } = row.box.path[row.place]; // relatives have related colours
       const chosen = row.index === this.chosen;
       const name = `${this.nameOf(row)}${this.starOf(row)}`;
       const group = svg("g", {
         class: "box", role: "button", tabindex: "0", "data-index": row.index, "aria-pressed": String(chosen),
         "aria-label": `${name}, score ${row.score.toFixed(2)}`,
-      }, svg("rect", { class: "frame", x: x0, y: y0, width: Math.max(x1 - x0, 1), height: Math.max(y1 - y0, 1), stroke: colour }));
+      }, svg("rect", { class: "under", x: x0, y: y0, width: Math.max(x1 - x0, 1), height: Math.max(y1 - y0, 1) }),
+      svg("rect", { class: "frame", x: x0, y: y0, width: Math.max(x1 - x0, 1), height: Math.max(y1 - y0, 1), stroke: colour }));
       const pick = () => this.choose(row.index);
       group.addEventListener("click", pick);
       group.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); pick(); } });
@@ -159,7 +158,7 @@ export class PhotoPage {
     }
     const placed = [];
     for (const tag of tags.sort((a, b) => b.row.score - a.row.score)) {
-      const text = svg("text", { "font-size": size, "font-family": "system-ui, sans-serif", "font-weight": 600, fill: "#fff" });
+      const text = svg("text", { "font-size": size, "font-family": "system-ui, sans-serif", "font-weight": 600, fill: "#14171b" });
       text.textContent = tag.name;
       const holder = svg("g", { class: "tag", "aria-hidden": "true" });
       layer.append(holder);
