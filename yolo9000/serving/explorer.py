@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wordtree import AmbiguousName, UnknownName, WordTree
-from wordtree.search_index import SearchIndex
+from wordtree.search import SearchIndex
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.serving.answers import (
     Below,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from wordtree import WordTree, load_tree
 from wordtree.names import fold
-from wordtree.search_index import SearchIndex
+from wordtree.search import SearchIndex
 
 # animal (bird (crane, whooping crane, kite), dog (hot dog)), device (crane, kite)
 TREE = WordTree(
