@@ -74,6 +74,7 @@ def _run(options: argparse.Namespace) -> int:
     print(format_table(report))
     print(f"\n{out}/report.json: these figures.  {out}/detections.png: what the joint net sees.")
     print(f"Next: python -m yolo9000.predict {first}/joint YOUR_IMAGE.png")
+    print(f"Look: python -m yolo9000.serve {first}/joint   (a page in the browser; try {out}/scenes/00.png on it)")
     return 0
 
 
