@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from wordtree import load_tree, sources
 from wordtree.report import compare_parents, summarize
+from yolo9000.experiment.layouts import own_labels
 from yolo9000.runtime.mistakes import flags_of, run
 
 
@@ -22,10 +23,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line; `sources` gets a function for each source, in order, that reads it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--coco", dest="sources", action="append_const", const=sources.coco, help="COCO's 80 classes")
-    add("--voc", dest="sources", action="append_const", const=sources.voc, help="PASCAL VOC's 20 classes")
-    add("--imagenet1k", dest="sources", action="append_const", const=sources.imagenet1k, help="ILSVRC's 1,000 classes")
+    for name, number in (("coco", "80"), ("voc", "20"), ("imagenet1k", "1,000")):
+        add(f"--{name}", dest="sources", action="append_const", const=vars(sources)[name], help=f"its {number} classes")
     for name, metavar, read, text in (
+        ("data", "PATH", own_labels, "the classes of a data.yaml, a CSV of boxes, or a folder in VOC's layout"),
         ("imagenet", "DIR", sources.imagenet, "folders or tars named by wnid"),
         ("wnids", "FILE", sources.wnids, "wnids, the first word of each line"),
         ("darknet", "FILE", sources.darknet, "the concepts of a darknet tree (9k.tree)"),
@@ -65,8 +66,7 @@ def _build(given: argparse.Namespace) -> int:
     lenient = {key: vars(given)[key] for key in ("skip_unreachable", "first_sense")}
     found = sources.resolve_labels(wanted or sources.default_sources(), **options, **lenient)
     for path, new in sources.write_templates(found, given.out.parent).items():
-        kept = "" if new else " (left as it was)"
-        print(f"{path}{kept}: fill in, then name it with --categories", file=sys.stderr)
+        print(f"{path}{'' if new else ' (left as it was)'}: fill in, then name it with --categories", file=sys.stderr)
     tree = sources.build_from_labels(found, **{key: vars(given)[key] for key in ("contract", "lift", "rest", "flat")})
     sources.write_tree(tree, given.out, given.darknet_out, force=given.force)
     print(f"{given.out}\n{summarize(tree)}")

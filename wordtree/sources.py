@@ -75,6 +75,30 @@ def imagenet(folder: Path) -> LabelSource:
     return LabelSource("imagenet", labels.imagenet_folder(folder))
 
 
+def own_names(name: str, names: Iterable[str], concepts: Mapping[str, str] | None = None) -> LabelSource:
+    """Return the source of a data set whose classes are called as a person chose.
+
+    Each name means COCO's or VOC's class of that name if all names are COCO's, or all are VOC's, and otherwise itself.
+
+    Parameters
+    ----------
+    name : str
+        The name of the source.
+    names : iterable of str
+    concepts : mapping of str to str, optional
+        What some of the names mean instead.
+
+    Examples
+    --------
+    >>> own_names("farm", ["mouse", "cow", "hen"], {"mouse": "mouse.n.01"}).classes
+    {'mouse': 'mouse.n.01', 'cow': 'cow', 'hen': 'hen'}
+    """
+    names = list(names)
+    known = (labels.coco_classes(), labels.voc_classes())
+    meant: Mapping[str, str] = next((table for table in known if all(each in table for each in names)), {})
+    return LabelSource(name, {each: meant.get(each, each) for each in names} | dict(concepts or {}), fillable=True)
+
+
 def lvis(path: Path) -> LabelSource:
     """Return the source ``lvis`` of LVIS annotations."""
     return LabelSource("lvis", labels.lvis_file(path), fillable=True)

@@ -398,7 +398,7 @@ def test_joint_needs_both_sources(data: dict[str, str], tmp_path: Path, capsys: 
     assert said.startswith("--joint trains on boxes and image labels together")
     assert "no data with image labels (--imagenet) were named" in said
     said = errors(capsys, *options, "--imagenet", data["imagenet"], "--out", str(tmp_path / "b"))
-    assert "no data with boxes (--coco, --voc or --tiles) were named" in said
+    assert "no data with boxes (--coco, --voc, --yolo, --csv or --tiles) were named" in said
     said = errors(capsys, *options[1:], "--imagenet", data["imagenet"], "--out", str(tmp_path / "c"))
     assert "a detector needs images with boxes" in said
 

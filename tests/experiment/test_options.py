@@ -25,6 +25,7 @@ FLAGS: list[tuple[list[str], str, Any]] = [
     (["--coco", "C", "--voc", "V", "--coco", "D"], "data.sets", (("coco", "C"), ("coco", "D"), ("voc", "V"))),
     (["--coco", "C", "--imagenet", "I"], "data.sets", (("coco", "C"), ("imagenet", "I"))),
     (["--coco", "C", "--imagenet-pack", "H5"], "data.sets", (("coco", "C"), ("imagenet_pack", "H5"))),
+    (["--yolo", "Y", "--csv", "F"], "data.sets", (("yolo", "Y"), ("csv", "F"))),
     (["--tiles", "T"], "data.sets", (("tiles", "T"),)),
     (["--tiles", "T", "--cluttered"], "data.cluttered", True),
     (["--boxed", "all"], "data.boxed", "all"),

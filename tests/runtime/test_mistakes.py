@@ -43,7 +43,15 @@ COMMANDS = {  # flags of whole commands that the library runs or tells its user 
     "yolo9000/comparison/ladder_runs.py": {"--config", "--out", "--resume", "--size", "--images", "--device"},
     "yolo9000/evaluation/ladder_table.py": {"---"},  # a line of a table in Markdown
     "yolo9000/experiment/beginning.py": {"--resume"},
-    "yolo9000/experiment/layouts.py": {"--categories", "--voc", "--imagenet", "--imagenet1k", "--wnids", "--out"},
+    "yolo9000/experiment/layouts.py": {
+        "--categories",
+        "--data",
+        "--voc",
+        "--imagenet",
+        "--imagenet1k",
+        "--wnids",
+        "--out",
+    },
     "yolo9000/runtime/mistakes.py": {"--"},  # it makes flags of fields
     "yolo9000/runtime/run_folder.py": {"--porcelain", "--untracked-files"},
 }

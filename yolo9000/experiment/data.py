@@ -417,7 +417,7 @@ def _held_out_boxes(config: DataConfig, classes: Classes, split: str) -> Labelle
         held_out: CocoSource = _opened("coco", config.val, name_map(classes, *maps), split, f"coco ({split})")
         held_out.labelled_nodes = np.array(held_out.nodes, np.int64)
         return held_out
-    if Path(root).is_file():
+    if layout == "coco" and Path(root).is_file():
         raise DatasetError(f"{root} is one annotation file; name another with `val` to hold images out")
     return _box_set(config, classes, split, (layout, root))
 

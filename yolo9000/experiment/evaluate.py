@@ -132,7 +132,7 @@ def _evaluate_rival(run: str | Path, config: EvaluateConfig, device: torch.devic
     data = load_data(held_out_data(config, rival), rival.detector.classes, size=rival.size, held_out_only=True)
     loader = _loader(data.val_detection, config.open.size or rival.size, config)
     if loader is None:
-        raise Mistake("there are no images to evaluate on; name some with `coco`, `voc` or `tiles`")
+        raise Mistake("there are no images to evaluate on; name some with `coco`, `voc`, `yolo`, `csv` or `tiles`")
     detections, targets, images = find_in_batches(rival.detector, loader, device=device)
     boxes = _box_source(data)
     report = score_detections(
@@ -223,7 +223,9 @@ def _evaluate(
     }
     loaders = {name: loader for name, loader in found.items() if loader is not None}
     if not loaders:
-        raise Mistake("there are no images to evaluate on; name some with `coco`, `voc`, `tiles` or `imagenet`")
+        raise Mistake(
+            "there are no images to evaluate on; name some with `coco`, `voc`, `yolo`, `csv`, `tiles` or `imagenet`"
+        )
     model = prepare(trained.detector, device=device, precision=precision)  # which takes care of the precision
     if "detection" in loaders:
         boxes = _box_source(data)

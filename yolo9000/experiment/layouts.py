@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from yolo9000.datasets.errors import DatasetError
+
 if TYPE_CHECKING:
     from wordtree.sources import LabelSource
 
@@ -68,6 +70,18 @@ def _open_voc(path: str, label_map: Mapping[str, int], split: str, name: str) ->
     return VocSource(path, label_map, split=split, name=name)
 
 
+def _open_yolo(path: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
+    from yolo9000.datasets.yolo import YoloSource
+
+    return YoloSource(path, label_map, split=split, name=name)
+
+
+def _open_csv(path: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
+    from yolo9000.datasets.box_table import CsvSource
+
+    return CsvSource(path, label_map, split=split, name=name)
+
+
 def _open_det(path: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
     from yolo9000.datasets.imagenet_det import ImageNetDetSource
 
@@ -97,10 +111,53 @@ def _coco_labels(path: str, split: str) -> LabelSource:
     return sources.categories(Path(path)) if Path(path).is_file() else sources.coco()
 
 
+def _own_name(path: str) -> str:
+    """What a data set of somebody's own is called: as its folder or file, and not "data" as all data.yaml are."""
+    place = Path(path)
+    stem = place.name if place.is_dir() else place.stem
+    return place.absolute().parent.name if stem == "data" else stem
+
+
+def _own_voc_names(path: str, split: str) -> list[str]:
+    """The classes of a folder in VOC's layout; none if they are among VOC's own."""
+    from wordtree.labels import voc_classes
+    from yolo9000.datasets.voc import voc_class_names
+
+    names = voc_class_names(path, split)
+    return [] if set(names) <= set(voc_classes()) else names
+
+
 def _voc_labels(path: str, split: str) -> LabelSource:
     from wordtree import sources
 
-    return sources.voc()
+    names = _own_voc_names(path, split)
+    return sources.own_names(_own_name(path), names) if names else sources.voc()
+
+
+def _voc_options(path: str, split: str) -> str:
+    try:
+        return f"--data {path}" if _own_voc_names(path, split) else "--voc"
+    except DatasetError:  # what is wrong with the folder is said where it is opened
+        return "--voc"
+
+
+def _yolo_labels(path: str, split: str) -> LabelSource:
+    from wordtree import sources
+    from yolo9000.datasets.yolo import read_data_yaml
+
+    data = read_data_yaml(path)
+    return sources.own_names(_own_name(path), data.names, data.concepts)
+
+
+def _csv_labels(path: str, split: str) -> LabelSource:
+    from wordtree import sources
+    from yolo9000.datasets.box_table import csv_labels
+
+    return sources.own_names(_own_name(path), csv_labels(path, split))
+
+
+def _own_maps(path: str, split: str) -> list[str]:
+    return [_own_name(path)]
 
 
 def _det_labels(path: str, split: str) -> LabelSource:
@@ -147,9 +204,10 @@ def _class_folder(path: str, split: str) -> Path:
 LAYOUTS: dict[str, Layout] = {
     "coco": Layout(
         teaches="boxes",
-        help="images with boxes: a folder in COCO's layout (annotations/instances_train*.json and the images), or an "
-        "annotation file. It and --voc may be given several times: the sets are joined, what a set does not label is "
-        "no background in it, and a pass shows each image once",
+        help="images with boxes: a folder in COCO's layout (annotations/instances_train*.json, instances_val*.json, "
+        "and the images in folders of those names, train2017/, val2017/), or an annotation file. It and the flags of "
+        "other sets with boxes may be given several times: the sets are joined, what a set does not label is no "
+        "background in it, and a pass shows each image once",
         open=_open_coco,
         labels=_coco_labels,
         options=_coco_options,
@@ -158,12 +216,36 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "voc": Layout(
         teaches="boxes",
-        help="images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007",
+        help="images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007: ImageSets/Main/train.txt and "
+        "val.txt with ids, Annotations/ID.xml, JPEGImages/ID.jpg. Its classes are read from it",
         open=_open_voc,
         labels=_voc_labels,
-        options=lambda path, split: "--voc",
-        maps=lambda path, split: ["voc"],
+        options=_voc_options,
+        maps=lambda path, split: [_own_name(path), "voc"],
         several=True,
+    ),
+    "yolo": Layout(
+        teaches="boxes",
+        help="images with boxes as Ultralytics and Roboflow write them: a data.yaml with train, val and names, "
+        "images/, and labels/*.txt beside it with a line CLASS CENTRE_X CENTRE_Y WIDTH HEIGHT, or a polygon, for each "
+        "box",
+        open=_open_yolo,
+        labels=_yolo_labels,
+        options=lambda path, split: f"--data {path}",
+        maps=_own_maps,
+        several=True,
+        metavar="DATA_YAML",
+    ),
+    "csv": Layout(
+        teaches="boxes",
+        help="images with boxes: a CSV with the columns path,x0,y0,x1,y1,label and, if some images are held out, split "
+        "(train or val); or a folder with train.csv and val.csv. Edges are in pixels, or relative to the image",
+        open=_open_csv,
+        labels=_csv_labels,
+        options=lambda path, split: f"--data {path}",
+        maps=_own_maps,
+        several=True,
+        metavar="FILE",
     ),
     "imagenet_det": Layout(
         teaches="boxes",
@@ -177,7 +259,8 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "imagenet": Layout(
         teaches="image labels",
-        help="images with a label: folders or tars named by wnid",
+        help="images with a label: a folder with train/ and val/, in each of which is a folder or a tar for each "
+        "class, named by its wnid: train/n02084071/*.JPEG or train/n02084071.tar",
         open=_open_imagenet,
         labels=_folder_labels,
         options=lambda path, split: f"--imagenet {_class_folder(path, split)}",
@@ -195,7 +278,8 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "tiles": Layout(
         teaches="both",
-        help="scenes that are drawn from real tiles, and the tiles as images with a label",
+        help="scenes that are drawn from real tiles, and the tiles as images with a label: a folder with train/ and "
+        "val/ as for images with a label, boxes/train.tsv, boxes/val.tsv and split.json",
         open=None,
         labels=_folder_labels,
         options=lambda path, split: f"--imagenet {_class_folder(path, split)}",
@@ -203,6 +287,30 @@ LAYOUTS: dict[str, Layout] = {
     ),
 }
 """Every layout by its name, which is also its flag. Sets with boxes are joined in this order."""
+
+
+def own_labels(path: Path) -> LabelSource:
+    """The classes of data of somebody's own, whose layout is known by what lies there.
+
+    Parameters
+    ----------
+    path : Path
+        A ``data.yaml`` or its folder, a CSV of boxes or the folder of several, or a folder in VOC's layout.
+
+    Returns
+    -------
+    LabelSource
+
+    Raises
+    ------
+    DatasetError
+        The data cannot be read.
+    """
+    names = [path.name, *(each.name for each in sorted(path.glob("*")))]
+    if any(name.endswith((".yaml", ".yml")) for name in names):
+        return _yolo_labels(str(path), "train")
+    is_table = any(name.endswith(".csv") for name in names)
+    return _csv_labels(str(path), "train") if is_table else _voc_labels(str(path), "train")
 
 
 def tree_command(sets: tuple[tuple[str, str], ...], split: str, out: str = "wordtree.json") -> str:

@@ -48,10 +48,10 @@ def check_sources(plan: PlanConfig, *, boxes: bool, image_labels: bool) -> None:
         A phase needs what is not there; the message names the fields.
     """
     if plan.joint.enabled and not (boxes and image_labels):
-        absent = "image labels (`imagenet`)" if boxes else "boxes (`coco`, `voc` or `tiles`)"
+        absent = "image labels (`imagenet`)" if boxes else "boxes (`coco`, `voc`, `yolo`, `csv` or `tiles`)"
         raise PlanError(f"`joint` trains on boxes and image labels together, and no data with {absent} were named")
     if not boxes and plan.joint.boxes_first + plan.steps:
-        raise PlanError("a detector needs images with boxes: name `coco`, `voc` or `tiles`")
+        raise PlanError("a detector needs images with boxes: name `coco`, `voc`, `yolo`, `csv` or `tiles`")
     if not image_labels and plan.classification_steps:
         raise PlanError("the classification start needs image labels: name `imagenet`, or `classification_steps` 0")
 
