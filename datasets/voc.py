@@ -175,30 +175,6 @@ class VocSource:
         )
 
 
-def voc_class_names(root: str | Path, split: str = "train") -> list[str]:
-    """Return the names of all classes that the XMLs of a folder in VOC's layout have, sorted.
-
-    Parameters
-    ----------
-    root : str or Path
-    split : str
-        As in `VocSource`; the XMLs of all splits are read.
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    DatasetError
-        If an XML cannot be read, or the folder has another layout.
-    """
-    xmls = sorted((Path(root) / _XMLS).glob("*.xml"))
-    if not xmls:
-        _ids(Path(root), split)  # which says what is wrong
-    return sorted({class_name for xml in xmls for class_name, _, _ in _read_xml(xml, 1)[1]})
-
-
 def _ids(root: Path, split: str) -> list[str]:
     path = root / _LISTS / f"{split}.txt"
     if not path.is_file():

@@ -25,6 +25,9 @@ EDGE = 8  # every other module: yolo9000/train.py and its like, and tools/
 LAYER |= {"benchmarks": EDGE}  # an edge of several modules
 SIDEWAYS = {("tools.benchmark", "benchmarks")}  # its command line; nobody else imports it
 SIDEWAYS |= {("tools.darknet_parity", "benchmarks")}
+# tools that are commands of `yolo9000` besides, for a checkout that is not installed
+SIDEWAYS |= {("tools.cluster_anchors", "yolo9000.anchors"), ("tools.convert_weights", "yolo9000.convert")}
+SIDEWAYS |= {("tools.build_wordtree", "yolo9000.tree")}
 
 
 def module_name(file: Path) -> str:

@@ -1,69 +1,14 @@
-"""Darknet's weights to a checkpoint of ours, or back, and a check that both nets answer the same.
-
-python tools/convert_weights.py yolo9000.weights --cfg yolo9000.cfg yolo9000.pt
-python tools/convert_weights.py runs/joint joint.weights      # also joint.cfg, joint.tree, joint.names
-"""
+"""The same as ``yolo9000 convert``, for a checkout that is not installed: ``python tools/convert_weights.py --help``."""
 
 from __future__ import annotations
 
-import argparse
-import functools
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 # A bare checkout is enough: tools/ is where Python looks first, not the repository.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import torch
-
-from wordtree import load_tree
-from yolo9000.inference.darknet_files import SUFFIX, load_darknet
-from yolo9000.inference.export import save_as_darknet
-from yolo9000.inference.model import TrainedModel, load_detector
-from yolo9000.runtime.checkpoint import save_checkpoint
-from yolo9000.runtime.mistakes import flags_of, run
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the tool; return the exit status: 0, 1 if the nets answer differently, 2 for a mistake in files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", metavar="FROM", help="a .weights file; or a run or checkpoint")
-    parser.add_argument("out", metavar="TO", type=Path, help="a checkpoint (.pt); or a .weights file")
-    parser.add_argument("--cfg", help="cfg of the .weights file, or a built-in net (default: by the file's name)")
-    parser.add_argument("--tree", help="names of the classes of a net without a tree: a bundled name or a file")
-    options = parser.parse_args(arguments)
-    return run(functools.partial(_run, options), flags=flags_of(vars(options)))
-
-
-def _run(options: argparse.Namespace) -> int:
-    difference = _convert(options)
-    print(f"{options.out}: raw outputs for a random image differ by {difference:.1e} at most")
-    return 0 if difference <= 1e-4 else 1
-
-
-def _convert(options: argparse.Namespace) -> float:
-    """Convert; return the largest difference between the raw outputs of the two nets."""
-    tree = load_tree(options.tree) if options.tree else None
-    if Path(options.source).suffix == SUFFIX:
-        if options.out.exists():
-            raise FileExistsError(f"{options.out}: is there already")
-        before = load_darknet(options.source, options.cfg, tree=tree)
-        save_checkpoint(options.out, before.content)
-        after = load_detector(options.out)
-    else:
-        before = load_detector(options.source)
-        for note in save_as_darknet(before, options.out):
-            print(f"note: {note}", file=sys.stderr)
-        after = load_darknet(options.out, options.out.with_suffix(".cfg"))
-    return _difference(before, after)
-
-
-@torch.no_grad()
-def _difference(before: TrainedModel, after: TrainedModel) -> float:
-    image = torch.rand(1, 3, before.size, before.size, generator=torch.Generator().manual_seed(0))
-    return float((before.detector(image).raw - after.detector(image).raw).abs().max())
-
+from yolo9000.convert import main
 
 if __name__ == "__main__":
     sys.exit(main())

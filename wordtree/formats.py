@@ -23,15 +23,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from wordtree.errors import TreeError, TreeFormatError
 from wordtree.tree import WordTree
 from wordtree.validation import first_structure_fault, is_line, json_line
 from wordtree.writing import write_new_files
-
-if TYPE_CHECKING:
-    import networkx
 
 BUNDLED = ("yolo9000", "imagenet1k", "coco")
 FORMAT_VERSION = 1
@@ -45,8 +42,8 @@ def load_tree(name_or_path: str | Path) -> WordTree:
     Parameters
     ----------
     name_or_path : str or Path
-        A tree that comes with the package (``"yolo9000"``, ``"imagenet1k"`` or ``"coco"``), or a file that ends in
-        ``.json``, ``.json.gz`` or ``.tree``. A file ``x.names`` beside ``x.tree`` gives the display names; without it
+        A tree that comes with the package (``"yolo9000"``, ``"imagenet1k"`` or ``"coco"``), a file that ends in
+        ``.json``, ``.json.gz`` or ``.tree``, or a folder with a ``tree.json``, as that of a run. A file ``x.names`` beside ``x.tree`` gives the display names; without it
         they are the ids. A file ``x.labels`` must hold the same ids.
 
     Returns
@@ -74,6 +71,10 @@ def load_tree(name_or_path: str | Path) -> WordTree:
         file = resources.files("wordtree") / "data" / f"{name_or_path}.json.gz"
         return from_json(gzip.decompress(file.read_bytes()), f"bundled tree {name_or_path}")
     path = Path(name_or_path)
+    if path.is_dir():
+        if not (path / "tree.json").exists():
+            raise FileNotFoundError(f"{path}: a folder without a tree.json, which a run has; {_KINDS}")
+        path = path / "tree.json"
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; the bundled trees are {', '.join(BUNDLED)}, and {_KINDS}")
     if path.name.endswith(".json.gz"):
@@ -189,51 +190,6 @@ def write_map(nodes: Iterable[int | str], path: str | Path, tree: WordTree, *, f
 def map_content(nodes: Iterable[int | str], tree: WordTree) -> bytes:
     """Return the content of the file that `write_map` writes."""
     return _text([str(tree.node(node)) for node in nodes])
-
-
-def to_networkx(tree: WordTree) -> networkx.DiGraph[str]:
-    """Return the tree as a graph whose nodes are the ids, in tree order, with edges from parent to child.
-
-    Each node has the attributes ``index``, ``name``, ``synset`` and ``lemmas``.
-
-    Examples
-    --------
-    >>> graph = to_networkx(WordTree(("a", "b"), ("dog", "terrier"), (-1, 0)))
-    >>> list(graph.edges), graph.nodes["b"]["name"]
-    ([('a', 'b')], 'terrier')
-    """
-    import networkx
-
-    graph: networkx.DiGraph[str] = networkx.DiGraph()
-    for node, wnid in enumerate(tree.wnids):
-        graph.add_node(
-            wnid, index=node, name=tree.names[node], synset=tree.synsets[node], lemmas=list(tree.lemmas[node])
-        )
-        if tree.parents[node] >= 0:
-            graph.add_edge(tree.wnids[tree.parents[node]], wnid)
-    return graph
-
-
-def to_dot(tree: WordTree) -> str:
-    """Return the tree as text for Graphviz's ``dot``, each node labelled with its display name.
-
-    Examples
-    --------
-    >>> print(to_dot(WordTree(("a", "b"), ("dog", "terrier"), (-1, 0))))
-    digraph wordtree {
-      rankdir=LR; node [shape=plaintext];
-      "a" [label="dog"];
-      "b" [label="terrier"];
-      "a" -> "b";
-    }
-    """
-    lines = ["digraph wordtree {", "  rankdir=LR; node [shape=plaintext];"]
-    for wnid, name in zip(tree.wnids, tree.names, strict=True):
-        lines.append(f"  {_dot_string(wnid)} [label={_dot_string(name)}];")
-    for wnid, parent in zip(tree.wnids, tree.parents, strict=True):
-        if parent >= 0:
-            lines.append(f"  {_dot_string(tree.wnids[parent])} -> {_dot_string(wnid)};")
-    return "\n".join([*lines, "}"])
 
 
 # ---------------------------------------------------------------------------------------------------------------- JSON
@@ -379,7 +335,3 @@ def _integer(word: str) -> int | None:
 
 def _text(lines: Sequence[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
-
-
-def _dot_string(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

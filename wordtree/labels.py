@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from wordtree.errors import TreeError
 from wordtree.formats import load_tree
@@ -47,6 +48,59 @@ def voc_classes() -> dict[str, str]:
     'n13083023'
     """
     return _table("voc.csv")
+
+
+def voc_folder(folder: str | Path) -> dict[str, str]:
+    """Return the names that the XMLs of a folder in VOC's layout have for things, and their concepts.
+
+    VOC's own names mean what they mean in VOC; any other name is its own concept.
+
+    Parameters
+    ----------
+    folder : str or Path
+        It holds ``Annotations/*.xml``, or the XMLs themselves.
+
+    Returns
+    -------
+    dict of str to str
+        All 20 classes of VOC, if no other name is there; otherwise the names that are, in alphabetical order.
+
+    Raises
+    ------
+    LabelError
+        If there are no XMLs, or none of them names a thing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     xml = "<annotation><object><name>{}</name></object></annotation>"
+    ...     for name in ("dog", "kangaroo"):
+    ...         _ = (Path(folder) / f"{name}.xml").write_text(xml.format(name))
+    ...     voc_folder(folder)
+    {'dog': 'n02084071', 'kangaroo': 'kangaroo'}
+    """
+    folder = Path(folder)
+    annotations = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
+    files = sorted(annotations.glob("*.xml")) if annotations.is_dir() else []
+    if not files:
+        raise LabelError(f"{folder}: looked for Annotations/*.xml, as in VOC's layout, and found none")
+    found = {name for file in files for name in _things(file)}
+    if not found:
+        raise LabelError(f"{annotations}: none of {len(files):,} XMLs has an <object> with a <name>")
+    known = voc_classes()
+    return known if found <= set(known) else {name: known.get(name, name) for name in sorted(found)}
+
+
+def _things(xml: Path) -> Iterator[str]:
+    """Names of the objects of an XML; those of their parts, as in "person has a head", are not theirs."""
+    try:
+        top = ElementTree.parse(xml).getroot()
+    except ElementTree.ParseError as error:
+        raise LabelError(f"{xml}: {error}") from None
+    for thing in top.iter("object"):
+        if name := (thing.findtext("name") or "").strip():
+            yield name
 
 
 def imagenet1k_classes() -> dict[str, str]:

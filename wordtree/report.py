@@ -134,6 +134,69 @@ def compare_parents(tree: WordTree, reference: WordTree, wordnet: WordNet | None
     return ParentComparison(len(there), len(there) - len(different) - len(missing), tuple(different), missing, extra)
 
 
+def summarize_difference(
+    compared: ParentComparison, a: WordTree, b: WordTree, name_a: str, name_b: str, *, most: int | None = None
+) -> str:
+    """Return the difference of two trees as lines for people.
+
+    Parameters
+    ----------
+    compared : ParentComparison
+        Of `a` with `b`.
+    a, b : WordTree
+    name_a, name_b : str
+        What they are called in the text.
+    most : int, optional
+        The number of differences of one kind that are listed.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> a = WordTree(("a", "b", "c"), ("dog", "terrier", "airedale"), (-1, 0, 0))
+    >>> b = WordTree(("a", "b", "d", "c"), ("dog", "terrier", "hound", "airedale"), (-1, 0, 0, 1), rest="all")
+    >>> print(summarize_difference(compare_parents(a, b), a, b, "old", "new"))
+    old: 3 concepts, 2 leaves
+    new: 4 concepts, 2 leaves
+    3 concepts are in both, 2 of them below the same parent
+    1 below another parent:
+      airedale: below dog in old, below terrier in new
+    1 only in new:
+      hound
+    groups with a rest: none in old, all in new
+    """
+    total, agreeing, different, missing, extra = (
+        compared.total, compared.agreeing, compared.different, compared.missing, compared.extra,
+    )  # fmt: skip
+    lines = [f"{name}: {len(tree):,} concepts, {len(tree.leaves):,} leaves" for name, tree in ((name_a, a), (name_b, b))]
+    lines.append(f"{total - len(missing):,} concepts are in both, {agreeing:,} of them below the same parent")
+
+    def listed(title: str, entries: list[str]) -> None:
+        if not entries:
+            return
+        lines.append(f"{len(entries):,} {title}:")
+        shown = entries if most is None else entries[:most]
+        lines.extend(f"  {entry}" for entry in shown)
+        if len(shown) < len(entries):
+            lines.append(f"  and {len(entries) - len(shown):,} more")
+
+    def place(parent: str) -> str:
+        return "at the top" if parent == "-" else f"below {parent}"
+
+    moved = [f"{label}: {place(here)} in {name_a}, {place(there)} in {name_b}" for label, here, there, _ in different]
+    listed("below another parent", moved)
+    listed(f"only in {name_a}", list(extra))
+    listed(f"only in {name_b}", list(missing))
+    if a.rest != b.rest:
+        lines.append(f"groups with a rest: {a.rest.replace('_', ' ')} in {name_a}, {b.rest.replace('_', ' ')} in {name_b}")
+    maps = [f"{name}: {', '.join(tree.label_maps) or 'none'}" for name, tree in ((name_a, a), (name_b, b))]
+    if list(a.label_maps) != list(b.label_maps):
+        lines.append(f"label maps of {'; '.join(maps)}")
+    return "\n".join(lines)
+
+
 def _why(wordnet: WordNet, wnid: str, here: str, there: str) -> str:
     steps = _steps_up(wordnet, wnid)
     if here not in steps or there not in steps:

@@ -60,6 +60,11 @@ def voc() -> LabelSource:
     return LabelSource("voc", labels.voc_classes())
 
 
+def voc_folder(folder: Path) -> LabelSource:
+    """Return the source ``voc`` of the names in a folder in VOC's layout, whichever they are."""
+    return LabelSource("voc", labels.voc_folder(folder), fillable=True)
+
+
 def imagenet1k() -> LabelSource:
     """Return the source ``imagenet1k``."""
     return LabelSource("imagenet1k", labels.imagenet1k_classes())
@@ -75,7 +80,7 @@ def imagenet(folder: Path) -> LabelSource:
     return LabelSource("imagenet", labels.imagenet_folder(folder))
 
 
-def own_names(name: str, names: Iterable[str], concepts: Mapping[str, str] | None = None) -> LabelSource:
+def own_names(name: str, names: Sequence[str], concepts: Mapping[str, str] | None = None) -> LabelSource:
     """Return the source of a data set whose classes are called as a person chose.
 
     Each name means COCO's or VOC's class of that name if all names are COCO's, or all are VOC's, and otherwise itself.
@@ -83,8 +88,7 @@ def own_names(name: str, names: Iterable[str], concepts: Mapping[str, str] | Non
     Parameters
     ----------
     name : str
-        The name of the source.
-    names : iterable of str
+    names : sequence of str
     concepts : mapping of str to str, optional
         What some of the names mean instead.
 
@@ -93,10 +97,9 @@ def own_names(name: str, names: Iterable[str], concepts: Mapping[str, str] | Non
     >>> own_names("farm", ["mouse", "cow", "hen"], {"mouse": "mouse.n.01"}).classes
     {'mouse': 'mouse.n.01', 'cow': 'cow', 'hen': 'hen'}
     """
-    names = list(names)
     known = (labels.coco_classes(), labels.voc_classes())
-    meant: Mapping[str, str] = next((table for table in known if all(each in table for each in names)), {})
-    return LabelSource(name, {each: meant.get(each, each) for each in names} | dict(concepts or {}), fillable=True)
+    meant = next((table for table in known if set(names) <= set(table)), {name: name for name in names})
+    return LabelSource(name, {each: meant[each] for each in names} | dict(concepts or {}), fillable=True)
 
 
 def lvis(path: Path) -> LabelSource:

@@ -76,6 +76,10 @@ class TreeSubset(NamedTuple):
     tree: WordTree
     old_to_new: tuple[int, ...]
 
+    def __repr__(self) -> str:
+        # the map of a large tree is thousands of numbers
+        return f"TreeSubset(tree={self.tree!r}, old_to_new=<{len(self.tree)} of {len(self.old_to_new)} nodes kept>)"
+
     @property
     def new_to_old(self) -> tuple[int, ...]:
         """For each node of `tree`, its node in the whole tree: the rows to take from a head's weights."""
@@ -337,6 +341,26 @@ class WordTree:
             keep[below] = True
             groups = np.unique(self.child_group[below])
             below = self._members_of(groups[groups >= 0])
+        return self._restricted_to(keep)
+
+    def below(self, node: str | int) -> TreeSubset:
+        """Return the tree of a node and everything below it, without its ancestors.
+
+        The probabilities in it are given that the thing is a `node`.
+
+        Examples
+        --------
+        >>> tree = WordTree(("a", "b", "c", "d"), ("animal", "dog", "terrier", "hound"), (-1, 0, 1, 1))
+        >>> tree.below("dog").tree.names
+        ('dog', 'terrier', 'hound')
+        """
+        me = self.node(node)
+        keep = np.zeros(len(self), dtype=bool)
+        level = np.asarray([me])
+        while len(level):
+            keep[level] = True
+            groups = self.child_group[level]
+            level = self._members_of(groups[groups >= 0])
         return self._restricted_to(keep)
 
     def prune(self, keep: str | int | Iterable[str | int]) -> TreeSubset:

@@ -1,4 +1,4 @@
-"""``python -m yolo9000.classify``: options -> a `RunConfig` without a detector -> a run.
+"""``yolo9000 classify`` (or ``python -m yolo9000.classify``): options -> a `RunConfig` without a detector -> a run.
 
 The options are fields of the configuration. A preset, a run's ``config.json`` or the run that is resumed gives those
 that are not typed.
@@ -21,15 +21,15 @@ from yolo9000.experiment.presets import classifier_preset_for
 from yolo9000.options import LabelSets, flags_of, parse, parse_some, part_of, sets_of, some_options, typed, values_of
 from yolo9000.runtime.mistakes import Mistake, run
 
-PROGRAM = "python -m yolo9000.classify"
+PROGRAM = "yolo9000 classify"
 ABOUT = """Train a classifier of images with a label, over a tree of concepts or with one softmax: the start of a
 detector, which train --init RUN makes of it. With no data named it trains on pictograms that are drawn on the fly.
 
 examples:
-  python -m yolo9000.classify
-  python -m yolo9000.classify --imagenet IMAGENET_DIR --tree imagenet1k
-  python -m yolo9000.classify --imagenet IMAGENET_DIR --preset small --flat
-  python -m yolo9000.classify --resume runs/classifier
+  yolo9000 classify
+  yolo9000 classify --imagenet IMAGENET_DIR --tree imagenet1k
+  yolo9000 classify --imagenet IMAGENET_DIR --preset small --flat
+  yolo9000 classify --resume runs/classifier
 
 The defaults below are those of the preset: name the data or a preset before --help to see others."""
 
@@ -133,7 +133,7 @@ def configure(words: Sequence[str]) -> Asked:
         before = classifier_preset_for(named, beginning.preset)
     elif not before.is_classifier:
         raise Mistake(
-            f"{beginning.resume or beginning.config}: it trains a detector; `python -m yolo9000.train` goes on with it"
+            f"{beginning.resume or beginning.config}: it trains a detector; `yolo9000 train` goes on with it"
         )
     defaults = Command(run=part_of(ClassifierOptions, before))
     command = parse(Command, words, program=PROGRAM, about=ABOUT, default=defaults)

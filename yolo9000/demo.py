@@ -1,4 +1,4 @@
-"""``python -m yolo9000.demo``: the whole job on drawn scenes, with the commands that anyone would type.
+"""``yolo9000 demo`` (or ``python -m yolo9000.demo``): the whole job on drawn scenes, with the commands that anyone would type.
 
 Builds a tree, trains one classifier on images with a label, then goes on from it twice, side by side: on boxes alone,
 and jointly on boxes and image labels. The table says what image labels taught about the classes that never had a box.
@@ -7,7 +7,6 @@ and jointly on boxes and image labels. The table says what image labels taught a
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import shlex
 import shutil
@@ -19,14 +18,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from yolo9000.runtime.mistakes import Mistake, run
+from yolo9000.runtime.mistyped import OneLineParser
 
-from wordtree import load_tree
-from yolo9000.datasets.pictograms import read_classes
-from yolo9000.datasets.scenes import SceneConfig, SceneSource
-from yolo9000.runtime.device import use_huge_pages
-from yolo9000.runtime.mistakes import Mistake, flags_of, run
+ABOUT = """The whole job on drawn scenes, with the commands that anyone would type: builds a tree, trains one classifier
+on images with a label, then goes on from it twice, side by side, on boxes alone and jointly. Six to seven minutes on
+two cores.
 
+examples:
+  yolo9000 demo
+  yolo9000 demo --seeds 3 --out runs/demo3
+  yolo9000 demo --quick"""
 START = ["--classification-steps", "2400", "--classification-size", "64", "--detection-steps", "0", "--steps", "0"]
 FURTHER = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "1200"]
 # The joint variant sees the same 32 images with boxes in a step as the other, and 32 with a label besides.
@@ -38,16 +40,17 @@ MARK = "demo.txt"  # a folder with this file is ours to empty
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit status of the first command that failed, or 0."""
-    use_huge_pages()
-    parser = argparse.ArgumentParser(prog="python -m yolo9000.demo", description=(__doc__ or "").split("\n\n")[1])
+    parser = OneLineParser(prog="yolo9000 demo", description=ABOUT)
     parser.add_argument("--seeds", type=int, default=1, help="repeat with other seeds; the table gives mean and spread")
     parser.add_argument("--out", default="runs/demo", help="folder, emptied first (default: runs/demo)")
     parser.add_argument("--quick", action="store_true", help="a few steps of everything: does it run? (half a minute)")
-    options = parser.parse_args(argv)
-    return run(functools.partial(_run, options), flags=flags_of(vars(options)))
+    return run(lambda: _run(parser.read(argv)), flags=parser.fields)
 
 
 def _run(options: argparse.Namespace) -> int:
+    from yolo9000.runtime.device import use_huge_pages  # here, for --help needs no torch
+
+    use_huge_pages()
     if options.seeds < 1:
         raise Mistake(f"`seeds` {options.seeds}: at least 1 is needed")
     out = Path(options.out)
@@ -82,6 +85,9 @@ def command(module: str, *arguments: str) -> list[str]:
 
 def run_seed(folder: Path, seed: int, *, quick: bool) -> dict[str, Any]:
     """Train the classifier and both variants, evaluate both; return the figures of one seed."""
+    from wordtree import load_tree
+    from yolo9000.datasets.pictograms import read_classes
+
     started = time.monotonic()
     images = "20" if quick else str(TEST_IMAGES)
     start = str(folder / "start")
@@ -138,6 +144,10 @@ def run_side_by_side(commands: list[list[str]]) -> None:
 
 def draw_pictures(run: Path, out: Path) -> None:
     """Write test scenes as files, predict on them, and put the pictures on one sheet: out/detections.png."""
+    from PIL import Image
+
+    from yolo9000.datasets.scenes import SceneConfig, SceneSource
+
     scenes = SceneSource(SceneConfig(split="test", size=384), length=PICTURES)
     folder = out / "scenes"
     folder.mkdir()

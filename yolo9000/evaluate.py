@@ -1,4 +1,4 @@
-"""``python -m yolo9000.evaluate RUN``: average precision of boxed and never-boxed classes, top-1, held-out loss.
+"""``yolo9000 evaluate RUN``: average precision of boxed and never-boxed classes, top-1, held-out loss.
 
 And what is behind it: are boxes where things are, is a coarser name right, do probabilities say what is so?
 """
@@ -18,7 +18,7 @@ from yolo9000.experiment.config import EvaluateConfig
 from yolo9000.options import DataSets, flags_of, parse, sets_of, typed
 from yolo9000.runtime.mistakes import run
 
-PROGRAM = "python -m yolo9000.evaluate"
+PROGRAM = "yolo9000 evaluate"
 ABOUT = """Evaluate a run on images it has not seen: average precision (COCO's) of the classes that had boxes in
 training and of those that had none, at the label and at its parent in the tree; how often boxes are in the right place
 whatever they are called, how things are named as far as the net is sure, and whether its probabilities are right as
@@ -26,9 +26,9 @@ often as they say; top-1 on images with a label; mean loss of each source. With 
 run's own data is used.
 
 examples:
-  python -m yolo9000.evaluate runs/joint
-  python -m yolo9000.evaluate yolo9000.weights --cfg yolo9000.cfg --coco COCO_DIR --map coco9k.map
-  python -m yolo9000.evaluate torchvision:ssd300_vgg16 --coco COCO_DIR"""
+  yolo9000 evaluate runs/joint
+  yolo9000 evaluate yolo9000.weights --cfg yolo9000.cfg --coco COCO_DIR --map coco9k.map
+  yolo9000 evaluate torchvision:ssd300_vgg16 --coco COCO_DIR"""
 
 
 @dataclass(frozen=True, kw_only=True)

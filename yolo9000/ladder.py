@@ -1,4 +1,4 @@
-"""``python -m yolo9000.ladder``: every step from YOLO to YOLO9000, trained and scored on the same data, as one table.
+"""``yolo9000 ladder``: every step from YOLO to YOLO9000, trained and scored on the same data, as one table.
 
 The options are those of the ladder, and the fields of the configuration that its rungs begin with.
 """
@@ -20,16 +20,16 @@ from yolo9000.options import DataSets, flags_of, parse, parse_some, sets_of, typ
 from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 from yolo9000.runtime.mistakes import Mistake, run
 
-PROGRAM = "python -m yolo9000.ladder"
+PROGRAM = "yolo9000 ladder"
 ABOUT = """Train and score the columns of the paper's table "the path from YOLO to YOLOv2", and what comes after it, on
 your own data: table.md, ladder.csv and ladder.png in the folder of the ladder. What has been trained is not trained
 again, and what was interrupted goes on, so the same command continues a ladder. docs/ladder.md explains the rungs.
 
 examples:
-  python -m yolo9000.ladder --coco COCO_DIR --imagenet IMAGENET_DIR --out runs/ladder --seeds 3 --jobs 2
-  python -m yolo9000.ladder --voc VOCdevkit/VOC2007 --imagenet IMAGENET_DIR --preset paper
-  python -m yolo9000.ladder --tiles TILES_DIR --rungs passthrough multi-scale
-  python -m yolo9000.ladder --out runs/ladder --table-only
+  yolo9000 ladder --coco COCO_DIR --imagenet IMAGENET_DIR --out runs/ladder --seeds 3 --jobs 2
+  yolo9000 ladder --voc VOCdevkit/VOC2007 --imagenet IMAGENET_DIR --preset paper
+  yolo9000 ladder --tiles TILES_DIR --rungs passthrough multi-scale
+  yolo9000 ladder --out runs/ladder --table-only
 
 The defaults below are those of the preset; the options of single rungs are set by the rungs themselves."""
 

@@ -17,6 +17,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from yolo9000.experiment.layouts import LAYOUTS
 from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.mistyped import one_line, unknown_option
 
 Command = TypeVar("Command")
 
@@ -151,8 +152,6 @@ def parse(
 ) -> Command:
     """Read a command line into a configuration.
 
-    A word that is no option, or a value that does not fit, ends the program with status 2 and says which is meant.
-
     Parameters
     ----------
     kind : type
@@ -175,8 +174,11 @@ def parse(
     Raises
     ------
     Mistake
-        The configuration refuses a value.
+        A word is no option, a value does not fit, or the configuration refuses it. The message is one line, and says
+        which option is meant.
     """
+    if not {"-h", "--help"} & set(words) and (mistyped := unknown_option(words, _all_flags(kind), program)):
+        raise Mistake(mistyped)
     given: dict[str, Any] = {} if default is None else {"default": default}
     if options is not None:
         words = _words_first(options, words, program)
@@ -219,8 +221,15 @@ def _read(kind: Any, words: Sequence[str], **options: Any) -> Any:
             if isinstance(context, Mistake):
                 raise context from None
             context = context.__context__
-        sys.stderr.write(said.getvalue())
-        raise
+        if end.code == 0:
+            raise  # the help
+        raise Mistake(one_line(said.getvalue())) from None
+
+
+def _all_flags(kind: Any) -> list[str]:
+    """The options of a class, each once; a switch also as what turns it off."""
+    flags = dict.fromkeys(flag for _, flag in _flags(kind))
+    return [*flags, *(flag.replace("--", "--no-", 1) for flag in flags)]
 
 
 def flags_of(*kinds: Any) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""``python -m yolo9000.train``: options -> a `RunConfig` -> a run.
+"""``yolo9000 train`` (or ``python -m yolo9000.train``): options -> a `RunConfig` -> a run.
 
 The options are the fields of the configuration. A preset, a run's ``config.json`` or the run that is resumed gives
 those that are not typed.
@@ -22,15 +22,15 @@ from yolo9000.experiment.presets import joint_recipe, preset_for
 from yolo9000.options import DataSets, flags_of, parse, parse_some, sets_of, typed
 from yolo9000.runtime.mistakes import Mistake, run
 
-PROGRAM = "python -m yolo9000.train"
+PROGRAM = "yolo9000 train"
 ABOUT = """Train a detector, on boxes alone or jointly on boxes and image labels over one tree of concepts.
 With no data named it trains on scenes of pictograms that are drawn on the fly.
 
 examples:
-  python -m yolo9000.train --joint
-  python -m yolo9000.train --joint --coco COCO_DIR --imagenet IMAGENET_DIR --tree wordtree.json
-  python -m yolo9000.train --joint --preset small-photographs --coco COCO_DIR --imagenet IMAGENET_DIR
-  python -m yolo9000.train --resume runs/joint
+  yolo9000 train --joint
+  yolo9000 train --joint --coco COCO_DIR --imagenet IMAGENET_DIR --tree wordtree.json
+  yolo9000 train --joint --preset small-photographs --coco COCO_DIR --imagenet IMAGENET_DIR
+  yolo9000 train --resume runs/joint
 
 The defaults below are those of the preset: name the data or a preset before --help to see others."""
 

@@ -410,7 +410,7 @@ def test_labels_without_a_node_are_all_listed(
     options = joint(data, "--steps", "1", "--out", str(tmp_path / "run"))
     said = errors(capsys, *options, "--tree", str(tmp_path / "small.json"))
     assert "cat, car" in said
-    assert f"python tools/build_wordtree.py --categories {data['coco']}/annotations/instances_train2017.json" in said
+    assert f"yolo9000 tree build --categories {data['coco']}/annotations/instances_train2017.json" in said
     assert f"--imagenet {data['imagenet']}/train --out wordtree.json" in said
 
 

@@ -151,7 +151,7 @@ def test_mistakes_name_the_set(farm: str, office: str, tmp_path: Path, capsys: p
     assert train.main([*options, "--steps", "1", "--out", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
     assert f"coco {other} (train) ({other}): 1 of 2 categories have no node in the label map: okapi" in said
-    assert f"python tools/build_wordtree.py --categories {farm} --categories {other} --out wordtree.json" in said
+    assert f"yolo9000 tree build --categories {farm} --categories {other} --out wordtree.json" in said
     with pytest.raises(Mistake, match=f"{office}: named twice"):
         DataConfig(sets=(("coco", office), ("coco", farm), ("coco", office)))
     with pytest.raises(Mistake, match="`coco` and `tiles`: one source of boxes is needed, not 2"):

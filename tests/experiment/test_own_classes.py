@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from wordtree.labels import LabelError
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.data import load_data
-from yolo9000.experiment.layouts import LAYOUTS, own_labels, tree_command
+from yolo9000.experiment.layouts import LAYOUTS, own_labels
 
 VOC_XML = """<annotation><size><width>40</width><height>20</height></size><object><name>{}</name>
 <bndbox><xmin>1</xmin><ymin>1</ymin><xmax>20</xmax><ymax>20</ymax></bndbox></object></annotation>"""
@@ -59,14 +60,13 @@ def names_of(config: DataConfig) -> tuple[list[str], list[list[float]]]:
 def test_the_classes_of_a_voc_folder_are_read_from_it(tmp_path: Path) -> None:
     root = write_voc(tmp_path / "zoo", "kangaroo", "okapi")
     assert names_of(DataConfig(sets=(("voc", str(root)),))) == (["kangaroo", "okapi"], [[0, 0, 20, 20]])
-    assert LAYOUTS["voc"].options(str(root), "train") == f"--data {root}"
+    assert LAYOUTS["voc"].options(str(root), "train") == f"--voc {root}"
 
 
 def test_vocs_own_classes_stay_vocs(tmp_path: Path) -> None:
     root = write_voc(tmp_path / "VOC2007", "tvmonitor", "pottedplant")
     classes = load_data(DataConfig(sets=(("voc", str(root)),))).classes
     assert len(classes.label_maps["voc"]) == 20
-    assert tree_command((("voc", str(root)),), "train") == "python tools/build_wordtree.py --voc --out wordtree.json"
 
 
 def test_yolo_data(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_name_with_several_meanings_is_explained(tmp_path: Path) -> None:
         load_data(DataConfig(sets=(("yolo", str(root)),)))
     said = str(caught.value)
     assert "'crane' has 5 senses under the root\n      crane.n.01" in said
-    assert f"build_wordtree.py --data {root} --out wordtree.json" in said
+    assert f"yolo9000 tree build --data {root} --out wordtree.json" in said
     assert "first_sense" not in said
     (root / "data.yaml").write_text(
         "train: images/train\nval: images/val\nnames: [crane, pallet jack]\n"
@@ -127,5 +127,5 @@ def test_a_command_knows_a_layout_by_what_lies_there(tmp_path: Path) -> None:
         "csv": ["forklift", "kangaroo"],
         "voc": ["kangaroo"],
     }
-    with pytest.raises(DatasetError, match=r"looked for ImageSets/Main/train\.txt(.*\n)+VOC2007/Annotations"):
+    with pytest.raises(LabelError, match=r"looked for Annotations/\*\.xml"):
         own_labels(tmp_path)

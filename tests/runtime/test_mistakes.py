@@ -43,16 +43,11 @@ COMMANDS = {  # flags of whole commands that the library runs or tells its user 
     "yolo9000/comparison/ladder_runs.py": {"--config", "--out", "--resume", "--size", "--images", "--device"},
     "yolo9000/evaluation/ladder_table.py": {"---"},  # a line of a table in Markdown
     "yolo9000/experiment/beginning.py": {"--resume"},
-    "yolo9000/experiment/layouts.py": {
-        "--categories",
-        "--data",
-        "--voc",
-        "--imagenet",
-        "--imagenet1k",
-        "--wnids",
-        "--out",
-    },
+    "yolo9000/experiment/layouts.py": {"--categories", "--data", "--voc", "--imagenet"}
+    | {"--imagenet1k", "--wnids", "--out"},
+    "yolo9000/runtime/inventory.py": {"--short", "--porcelain", "--untracked-files"},  # of git
     "yolo9000/runtime/mistakes.py": {"--"},  # it makes flags of fields
+    "yolo9000/runtime/mistyped.py": {"--", "--help", "--version"},  # it reads command lines
     "yolo9000/runtime/run_folder.py": {"--porcelain", "--untracked-files"},
 }
 
@@ -112,6 +107,42 @@ def test_fields_become_flags_and_other_words_stay() -> None:
     said = "--batch 0, or --burn-in; `momentum` and `--x` are none, batch_size is in no backquotes"
     assert in_flags(message, FLAGS) == said
     assert in_flags(message, {}) == message
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("a has no node. Add it to the tree, or leave it out with `skip_missing`", "a has no node. Add it to the tree"),
+        ("too high: pass x/train, or name train with `split`.", "too high: pass x/train."),
+        ("name a synset, or take the first (`first_sense`)", "name a synset, or take the first (--first-sense)"),
+        (
+            "x exists; name another, or overwrite it with `force`",
+            "x exists; name another, or overwrite it with --force",
+        ),
+        ("`a` or `b`: name a data set", "`a` or `b`: name a data set"),
+    ],
+)
+def test_a_command_gives_no_advice_that_only_python_can_follow(message: str, said: str) -> None:
+    assert in_flags(message, {"force": "--force", "first_sense": "--first-sense"}) == said
+
+
+def test_a_reader_that_has_seen_enough_is_no_mistake() -> None:
+    """As in ``yolo9000 tree show | head -1``."""
+    code = (
+        "from yolo9000.runtime.mistakes import run\n"
+        "def command():\n"
+        "    for _ in range(100_000):\n"
+        "        print('a line of a long answer')\n"
+        "    return 0\n"
+        "raise SystemExit(run(command))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_an_error_names_flags_at_the_command_line_and_fields_in_python(capsys: pytest.CaptureFixture[str]) -> None:

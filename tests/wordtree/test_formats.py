@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wordtree import TreeError, TreeFormatError, WordTree, load_tree, save_tree
-from wordtree.formats import BUNDLED, read_map, to_dot, to_networkx, write_labels, write_map, write_names
+from wordtree.exports import to_dot, to_networkx
+from wordtree.formats import BUNDLED, read_map, write_labels, write_map, write_names
 
 TREE = WordTree(
     wnids=("n00000001", "n00000002", "my:pallet-jack"),

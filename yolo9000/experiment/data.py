@@ -32,10 +32,10 @@ from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION
 from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
 from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.labels import (
+    NodesByName,
     class_advice,
     classes_of_labels,
     labelled_nodes,
-    name_map,
     wnid_map,
 )
 from yolo9000.experiment.layouts import LAYOUTS
@@ -391,8 +391,9 @@ def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[str, 
     # one set of a layout goes by that; of several each goes by its path besides
     is_only_one = [other for other, _ in config.box_sets].count(layout) == 1
     name = f"{layout} ({split})" if is_only_one else f"{layout} {root} ({split})"
-    # a class of ImageNet's is called by its wnid, which is a node's whether a map has it or not
-    source: LabelledSource = _opened(layout, root, {**classes.ids, **name_map(classes, *maps)}, split, name)
+    nodes = NodesByName(classes, *maps)
+    source: LabelledSource = _opened(layout, root, nodes, split, name)
+    nodes.log_resolved(name)
     declared = getattr(source, "nodes", None)  # an annotation file may list its categories
     if declared is None:
         found = np.unique(source.labels).tolist()
@@ -414,7 +415,7 @@ def _held_out_boxes(config: DataConfig, classes: Classes, split: str) -> Labelle
     layout, root = config.box_sets[0]
     if config.val is not None:
         maps = [*LAYOUTS["coco"].maps(config.val, split), *LAYOUTS[layout].maps(root, config.splits[0])]
-        held_out: CocoSource = _opened("coco", config.val, name_map(classes, *maps), split, f"coco ({split})")
+        held_out: CocoSource = _opened("coco", config.val, NodesByName(classes, *maps), split, f"coco ({split})")
         held_out.labelled_nodes = np.array(held_out.nodes, np.int64)
         return held_out
     if layout == "coco" and Path(root).is_file():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from wordtree import WordTree
 from wordtree.concepts import ConceptError
+from wordtree.errors import NameResolutionError
 from yolo9000.datasets.box_index import listed
 from yolo9000.datasets.errors import DatasetError, UnknownClasses
 from yolo9000.datasets.pictograms import pictogram_concepts
@@ -18,6 +20,11 @@ from yolo9000.experiment.left_out import LEFT_OUT, leave_out
 from yolo9000.models.classes import Classes
 from yolo9000.models.flat_classes import FlatOver, flat_classes
 from yolo9000.models.tree_classes import TreeClasses
+
+log = logging.getLogger(__name__)
+
+MOST_EXPLAINED = 5
+"""Names of several concepts that an error lists the concepts of."""
 
 
 def classes_of_labels(config: DataConfig) -> TreeClasses:
@@ -110,6 +117,71 @@ def name_map(classes: Classes, *preferred: str) -> dict[str, int]:
     return names
 
 
+class NodesByName(Mapping[str, int]):
+    """Class name -> class of the net: by the names that data sets have for classes, by ids, and as trees resolve names.
+
+    `WordTree.node` knows a concept by any of its names, so a class need not be in a label map. A name that several
+    concepts have is no key; `why_not` says which they are.
+
+    Parameters
+    ----------
+    classes : Classes
+    preferred : str
+        Label maps that are asked first; see `name_map`.
+
+    Examples
+    --------
+    >>> from wordtree import load_tree
+    >>> names = NodesByName(TreeClasses(load_tree("yolo9000")), "voc")
+    >>> names["kangaroo"], names.get("crane")
+    (7405, None)
+    >>> names.resolved
+    {'kangaroo': 7405}
+    >>> print(names.why_not("crane"))
+    'crane' is the name of 2 nodes; use the id or the synset name of one:
+      crane.n.04 (n03126707): device > lifting device > crane
+      crane.n.05 (n02012849): aquatic bird > wading bird > crane
+    """
+
+    def __init__(self, classes: Classes, *preferred: str) -> None:
+        self._known = {**classes.ids, **name_map(classes, *preferred)}
+        self._tree = classes.tree
+        self.resolved: dict[str, int] = {}
+        """Names that were asked for and are in no label map, and their nodes."""
+
+    def __getitem__(self, name: str) -> int:
+        if name in self._known:
+            return self._known[name]
+        if self._tree is None:
+            raise KeyError(name)
+        try:
+            node = self._tree.node(name)
+        except NameResolutionError as error:
+            raise KeyError(name) from error
+        self.resolved[name] = node
+        return node
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def why_not(self, name: str) -> str:
+        """What a tree says of a name that is no key: which nodes it may mean, or which names are spelled alike."""
+        try:
+            _ = self[name]
+        except KeyError as error:
+            return str(error.__cause__ or f"{name!r} is no class")
+        return ""
+
+    def log_resolved(self, source: str) -> None:
+        """Tell the user what was taken for what, where no data set or tree said so."""
+        if self._tree is not None and self.resolved:
+            found = [f"{name} is {self._tree.describe(node)}" for name, node in sorted(self.resolved.items())]
+            log.warning("%s: known by name alone: %s", source, listed(found))
+
+
 def labelled_nodes(classes: Classes, found: Iterable[int], *preferred: str, is_alone: bool = True) -> list[int]:
     """What a source labels exhaustively: the nodes of the label map that its labels are from.
 
@@ -155,7 +227,10 @@ def class_advice(config: DataConfig, classes: Classes) -> Iterator[None]:
                 f"{error.source}: the net has no class named {', '.join(error.missing)}; data are matched to its "
                 f"{len(names)} classes by name, and these are {listed(names)}"
             ) from error
-        if "have no node" in str(error) or "has no node" in str(error):
+        if isinstance(error, UnknownClasses) or "has no node" in str(error):
+            names, missing = NodesByName(classes), getattr(error, "missing", ())
+            said = [text for name in missing[:MOST_EXPLAINED] if "\n" in (text := names.why_not(name))]
             command = tree_command(config.sets, config.splits[0])
-            raise DatasetError(f"{error}\nA tree of these labels, for `tree`, is made by\n  {command}") from error
+            made = f"A tree of these labels, for `tree`, is made by\n  {command}"
+            raise DatasetError("\n".join([str(error), *said, made])) from error
         raise

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from yolo9000.datasets.errors import DatasetError
-
 if TYPE_CHECKING:
     from wordtree.sources import LabelSource
 
@@ -36,7 +34,7 @@ class Layout:
     labels : callable
         ``(path, split)`` -> its classes, to build a tree of.
     options : callable
-        ``(path, split)`` -> the options of ``tools/build_wordtree.py`` that name the same classes.
+        ``(path, split)`` -> the options of ``yolo9000 tree build`` that name the same classes.
     maps : callable
         ``(path, split)`` -> the names that its label map may have in a tree, the likeliest first.
     several : bool
@@ -108,7 +106,12 @@ def _open_pack(path: str, label_map: Mapping[str, int], split: str, name: str) -
 def _coco_labels(path: str, split: str) -> LabelSource:
     from wordtree import sources
 
-    return sources.categories(Path(path)) if Path(path).is_file() else sources.coco()
+    if Path(path).is_file():
+        return sources.categories(Path(path))
+    # all annotation files of a set have the same categories, and the smallest is read soonest
+    files = sorted(Path(path).glob("annotations/instances_*.json"), key=lambda file: file.stat().st_size)
+    own = sources.categories(files[0]) if files else sources.coco()
+    return sources.coco() if set(own.classes) <= set(sources.coco().classes) else own
 
 
 def _own_name(path: str) -> str:
@@ -118,27 +121,11 @@ def _own_name(path: str) -> str:
     return place.absolute().parent.name if stem == "data" else stem
 
 
-def _own_voc_names(path: str, split: str) -> list[str]:
-    """The classes of a folder in VOC's layout; none if they are among VOC's own."""
-    from wordtree.labels import voc_classes
-    from yolo9000.datasets.voc import voc_class_names
-
-    names = voc_class_names(path, split)
-    return [] if set(names) <= set(voc_classes()) else names
-
-
 def _voc_labels(path: str, split: str) -> LabelSource:
     from wordtree import sources
 
-    names = _own_voc_names(path, split)
-    return sources.own_names(_own_name(path), names) if names else sources.voc()
-
-
-def _voc_options(path: str, split: str) -> str:
-    try:
-        return f"--data {path}" if _own_voc_names(path, split) else "--voc"
-    except DatasetError:  # what is wrong with the folder is said where it is opened
-        return "--voc"
+    # without XMLs the reader of the images knows better what is wrong with the folder
+    return sources.voc_folder(Path(path)) if any(Path(path).glob("Annotations/*.xml")) else sources.voc()
 
 
 def _yolo_labels(path: str, split: str) -> LabelSource:
@@ -217,11 +204,12 @@ LAYOUTS: dict[str, Layout] = {
     "voc": Layout(
         teaches="boxes",
         help="images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007: ImageSets/Main/train.txt and "
-        "val.txt with ids, Annotations/ID.xml, JPEGImages/ID.jpg. Its classes are read from it",
+        "val.txt with ids (or others, which --splits names), Annotations/ID.xml, JPEGImages/ID.jpg. Names may be "
+        "others than VOC's",
         open=_open_voc,
         labels=_voc_labels,
-        options=_voc_options,
-        maps=lambda path, split: [_own_name(path), "voc"],
+        options=lambda path, split: f"--voc {path}",
+        maps=lambda path, split: ["voc"],
         several=True,
     ),
     "yolo": Layout(
@@ -303,14 +291,16 @@ def own_labels(path: Path) -> LabelSource:
 
     Raises
     ------
-    DatasetError
+    DatasetError, wordtree.TreeError
         The data cannot be read.
     """
+    from wordtree import sources
+
     names = [path.name, *(each.name for each in sorted(path.glob("*")))]
     if any(name.endswith((".yaml", ".yml")) for name in names):
         return _yolo_labels(str(path), "train")
     is_table = any(name.endswith(".csv") for name in names)
-    return _csv_labels(str(path), "train") if is_table else _voc_labels(str(path), "train")
+    return _csv_labels(str(path), "train") if is_table else sources.voc_folder(path)
 
 
 def tree_command(sets: tuple[tuple[str, str], ...], split: str, out: str = "wordtree.json") -> str:
@@ -332,7 +322,7 @@ def tree_command(sets: tuple[tuple[str, str], ...], split: str, out: str = "word
     Examples
     --------
     >>> tree_command((("voc", "VOC2007"), ("imagenet_pack", "ilsvrc.h5")), "train")
-    'python tools/build_wordtree.py --voc --imagenet1k --out wordtree.json'
+    'yolo9000 tree build --voc VOC2007 --imagenet1k --out wordtree.json'
     """
     words = dict.fromkeys(LAYOUTS[layout].options(path, split) for layout, path in sets)
-    return " ".join(["python tools/build_wordtree.py", *words, f"--out {out}"])
+    return " ".join(["yolo9000 tree build", *words, f"--out {out}"])

@@ -9,6 +9,7 @@ Every command imports this module before it knows what it will need, so torch is
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +21,8 @@ from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 
 EXIT_MISTAKE = 2  # what argparse exits with, too
 _FIELD = re.compile(r"`(\w+)`")
+_WAY_OUT = re.compile(r", or [^`,;.:()]*`(\w+)`(?=[.,;)\n]|$)")
+"""An alternative that ends in a field, as in ", or leave them out with `skip_missing`"."""
 _NO_FLAGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -60,7 +63,8 @@ def in_flags(message: str, flags: Mapping[str, str]) -> str:
     ----------
     message : str
     flags : mapping of str to str
-        Field -> flag. Other words in backquotes stay as they are.
+        Field -> flag. Other words in backquotes stay as they are, but an alternative that only Python has is left out:
+        "add them, or leave them out with `skip_missing`" helps nobody at a command without that flag.
 
     Returns
     -------
@@ -70,7 +74,11 @@ def in_flags(message: str, flags: Mapping[str, str]) -> str:
     --------
     >>> in_flags("`batch_size` 0: at least 1 is needed", {"batch_size": "--batch"})
     '--batch 0: at least 1 is needed'
+    >>> in_flags("dodo: add it, or leave it out with `skip_missing`.", {"batch_size": "--batch"})
+    'dodo: add it.'
     """
+    if flags:
+        message = _WAY_OUT.sub(lambda way: way[0] if way[1] in flags else "", message)
     return _FIELD.sub(lambda field: flags.get(field[1], field[0]), message)
 
 
@@ -100,13 +108,29 @@ def run(command: Callable[[], int], *, flags: Mapping[str, str] = _NO_FLAGS, int
     handler.setFormatter(_WithFlags(flags))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     try:
-        return command()
+        status = command()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        return 0
     except (Mistake, TreeError, DatasetError, OSError) as error:
         print(f"error: {in_flags(str(error), flags)}", file=sys.stderr)
         return EXIT_MISTAKE
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads standard output any more, as when `head` has seen enough; nothing more is written then."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 class _WithFlags(logging.Formatter):
