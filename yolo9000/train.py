@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import tyro
 from tyro.conf import arg
 
 from yolo9000.experiment.beginning import Asked, check_resumed, config_before, train_asked
@@ -29,7 +30,9 @@ With no data named it trains on scenes of pictograms that are drawn on the fly.
 examples:
   yolo9000 train --joint
   yolo9000 train --joint --coco COCO_DIR --imagenet IMAGENET_DIR --tree wordtree.json
-  yolo9000 train --joint --preset small-photographs --coco COCO_DIR --imagenet IMAGENET_DIR
+  yolo9000 train --preset small --yolo DATA_YAML
+  yolo9000 train --joint --preset small --coco COCO_DIR --imagenet IMAGENET_DIR
+  yolo9000 train --config mine.yaml --steps 500
   yolo9000 train --resume runs/joint
 
 The defaults below are those of the preset: name the data or a preset before --help to see others."""
@@ -42,22 +45,27 @@ class Beginning:
     Parameters
     ----------
     preset : str, optional
-        Values of all that is not typed; scenes for drawn data and photographs for real data, if none is named.
+        Values of all that is not typed; scenes for drawn data and photographs for real data, if none is named. small
+        is short for small-photographs: thousands of photographs or fewer, in minutes to tens of minutes.
     recipe : str, optional
         How joint training mixes images with a label with those with boxes, and what a label teaches.
     config : str, optional
-        Begin with the configuration of another run: its folder or its config.json.
+        Begin with the configuration of another run, its folder or its config.json; or with a file of your own, YAML or
+        JSON, that has some of what --print-config prints, on top of a preset that it may name (preset: small).
+    print_config : bool
+        Print the configuration that these options make, as YAML, and train nothing.
     resume : str, optional
         Continue a run at the exact position, with its own configuration.
     out : str, optional
         The run's folder (default: runs/joint or runs/boxes).
     """
 
-    preset: Literal["scenes", "small-photographs", "photographs", "paper"] | None = None
+    preset: Literal["scenes", "small-photographs", "photographs", "paper", "small"] | None = None
     recipe: (
         Literal["mil", "paper", "paper-literal", "darknet", "overlap", "max-size", "objectness", "constant"] | None
     ) = None
     config: Annotated[str | None, arg(metavar="FILE")] = None
+    print_config: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     resume: Annotated[str | None, arg(metavar="RUN")] = None
     out: Annotated[str | None, arg(metavar="RUN")] = None
 
@@ -110,18 +118,24 @@ def configure(words: Sequence[str]) -> Asked:
     config = command.run
     if beginning.resume is None:
         usual = "runs/joint" if config.plan.joint.enabled else "runs/boxes"
-        return Asked(config, Path(beginning.out or usual), resume=False)
+        return Asked(config, Path(beginning.out or usual), resume=False, only_print=beginning.print_config)
     check_resumed(beginning.resume, before, config, {"plan.steps"})
-    return Asked(config, Path(beginning.resume), resume=True)
+    return Asked(config, Path(beginning.resume), resume=True, only_print=beginning.print_config)
 
 
 def _before(deciding: _Deciding) -> RunConfig:
     """The configuration before the options of the command line are put in."""
     beginning, named = deciding.beginning, sets_of(deciding.sets)
-    before = config_before(preset=beginning.preset, config=beginning.config, resume=beginning.resume, out=beginning.out)
+    started = deciding.net.cfg is not None or deciding.net.init is not None
+
+    def begin(sets: tuple[tuple[str, str], ...], preset: str | None, recipe: str | None) -> RunConfig:
+        return preset_for(named or sets, name=preset, recipe=recipe, started=started)
+
+    before = config_before(
+        preset=beginning.preset, config=beginning.config, resume=beginning.resume, out=beginning.out, begin=begin
+    )
     if before is None:
-        started = deciding.net.cfg is not None or deciding.net.init is not None
-        return preset_for(named, name=beginning.preset, recipe=beginning.recipe, started=started)
+        return begin((), beginning.preset, beginning.recipe)
     joint = before.plan.joint
     if beginning.recipe is not None:
         told = joint_recipe(beginning.recipe)

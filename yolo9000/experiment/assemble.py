@@ -150,7 +150,9 @@ def assemble(
         f"{data.classes}; {taught}",
         f"{parameters / 1e6:.1f} M parameters, {config.train.precision}, batches of {config.train.batch_size}",
     ]
-    warnings = what_does_not_fit(config, phases, started=initial is not None or resumed is not None)
+    images = {} if config.data.is_embedded or config.data.drawn_from else {"boxes": len(data.detection or ())}
+    started = initial is not None or resumed is not None
+    warnings = what_does_not_fit(config, phases, started=started, images=images)
     return Assembly(data, detector, phases, description, notes, warnings)
 
 
