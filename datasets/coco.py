@@ -225,14 +225,14 @@ def _locate(root: Path, split: str, images: Path | None) -> tuple[Path, Path]:
                 hint = f" That is one level too low: pass {root.parent}."
             elif len(found) > 1:
                 hint = f" Pass one of these as the split: {listed([p.stem[10:] for p in found])}."
-        looked = f"looked for annotations/{pattern}, found {contents(root)}"
-        raise DatasetError(f"{root}: {looked}.{hint} Expected:\n{LAYOUT}")
+        raise DatasetError(
+            f"{root}: looked for annotations/{pattern}, found {contents(root)}.{hint} Expected:\n{LAYOUT}"
+        )
     if images is None:
         stem = found[0].stem.removeprefix("instances_")
         images = next((place for place in (root / stem, root / "images" / stem) if place.is_dir()), root / stem)
     if not images.is_dir():
-        looked = f"looked for the images in {images}, found {contents(images)}"
-        raise DatasetError(f"{root}: {looked}. Expected:\n{LAYOUT}")
+        raise DatasetError(f"{root}: looked for the images in {images}, found {contents(images)}. Expected:\n{LAYOUT}")
     return found[0], images
 
 

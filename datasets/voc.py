@@ -188,8 +188,9 @@ def _ids(root: Path, split: str) -> list[str]:
             hint = f" That is too high: pass {' or '.join(map(str, below))}."
         elif above:
             hint = f" That is too low: pass {above}."
-        looked = f"looked for {_LISTS}/{split}.txt, found {contents(root)}"
-        raise DatasetError(f"{root}: {looked}.{hint} Expected:\n{LAYOUT}")
+        raise DatasetError(
+            f"{root}: looked for {_LISTS}/{split}.txt, found {contents(root)}.{hint} Expected:\n{LAYOUT}"
+        )
     # The list of a single class ("dog_train.txt") has a second column.
     ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not ids:

@@ -332,33 +332,37 @@ def _read_labels(file: Path, data: YoloData, complaints: Complaints) -> list[tup
     rows = []
     for number, line in enumerate(lines, 1):
         if words := line.split():
-            found = _read_line(words, data)
-            if isinstance(found, str):
-                complaints.add(file, number, found)
-            else:
-                rows.append(found)
+            try:
+                rows.append(_read_line(words, data))
+            except _WrongLine as error:
+                complaints.add(file, number, str(error))
     return rows
 
 
-def _read_line(words: Sequence[str], data: YoloData) -> tuple[int, float, float, float, float] | str:
-    """Class and edges of a line, or what is wrong with it."""
+class _WrongLine(DatasetError):
+    """One line of a file of labels."""
+
+
+def _read_line(words: Sequence[str], data: YoloData) -> tuple[int, float, float, float, float]:
+    """Class and edges of a line."""
     values = []
     for word in words:
         try:
             values.append(float(word))
         except ValueError:
-            return f"{word!r} is no number"
+            raise _WrongLine(f"{word!r} is no number") from None
     number, places = values[0], values[1:5] if data.has_keypoints else values[1:]
     if not (number.is_integer() and 0 <= number < len(data.names)):
-        return f"class {words[0]}, but {data.file.name} names {len(data.names)} classes, 0 to {len(data.names) - 1}"
+        last = len(data.names) - 1
+        raise _WrongLine(f"class {words[0]}, but {data.file.name} names {len(data.names)} classes, 0 to {last}")
     if len(places) == 5:
-        return "6 numbers: leave out the last one, which may be how sure a detector was"
+        raise _WrongLine("6 numbers: leave out the last one, which may be how sure a detector was")
     if len(places) < 4 or len(places) % 2:
-        return f"{len(words)} numbers"
+        raise _WrongLine(f"{len(words)} numbers")
     if not all(map(math.isfinite, places)):
-        return "a number is not finite"
+        raise _WrongLine("a number is not finite")
     if max(map(abs, places)) >= _PIXELS:
-        return f"{max(places, key=abs):g} looks like pixels; divide by the width or height of the image"
+        raise _WrongLine(f"{max(places, key=abs):g} looks like pixels; divide by the width or height of the image")
     if len(places) == 4:
         x, y, width, height = places
         return int(number), x - width / 2, y - height / 2, x + width / 2, y + height / 2

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from yolo9000.datasets.errors import DatasetError
+from yolo9000.datasets.sample import Record
+from yolo9000.datasets.writing import write_yolo
 from yolo9000.datasets.yolo import YoloSource, read_data_yaml
 
 LABELS = {"cat": 3, "dog": 5}
@@ -189,3 +193,23 @@ def test_a_class_without_a_node_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="1 of 2 classes have no node in the label map: dog"):
         YoloSource(root, {"cat": 0})
     assert YoloSource(root, {"cat": 0}, skip_missing=True).nodes == [0]
+
+
+def test_what_is_written_is_read_back(tmp_path: Path, squares: type[Any]) -> None:
+    class Numbered(squares):  # type: ignore[misc]
+        """Red is 0, green is 1."""
+
+        def read(self, index: int) -> Record:
+            record = super().read(index)
+            return replace(record, labels=record.labels - 3)
+
+    write_yolo(tmp_path / "set", {"train": Numbered(length=3), "val": Numbered(length=1)}, ["cat", "dog"])
+    source = YoloSource(tmp_path / "set", LABELS)
+    assert len(source) == 3
+    assert source.labels.tolist() == [3, 5, 3]
+    for number in range(3):
+        written, read = squares().read(number), source.read(number)
+        assert np.array_equal(written.image, read.image)
+        assert np.abs(written.boxes_xyxy - read.boxes_xyxy).max() < 1e-3
+    with pytest.raises(DatasetError, match="set: exists; name another folder"):
+        write_yolo(tmp_path / "set", {}, [])
