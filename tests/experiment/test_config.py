@@ -228,6 +228,8 @@ def test_a_configuration_written_by_hand(tmp_path: Path) -> None:
     [
         ("plan: {stepz: 5}", "mine.yaml: unknown key plan.stepz; did you mean plan.steps"),
         ("steps: 5", "mine.yaml: unknown key steps; did you mean plan.steps"),
+        ("lr: 5", "mine.yaml: unknown key lr; did you mean optimiser.learning_rate"),
+        ("joint: true", "mine.yaml: unknown key joint; did you mean plan.joint.enabled"),
         ("preset: tiny", "mine.yaml: preset 'tiny': there are scenes, small-photographs"),
         ("recipe: none", "mine.yaml: recipe 'none': there are mil"),
         ("plan: 5", "mine.yaml: plan must be an object, not 5"),

@@ -107,7 +107,7 @@ def test_a_burn_in_that_outlasts_the_phase() -> None:
     # a sixteenth of .001
     assert said.startswith("`burn_in` 1,000: the learning rate rises for longer than the 500 steps of the phase")
     assert "the phase joint, and ends at 6.3e-05 of 0.001" in said
-    assert said.endswith("learnt; say `burn_in` 50, or take `preset` small for little data")
+    assert said.endswith("of 0.001, so that little is learnt; say `burn_in` 50, or take `preset` small for little data")
     (said,) = warnings_of(override(RunConfig(plan=plan), {"optimiser.burn_in": 375}))
     assert said.startswith("`burn_in` 375: the learning rate rises for 75% of the 500 steps of the phase joint; say")
     assert warnings_of(override(RunConfig(plan=plan), {"optimiser.burn_in": 250})) == []

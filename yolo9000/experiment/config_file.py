@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -152,10 +153,22 @@ def _meant(kind: Any, key: str, above: str) -> str:
     if alike := difflib.get_close_matches(key, known, 1):
         return f"did you mean {above}{alike[0]}?"
     ways = [way for way, _ in _leaves(RunConfig())]
-    last = {way.rpartition(".")[2]: way for way in reversed(ways)}
+    last = {way.rpartition(".")[2]: way for way in reversed(ways)} | _ways_by_option(RunConfig)
     if alike := difflib.get_close_matches(key, last, 1):
         return f"did you mean {last[alike[0]]}?"
     return f"there are {', '.join(known)}"
+
+
+def _ways_by_option(kind: Any, above: str = "") -> dict[str, str]:
+    """The way of each field whose option has another name than the field, as `lr` of ``optimiser.learning_rate``."""
+    found: dict[str, str] = {}
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for each in dataclasses.fields(kind):
+        told = [getattr(about, "name", None) for about in getattr(hints[each.name], "__metadata__", ())]
+        found |= {name.replace("-", "_"): f"{above}{each.name}" for name in told if name}
+        if dataclasses.is_dataclass(default := _default_of(each)):
+            found |= _ways_by_option(type(default), f"{above}{each.name}.")
+    return found
 
 
 def _default_of(each: dataclasses.Field[Any]) -> Any:

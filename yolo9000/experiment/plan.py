@@ -80,20 +80,22 @@ def what_does_not_fit(
     notes = []
     for phase in phases:
         burn_in, peak = phase.optimiser.burn_in, phase.optimiser.learning_rate
-        if not phase.steps or phase.steps >= 2 * burn_in:
+        enough = max(1, phase.steps // 10)
+        if not phase.steps or phase.steps >= 2 * burn_in or burn_in <= enough:
             continue
         if phase.steps <= burn_in:
             reached = learning_rate(phase.optimiser, phase.steps, phase.steps)
             said = (
                 f"`burn_in` {burn_in:,}: the learning rate rises for longer than the {phase.steps:,} steps of the "
-                f"phase {phase.name}, and ends at {reached:.2g} of {peak:.2g}, so that little or nothing is learnt"
+                f"phase {phase.name}, and ends at {reached:.2g} of {peak:.2g}"
+                + (", so that little is learnt" if reached < peak / 2 else "")
             )
         else:
             said = (
                 f"`burn_in` {burn_in:,}: the learning rate rises for {burn_in / phase.steps:.0%} of the "
                 f"{phase.steps:,} steps of the phase {phase.name}"
             )
-        notes.append(f"{said}; say `burn_in` {max(1, phase.steps // 10)}, or take `preset` small for little data")
+        notes.append(f"{said}; say `burn_in` {enough}, or take `preset` small for little data")
     notes += _wrong_number_of_passes(config, phases, images or {})
     joint = config.plan.joint
     untaught = not started and not config.plan.classification_steps
