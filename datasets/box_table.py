@@ -27,8 +27,12 @@ photos/0001.jpg           paths are relative to the CSV; without the column spli
 
 _ROW = "a row is path,x0,y0,x1,y1,label, with the edges of the box in pixels or relative to the image"
 _COLUMNS = ("path", "x0", "y0", "x1", "y1", "label")
-_EDGES = (("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"))
-_EDGES += (("left", "top", "right", "bottom"),)
+_EDGES = (
+    ("x0", "y0", "x1", "y1"),
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
+)
 _PATHS = ("path", "image", "filename", "file", "file_name", "image_path")
 _LABELS = ("label", "class", "class_name", "name")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from yolo9000.darknet.cfg_files import read_names
 from yolo9000.darknet.detector import detector_of
 from yolo9000.darknet.net import from_cfg
 from yolo9000.datasets.joined import single_sources
+from yolo9000.datasets.sample import LabelledSource
 from yolo9000.detection.priors import cluster_priors, in_cells
 from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.data import Data, box_shapes, load_data
@@ -162,9 +163,10 @@ def _taught(data: Data) -> dict[str, dict[int, int]]:
     """Boxes, and images with a label, of each label; nothing of scenes, which are drawn as they are read."""
     found: dict[str, dict[int, int]] = {}
     for name, source in (("boxes", data.detection), ("images", data.classification)):
-        parts = [getattr(part, "labels", None) for part in single_sources([source])] if source is not None else []
-        if parts and all(part is not None for part in parts):
-            labels, counts = np.unique(np.concatenate(parts), return_counts=True)
+        parts = [] if source is None else single_sources([source])
+        known = [cast(LabelledSource, part) for part in parts if hasattr(part, "labels")]
+        if known and len(known) == len(parts):
+            labels, counts = np.unique(np.concatenate([part.labels for part in known]), return_counts=True)
             found[name] = dict(zip(labels.tolist(), counts.tolist(), strict=True))
     return found
 

@@ -269,7 +269,7 @@ def written_config(config: RunConfig) -> str:
     """
     import yaml
 
-    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, default_flow_style=None, width=110)
+    return str(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, default_flow_style=None, width=110))
 
 
 def read_config(path: Path) -> RunConfig:

@@ -157,8 +157,14 @@ def _det_labels(path: str, split: str) -> LabelSource:
 
 def _folder_labels(path: str, split: str) -> LabelSource:
     from wordtree import sources
+    from wordtree.labels import LabelError
+    from yolo9000.datasets.errors import DatasetError
+    from yolo9000.datasets.imagenet import LAYOUT
 
-    return sources.imagenet(_class_folder(path, split))
+    try:
+        return sources.imagenet(_class_folder(path, split))
+    except LabelError as error:
+        raise DatasetError(f"{error}. Expected:\n{LAYOUT}") from error
 
 
 def _imagenet1k_labels(path: str, split: str) -> LabelSource:

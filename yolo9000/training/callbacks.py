@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from torch import nn
 
@@ -35,12 +34,12 @@ class Moment:
     phase: str
 
 
-class Callback(Protocol):
+class Callback:
     """Watches a training.
 
-    Derive from it and write the methods that are wanted; those that are not written do nothing. The first of several
-    processes calls them, in the order in which the callbacks were given, between two steps: the training waits. What
-    they raise ends it, as any error does.
+    Derive from it and write the methods that are wanted; those that are not written do nothing. (So it is a class and
+    no Protocol, of which all had to be written.) The first of several processes calls them, in the order in which the
+    callbacks were given, between two steps: the training waits. What they raise ends it, as any error does.
 
     Examples
     --------
