@@ -12,6 +12,7 @@ from yolo9000.datasets.errors import DatasetError
 from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.data import load_data
 from yolo9000.experiment.layouts import LAYOUTS, own_labels
+from yolo9000.experiment.prior_boxes import read_box_shapes
 
 VOC_XML = """<annotation><size><width>40</width><height>20</height></size><object><name>{}</name>
 <bndbox><xmin>1</xmin><ymin>1</ymin><xmax>20</xmax><ymax>20</ymax></bndbox></object></annotation>"""
@@ -97,6 +98,12 @@ def test_sets_of_several_layouts_are_joined(tmp_path: Path) -> None:
     data = load_data(DataConfig(sets=sets))
     assert data.detection is not None
     assert len(data.detection) == 2
+
+
+def test_priors_are_clustered_from_their_boxes(tmp_path: Path) -> None:
+    yolo, table = write_yolo(tmp_path / "desk", "[anything at all]"), write_csv(tmp_path)
+    # boxes of 20 x 10 pixels in images of 40 x 20
+    assert read_box_shapes(yolo=[str(yolo)], csv=[str(table)]).tolist() == [[0.5, 0.25]] * 2
 
 
 def test_a_name_with_several_meanings_is_explained(tmp_path: Path) -> None:
