@@ -353,7 +353,9 @@ def to_svg(picture: Picture) -> str:
         turn = f' transform="rotate({_number(shape.turned)} {_number(x)} {_number(y)})"' if shape.turned else ""
         down = y + 0.355 * shape.font  # from the middle of small letters to their foot
         size = _number(shape.font)
-        lines.append(f'<text x="{_number(x)}" y="{_number(down)}" font-size="{size}"{turn}>{escape(shape.label)}</text>')
+        lines.append(
+            f'<text x="{_number(x)}" y="{_number(down)}" font-size="{size}"{turn}>{escape(shape.label)}</text>'
+        )
     return "\n".join([*lines, "</g>", "</svg>"])
 
 
@@ -425,4 +427,3 @@ def check_picture(path: Path) -> None:
 
 def _number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
-

@@ -65,17 +65,6 @@ def voc_folder(folder: Path) -> LabelSource:
     return LabelSource("voc", labels.voc_folder(folder), fillable=True)
 
 
-def named(name: str, names: Iterable[str]) -> LabelSource:
-    """Return a source of names that a person chose; each is its own concept, and a template is written for the others.
-
-    Examples
-    --------
-    >>> named("farm", ["cow", "hen"]).classes
-    {'cow': 'cow', 'hen': 'hen'}
-    """
-    return LabelSource(name, {each: each for each in names}, fillable=True)
-
-
 def imagenet1k() -> LabelSource:
     """Return the source ``imagenet1k``."""
     return LabelSource("imagenet1k", labels.imagenet1k_classes())
@@ -89,6 +78,28 @@ def default_sources() -> list[LabelSource]:
 def imagenet(folder: Path) -> LabelSource:
     """Return the source ``imagenet`` of a folder that holds folders or tars named by wnid."""
     return LabelSource("imagenet", labels.imagenet_folder(folder))
+
+
+def own_names(name: str, names: Sequence[str], concepts: Mapping[str, str] | None = None) -> LabelSource:
+    """Return the source of a data set whose classes are called as a person chose.
+
+    Each name means COCO's or VOC's class of that name if all names are COCO's, or all are VOC's, and otherwise itself.
+
+    Parameters
+    ----------
+    name : str
+    names : sequence of str
+    concepts : mapping of str to str, optional
+        What some of the names mean instead.
+
+    Examples
+    --------
+    >>> own_names("farm", ["mouse", "cow", "hen"], {"mouse": "mouse.n.01"}).classes
+    {'mouse': 'mouse.n.01', 'cow': 'cow', 'hen': 'hen'}
+    """
+    known = (labels.coco_classes(), labels.voc_classes())
+    meant = next((table for table in known if set(names) <= set(table)), {name: name for name in names})
+    return LabelSource(name, {each: meant[each] for each in names} | dict(concepts or {}), fillable=True)
 
 
 def lvis(path: Path) -> LabelSource:

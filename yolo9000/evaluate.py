@@ -38,8 +38,9 @@ class Options:
     Parameters
     ----------
     out : str, optional
-        Where the figures go (default: evaluation.json in the run, and reliability.png beside it; for NAME.json that is
-        NAME.reliability.png). Of torchvision:NAME they go to NAME.json in the working directory.
+        Where the figures go (default: evaluation.json in the run, and beside it reliability.png and, a row for each
+        concept, nodes.md and nodes.csv; for NAME.json these are NAME.reliability.png and NAME.nodes.md). Of
+        torchvision:NAME they go to NAME.json in the working directory.
     """
 
     out: Annotated[str | None, arg(metavar="FILE")] = None

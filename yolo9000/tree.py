@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wordtree import UnknownName, WordTree, load_tree
 from wordtree.formats import BUNDLED
-from yolo9000.experiment.layouts import LAYOUTS
+from yolo9000.experiment.layouts import LAYOUTS, own_labels
 from yolo9000.runtime.mistakes import Mistake, run
 from yolo9000.runtime.mistyped import OneLineParser, unknown_word
 
@@ -173,7 +173,9 @@ examples:
         "--form", choices=("icicle", "radial"), default="icicle", help="levels from left to right, or rings (icicle)"
     )
     parser.add_argument("--depth", type=int, metavar="N", help="levels below it (default: all)")
-    parser.add_argument("--size", type=float, metavar="PIXELS", help="height, or side of rings (default: for the labels)")
+    parser.add_argument(
+        "--size", type=float, metavar="PIXELS", help="height, or side of rings (default: for the labels)"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite")
 
     def act(given: argparse.Namespace) -> int:
@@ -326,6 +328,7 @@ a concept of your own and what it is a kind of, as in "pallet jack < truck.n.01"
     )  # fmt: skip
     add("--imagenet1k", dest="sources", action="append_const", const=sources.imagenet1k, help="ILSVRC's 1,000 classes")
     for name, metavar, read, text in (
+        ("data", "PATH", own_labels, "the classes of a data.yaml, a CSV of boxes, or a folder in VOC's layout"),
         ("imagenet", "DIR", sources.imagenet, "folders or tars named by wnid"),
         ("wnids", "FILE", sources.wnids, "wnids, the first word of each line"),
         ("darknet", "FILE", sources.darknet, "the concepts of a darknet tree (9k.tree)"),

@@ -20,9 +20,17 @@ from yolo9000.datasets.sample import Kind, Record, Target
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
 from yolo9000.detection.config import DecodeConfig, ImageLabels
 from yolo9000.experiment.config import DataConfig, Joint, NetConfig, PlanConfig, RunConfig
-from yolo9000.experiment.config_file import differences, from_plain, override, read_config
+from yolo9000.experiment.config_file import (
+    differences,
+    from_plain,
+    override,
+    read_config,
+    read_handwritten,
+    written_config,
+)
 from yolo9000.experiment.data import Data
 from yolo9000.experiment.plan import plan_phases
+from yolo9000.experiment.presets import PRESETS
 from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
 from yolo9000.models.output import DenseRegionOutput
 from yolo9000.runtime.config import MachineConfig
@@ -215,8 +223,9 @@ def test_a_configuration_is_read_back_as_it_was(changes: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("plain", "message"),
     [
-        ({"plan": {"stepz": 5}}, "c.json: unknown key plan.stepz; there are classification_steps, steps"),
-        ({"net": {"detector": {"depth": 5}}}, "c.json: unknown key net.detector.depth; there are backbone"),
+        ({"plan": {"stepz": 5}}, "c.json: unknown key plan.stepz; did you mean plan.steps?"),
+        ({"net": {"detector": {"zoom": 5}}}, "c.json: unknown key net.detector.zoom; there are backbone"),
+        ({"train": {"burnin": 5}}, "c.json: unknown key train.burnin; did you mean optimiser.burn_in"),
         ({"plan": {"steps": "many"}}, "c.json: plan.steps: "),
         ({"plan": {"steps": -1}}, "c.json: plan: steps -1: 0 or more is needed"),
         ({"plan": {"joint": 3}}, "c.json: plan.joint must be an object, not 3"),
@@ -252,3 +261,57 @@ def test_a_run_older_than_the_weight_of_classes_without_boxes_goes_on_as_it_bega
     del config["plan"]["joint"]["image_labels"]["unboxed_weight"]
     (tmp_path / "config.json").write_text(json.dumps({"config": config}))
     assert read_config(tmp_path).plan.joint.image_labels == ImageLabels(unboxed_weight=1.0)
+
+
+def test_a_configuration_written_by_hand(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "preset: small\nrecipe: constant\ndata: {sets: [[voc, V]]}\nplan:\n  steps: 7\n  joint: {mosaic: 0.25}\n"
+    )
+    written = read_handwritten(file)
+    assert written is not None
+    assert (written.preset, written.recipe, written.sets) == ("small", "constant", (("voc", "V"),))
+    before = RunConfig(seed=3)
+    assert differences(before, written.on_top_of(before)) == {
+        "data.sets": ((), (("voc", "V"),)),
+        "plan.steps": (1000, 7),
+        "plan.joint.mosaic": (0.7, 0.25),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("plan: {stepz: 5}", "mine.yaml: unknown key plan.stepz; did you mean plan.steps"),
+        ("steps: 5", "mine.yaml: unknown key steps; did you mean plan.steps"),
+        ("lr: 5", "mine.yaml: unknown key lr; did you mean optimiser.learning_rate"),
+        ("joint: true", "mine.yaml: unknown key joint; did you mean plan.joint.enabled"),
+        ("preset: tiny", "mine.yaml: preset 'tiny': there are scenes, small-photographs"),
+        ("recipe: none", "mine.yaml: recipe 'none': there are mil"),
+        ("plan: 5", "mine.yaml: plan must be an object, not 5"),
+        ("plan: [", "mine.yaml: cannot be read .*is it a configuration"),
+        ("just text", "mine.yaml: a configuration has keys such as data"),
+    ],
+)
+def test_a_wrong_configuration_written_by_hand(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(Mistake, match=message):
+        read_handwritten(file)
+    with pytest.raises(Mistake, match="absent.yaml: cannot be read"):
+        read_handwritten(tmp_path / "absent.yaml")
+
+
+def test_what_is_printed_is_read_back(tmp_path: Path) -> None:
+    config = dataclasses.replace(PRESETS["paper"], net=NetConfig(priors=((1.5, 2.0), (3.0, 3.5))), seed=4)
+    file = tmp_path / "mine.yaml"
+    file.write_text(written_config(config))
+    written = read_handwritten(file)
+    assert written is not None
+    assert written.on_top_of(RunConfig()) == config
+
+
+def test_a_run_is_no_configuration_written_by_hand(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"config": {}}')
+    assert read_handwritten(tmp_path) is None
+    assert read_handwritten(tmp_path / "config.json") is None

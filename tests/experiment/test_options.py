@@ -25,6 +25,7 @@ FLAGS: list[tuple[list[str], str, Any]] = [
     (["--coco", "C", "--voc", "V", "--coco", "D"], "data.sets", (("coco", "C"), ("coco", "D"), ("voc", "V"))),
     (["--coco", "C", "--imagenet", "I"], "data.sets", (("coco", "C"), ("imagenet", "I"))),
     (["--coco", "C", "--imagenet-pack", "H5"], "data.sets", (("coco", "C"), ("imagenet_pack", "H5"))),
+    (["--yolo", "Y", "--csv", "F"], "data.sets", (("yolo", "Y"), ("csv", "F"))),
     (["--tiles", "T"], "data.sets", (("tiles", "T"),)),
     (["--tiles", "T", "--cluttered"], "data.cluttered", True),
     (["--boxed", "all"], "data.boxed", "all"),
@@ -224,11 +225,23 @@ def test_what_may_not_change_when_a_run_is_resumed(
     assert message in said
 
 
+def test_a_configuration_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("preset: small\ndata: {sets: [[yolo, data.yaml]]}\nplan: {steps: 7, size: 64}\n")
+    config = configure(["--config", str(file), "--steps", "9"]).config
+    expected = override(preset_for((("yolo", "data.yaml"),), name="small"), {"plan.steps": 9, "plan.size": 64})
+    assert config == expected
+    assert configure(["--config", str(file), "--csv", "F"]).config.data.sets == (("csv", "F"),)
+    assert train.main(["--config", str(file), "--print-config"]) == 0
+    file.write_text(capsys.readouterr().out)  # what is printed makes the same run
+    assert configure(["--config", str(file), "--steps", "9"]).config == expected
+
+
 def test_an_unknown_key_of_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "config.json"
     file.write_text('{"config": {"plan": {"stepz": 5}}}')
     assert train.main(["--config", str(file)]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {file}: unknown key plan.stepz; there are ")
+    assert capsys.readouterr().err.startswith(f"error: {file}: unknown key plan.stepz; did you mean plan.steps?")
     file.write_text('{"config": {"train": {"ema_decay": 2}}}')
     assert train.main(["--config", str(file)]) == 2
     assert capsys.readouterr().err == f"error: {file}: train: ema_decay 2.0: at least 0 and below 1 is needed\n"

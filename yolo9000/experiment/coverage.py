@@ -187,7 +187,9 @@ def format_coverage(coverage: Coverage, *, most: int = 30) -> str:
     if order:
         lines.append(f"{'boxes':>10} {'images':>10}  concept")
     for node in order[:most]:
-        lines.append(f"{boxes[node]:>10,} {images[node]:>10,}  {tree.names[node]} ({tree.synsets[node] or tree.wnids[node]})")
+        lines.append(
+            f"{boxes[node]:>10,} {images[node]:>10,}  {tree.names[node]} ({tree.synsets[node] or tree.wnids[node]})"
+        )
     if len(order) > most:
         lines.append(f"{'':>21}  and {len(order) - most:,} more")
     if coverage.lost:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from wordtree import WordTree
+from wordtree.concepts import ConceptError
 from wordtree.errors import NameResolutionError
 from yolo9000.datasets.box_index import listed
 from yolo9000.datasets.errors import DatasetError, UnknownClasses
@@ -40,17 +41,31 @@ def _classes_of_all_labels(config: DataConfig) -> TreeClasses:
     if config.drawn_from is not None:
         return TreeClasses(tree_of_wnids(read_split(config.drawn_from).wnids))
     from wordtree import sources  # opens WordNet: for those who bring no tree
-    from wordtree.concepts import ConceptError
 
     found = [LAYOUTS[layout].labels(path, config.splits[0]) for layout, path in config.sets]
     try:
         return TreeClasses(sources.build_from_labels(sources.resolve_labels(found)))
     except ConceptError as error:
-        command = tree_command(config.sets, config.splits[0])
-        raise DatasetError(
-            f"{error}\nSay which are meant: this command writes a table with the candidates, to fill in, and then the "
-            f"tree, for `tree`\n  {command}"
-        ) from error
+        raise DatasetError(f"{_without_options(error)}\n{_concept_advice(config)}") from error
+
+
+def _without_options(error: ConceptError) -> ConceptError:
+    """The same problems without the advice to take first senses, for which trainings have no option."""
+    problems = [
+        replace(each, reason=each.reason.partition(";")[0]) if "`first_sense`" in each.reason else each
+        for each in error.problems
+    ]
+    return ConceptError(problems, str(error).partition(":")[0])
+
+
+def _concept_advice(config: DataConfig) -> str:
+    """How a user says what names of classes mean."""
+    command = tree_command(config.sets, config.splits[0])
+    advice = f"To say what they mean, make a tree once:\n  {command}\nwrites a template to fill in, and takes it back"
+    advice += " with `categories`; then train with `tree` wordtree.json."
+    if any(layout == "yolo" for layout, _ in config.sets):
+        advice += " Or say it in data.yaml, such as 'concepts: {crane: crane.n.04, jack: jack < truck.n.01}'"
+    return advice
 
 
 def tree_of_wnids(wnids: Iterable[str]) -> WordTree:
