@@ -270,7 +270,7 @@ def test_a_refused_value_names_its_flag(words: list[str], message: str, capsys: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--lrr", "1"], "--lr "),
+        (["--lrr", "1"], "--lr"),
         (["--detection-step", "1"], "--detection-steps"),
         (["--mosaik", "0.5"], "--mosaic"),
         (["--ratio", "4"], "--ratio: 4: two whole numbers with a colon between are needed"),
