@@ -132,9 +132,7 @@ def configure(words: Sequence[str]) -> Asked:
     if before is None:
         before = classifier_preset_for(named, beginning.preset)
     elif not before.is_classifier:
-        raise Mistake(
-            f"{beginning.resume or beginning.config}: it trains a detector; `yolo9000 train` goes on with it"
-        )
+        raise Mistake(f"{beginning.resume or beginning.config}: it trains a detector; `yolo9000 train` goes on with it")
     defaults = Command(run=part_of(ClassifierOptions, before))
     command = parse(Command, words, program=PROGRAM, about=ABOUT, default=defaults)
     changes = {**values_of(command.run), "data.sets": named or before.data.sets}

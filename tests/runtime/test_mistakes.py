@@ -114,7 +114,10 @@ def test_fields_become_flags_and_other_words_stay() -> None:
         ("a has no node. Add it to the tree, or leave it out with `skip_missing`", "a has no node. Add it to the tree"),
         ("too high: pass x/train, or name train with `split`.", "too high: pass x/train."),
         ("name a synset, or take the first (`first_sense`)", "name a synset, or take the first (--first-sense)"),
-        ("x exists; name another, or overwrite it with `force`", "x exists; name another, or overwrite it with --force"),
+        (
+            "x exists; name another, or overwrite it with `force`",
+            "x exists; name another, or overwrite it with --force",
+        ),
         ("`a` or `b`: name a data set", "`a` or `b`: name a data set"),
     ],
 )

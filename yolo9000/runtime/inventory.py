@@ -1,4 +1,4 @@
-"""What is installed on this machine and what is not: versions, the processor and its features, devices, engines, extras."""
+"""What is installed on this machine and what is not: versions, the processor, devices, engines, extras."""
 
 from __future__ import annotations
 
@@ -209,13 +209,17 @@ def format_inventory(found: Mapping[str, Any]) -> str:
         facts.append(f"torch uses {processor['torch uses']}")
     rows.append(("processor", ", ".join(facts)))
     rows.append(("devices", ", ".join(found["devices"]) or "torch is absent"))
-    rows.append(("threads", ", ".join(f"{name} {value}" for name, value in found["threads"].items() if value is not None)))
+    rows.append(
+        ("threads", ", ".join(f"{name} {value}" for name, value in found["threads"].items() if value is not None))
+    )
     engines = found["engines"]
     there = ", ".join(f"{name} {version}" for name, version in engines.items() if version) or "none but torch"
     lacking = ", ".join(name for name, version in engines.items() if version is None)
     rows.append(("engines", there + (f"; absent: {lacking}" if lacking else "")))
     for extra, state in found["extras"].items():
-        text = f"{extra} lacks {', '.join(state['absent'])}: {state['get']}" if state["absent"] else f"{extra} is complete"
+        text = (
+            f"{extra} lacks {', '.join(state['absent'])}: {state['get']}" if state["absent"] else f"{extra} is complete"
+        )
         rows.append(("extras", text))
     rows.append(("wordnet", found["wordnet"]))
     if found["commit"]:

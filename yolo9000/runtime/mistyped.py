@@ -181,7 +181,9 @@ class OneLineParser(argparse.ArgumentParser):
     def fields(self) -> dict[str, str]:
         """Field -> option, for the messages of `run`."""
         return {
-            action.dest: next((flag for flag in action.option_strings if flag.startswith("--")), action.option_strings[0])
+            action.dest: next(
+                (flag for flag in action.option_strings if flag.startswith("--")), action.option_strings[0]
+            )
             for action in self._actions
             if action.option_strings
         }
@@ -202,4 +204,3 @@ class OneLineParser(argparse.ArgumentParser):
         if found := re.fullmatch(r"unrecognized arguments: (.*)", message):
             return f"{found[1]}: belongs to no option; {self.prog} --help has examples"
         return message
-
