@@ -48,7 +48,7 @@ class RunFacts:
     config : mapping of str to any
         Way of each field -> its value.
     versions : mapping of str to str
-        Of this project and of what it used.
+        Those of this project and of what it used.
     evaluation : mapping, optional
         The content of ``evaluation.json``; empty without one.
     rows : tuple of mappings

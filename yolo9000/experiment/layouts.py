@@ -165,7 +165,7 @@ LAYOUTS: dict[str, Layout] = {
     "voc": Layout(
         teaches="boxes",
         help="images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007: Annotations/*.xml, JPEGImages/ "
-        "and ImageSets/Main/trainval.txt and its like, which --splits names. Names may be others than VOC's",
+        "and ImageSets/Main/trainval.txt and its like, the splits. Its classes may be others than VOC's",
         open=_open_voc,
         labels=_voc_labels,
         options=lambda path, split: f"--voc {path}",
