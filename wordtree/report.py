@@ -142,7 +142,7 @@ def summarize_difference(
     Parameters
     ----------
     compared : ParentComparison
-        Of `a` with `b`.
+        The comparison of `a` with `b`.
     a, b : WordTree
     name_a, name_b : str
         What they are called in the text.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -179,7 +180,13 @@ class NodesByName(Mapping[str, int]):
         """Tell the user what was taken for what, where no data set or tree said so."""
         if self._tree is not None and self.resolved:
             found = [f"{name} is {self._tree.describe(node)}" for name, node in sorted(self.resolved.items())]
-            log.warning("%s: known by name alone: %s", source, listed(found))
+            _tell_once(f"{source}: known by name alone: {'; '.join(found)}")
+
+
+@functools.cache
+def _tell_once(text: str) -> None:
+    """Log a line, but not again for each part of the same data."""
+    log.warning(text)
 
 
 def labelled_nodes(classes: Classes, found: Iterable[int], *preferred: str, is_alone: bool = True) -> list[int]:
@@ -228,8 +235,8 @@ def class_advice(config: DataConfig, classes: Classes) -> Iterator[None]:
                 f"{len(names)} classes by name, and these are {listed(names)}"
             ) from error
         if isinstance(error, UnknownClasses) or "has no node" in str(error):
-            names, missing = NodesByName(classes), getattr(error, "missing", ())
-            said = [text for name in missing[:MOST_EXPLAINED] if "\n" in (text := names.why_not(name))]
+            known, missing = NodesByName(classes), getattr(error, "missing", ())
+            said = [text for name in missing[:MOST_EXPLAINED] if "\n" in (text := known.why_not(name))]
             command = tree_command(config.sets, config.splits[0])
             made = f"A tree of these labels, for `tree`, is made by\n  {command}"
             raise DatasetError("\n".join([str(error), *said, made])) from error
