@@ -1,8 +1,8 @@
 """Imports go one way, never sideways and never in a circle.
 
-edges -> {api, comparison, serving} -> {experiment, results} -> exporting -> {evaluation, inference} -> {training, darknet}
--> detection -> models -> runtime -> {wordtree, datasets} -> torch. The module `config` of a package obeys as the others
-do.
+edges -> {api, comparison, serving} -> {experiment, results} -> exporting -> {evaluation, inference}
+-> {training, darknet} -> detection -> models -> runtime -> {wordtree, datasets} -> torch. The module `config` of a
+package obeys as the others do.
 """
 
 from __future__ import annotations
