@@ -44,7 +44,7 @@ class Command(Options):
     Parameters
     ----------
     paths : tuple of str
-        The folder of a run or a checkpoint (none with --weights); then image files, or folders of them.
+        The folder of a run or an export, or a checkpoint (none with --weights); then image files, or folders of them.
     """
 
     paths: Positional[Annotated[tuple[str, ...], arg(metavar="RUN IMAGES")]]
@@ -67,7 +67,8 @@ def _predict(command: Command) -> int:
     from yolo9000.darknet.decoding import detect_as_darknet
     from yolo9000.datasets.sample import Unreadable
     from yolo9000.detection.decode import detect
-    from yolo9000.inference.darknet_files import letterbox_of, open_detector
+    from yolo9000.exporting.opening import open_any
+    from yolo9000.inference.darknet_files import letterbox_of
     from yolo9000.inference.predict import choose_folder, find_images, predict_images, read_images, write_predictions
     from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
 
@@ -85,7 +86,7 @@ def _predict(command: Command) -> int:
     out = choose_folder(config.out, images, overwrite=config.overwrite)
     tree = load_tree(opened.tree) if opened.tree else None
     names = read_names(opened.names) if opened.names else None
-    trained = open_detector(net, opened.cfg, tree=tree, names=names, best=opened.best, device=device)
+    trained = open_any(net, opened.cfg, tree=tree, names=names, best=opened.best, engine=opened.engine, device=device)
     predictions = predict_images(
         trained,
         read_images(tqdm(images, unit="image", disable=None), unreadable),
