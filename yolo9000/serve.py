@@ -136,8 +136,8 @@ def make_app(run: str | None, config: ServeConfig) -> Guard:
     )
     if trained.detector.decodes_inside:
         raise Mistake(
-            f"{run}: the net decodes inside, so other thresholds and names cannot be asked of it; serve the run itself, or "
-            "export it without `decoded`"
+            f"{run}: the net decodes inside, so other thresholds and names cannot be asked of it; serve the run "
+            "itself, or export it without `decoded`"
         )
     predictor = Predictor(
         trained,
