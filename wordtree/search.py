@@ -23,9 +23,9 @@ _TIERS: tuple[How, ...] = ("exact", "beginning", "word", "inside")
 _AFTER_ALL = "\U0010ffff"
 _BETWEEN_WORDS = re.compile(r"[\s,;:>()/]+")
 _MOST_INSIDE = 2000
-_MOST_IN_CONTEXT = 400
+_MOST_IN_CONTEXT = 200
 _MOST_COMPARED = 4000
-_MOST_WORDS = 6
+_MOST_WORDS = 4
 MOST_LETTERS = 100
 """A longer text is cut: no name is as long, and spelling is compared letter by letter."""
 

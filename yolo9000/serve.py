@@ -24,7 +24,7 @@ ABOUT = """Open a page in the browser: search the tree, look at it as a picture,
   yolo9000 serve                          the tree of the original YOLO9000, without a net
   yolo9000 serve --tree wordtree.json     another tree
   yolo9000 serve runs/demo/joint          a run: its tree, what trained each node, and photos
-  yolo9000 serve yolo9000.weights         darknet's weights
+  yolo9000 serve yolo9000.weights         darknet's weights, or an exported folder
 
 The page works offline, and nothing leaves this machine. Other programs can ask the same: the page's own HTTP interface
 is described at /openapi.json."""
@@ -44,7 +44,7 @@ class Command(Options):
     Parameters
     ----------
     run : str or None
-        The folder of a run, a checkpoint, or darknet's weights; without it the tree is shown alone.
+        The folder of a run, a checkpoint, darknet's weights, or an exported folder; without it the tree is shown alone.
     """
 
     run: Positional[Annotated[str | None, arg(metavar="RUN")]] = None
@@ -115,7 +115,8 @@ def make_app(run: str | None, config: ServeConfig) -> Guard:
         return create_app(Explorer(load_tree(chosen), origin=_origin(chosen)), hosts=hosts)
 
     from yolo9000.darknet.cfg_files import read_names
-    from yolo9000.inference.darknet_files import letterbox_of, open_detector
+    from yolo9000.exporting.opening import open_any
+    from yolo9000.inference.darknet_files import letterbox_of
     from yolo9000.inference.predictor import Predictor
     from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
     from yolo9000.serving.flat_tree import tree_to_show
@@ -124,14 +125,20 @@ def make_app(run: str | None, config: ServeConfig) -> Guard:
 
     use_huge_pages()
     device = pick_device(opened.device)
-    trained = open_detector(
+    trained = open_any(
         run,
         opened.cfg,
         tree=load_tree(opened.tree) if opened.tree else None,
         names=read_names(opened.names) if opened.names else None,
         best=opened.best,
+        engine=opened.engine,
         device=device,
     )
+    if trained.detector.decodes_inside:
+        raise Mistake(
+            f"{run}: the net decodes inside, so other thresholds and names cannot be asked of it; serve the run "
+            "itself, or export it without `decoded`"
+        )
     predictor = Predictor(
         trained,
         device=device,

@@ -11,6 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -179,7 +180,7 @@ def test_questions_about_what_is_not_kept(make_app: Callable[..., Any], png: byt
     with TestClient(make_app(kept=1), base_url="http://localhost") as client:
         first, second = (client.post("/api/photos", content=png, headers=PNG).json()["photo"] for _ in range(2))
         ask = {"box": 0, "node": 1}
-        assert error_of(client.get(f"/api/photos/{first}/factors", params=ask)) == (410, "photo_gone")
+        assert error_of(client.get(f"/api/photos/{first}/factors", params=ask)) == (404, "photo_gone")
         assert client.get(f"/api/photos/{second}/factors", params=ask).status_code == 200
         for wrong, expected in (
             ({"box": 10_000}, (404, "not_found")),
@@ -425,7 +426,7 @@ def test_no_path_reaches_the_file_system(path: str, make_app: Callable[..., Any]
         sent.append(message)
 
     asyncio.run(app(scope, receive, send))
-    assert sent[0]["status"] in (404, 410)
+    assert sent[0]["status"] == 404
     assert b'"error"' in sent[1]["body"]
 
 
@@ -452,3 +453,20 @@ def test_the_interface_is_described(client: TestClient) -> None:
     photos = document["paths"]["/api/photos"]["post"]
     assert set(photos["responses"]) == {"200", "408", "409", "413", "415", "421", "422", "429", "504"}
     assert "image/jpeg" in photos["requestBody"]["content"]
+
+
+def test_a_net_without_a_tree_is_served_as_a_row_of_classes(png: bytes) -> None:
+    """Weights of darknet's, whose classes are flat."""
+    from yolo9000.inference.config import OpenConfig
+    from yolo9000.serve import ServeConfig, make_app
+
+    golden = Path(__file__).resolve().parents[1] / "golden"
+    config = ServeConfig(open=OpenConfig(cfg=str(golden / "net_yolov2tiny_voc20.cfg")))
+    app = make_app(str(golden / "net_yolov2tiny_voc20.weights"), config)
+    with TestClient(app, base_url="http://localhost") as client:
+        found = client.get("/api/tree").json()
+        assert (found["nodes"], found["depth"], found["run"]["name"]) == (20, 0, "net_yolov2tiny_voc20.weights")
+        photo = client.post("/api/photos", content=png, headers=PNG).json()
+        assert {len(box["path"]) for box in photo["boxes"]} <= {1}
+        answer = client.get(f"/api/photos/{photo['photo']}/factors", params={"box": 0, "node": 11})
+        assert (answer.json()["name"], len(answer.json()["factors"])) == ("dog", 1)

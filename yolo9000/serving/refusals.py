@@ -35,7 +35,7 @@ class Ambiguous(Refusal):
 class PhotoGone(Refusal):
     """The photo was let go, as others came after it."""
 
-    status, name = 410, "photo_gone"
+    status, name = 404, "photo_gone"
 
 
 class NoNet(Refusal):
