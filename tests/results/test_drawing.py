@@ -69,8 +69,8 @@ def test_small_pictures_are_enlarged_by_a_whole_factor_unless_told_otherwise() -
     image = np.zeros((64, 48, 3), np.uint8)
     mark = Mark((10, 20, 40, 60), "dog", "0.42", RED)
     picture = draw_marks(image, [mark])
-    assert picture.size == (7 * 48, 7 * 64)
-    assert tuple(np.asarray(picture)[7 * 40, 70]) == RED
+    assert picture.size == (6 * 48, 6 * 64)
+    assert tuple(np.asarray(picture)[6 * 40, 60]) == RED
     assert draw_marks(image, [mark], enlarge=False).size == (48, 64)
     assert draw_marks(np.zeros((400, 30, 3), np.uint8), [mark]).size == (30, 400)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # its method `plot` imports this module
 
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
-LEAST_SIDE = 400
+LEAST_SIDE = 384
 """Pictures whose longer side has fewer pixels are drawn enlarged: no label can be read on 64 of them."""
 LEAST_TEXT = 10
 """Pixels; smaller letters run together."""
@@ -133,7 +133,7 @@ def draw_marks(
     text_size : int, optional
         Height of the letters in pixels of the picture; by default it follows the size of the picture.
     enlarge : bool
-        Enlarge a picture whose longer side is below 400 pixels by a whole factor, so that labels can be read.
+        Enlarge a picture whose longer side is below 384 pixels by a whole factor, so that labels can be read.
     font : str, optional
         A TrueType file, for names in a script that the built-in font does not have.
 
@@ -146,7 +146,7 @@ def draw_marks(
     --------
     >>> mark = Mark((8, 20, 40, 60), "dog", "0.83", (255, 200, 0))
     >>> draw_marks(np.zeros((64, 48, 3), np.uint8), [mark]).size
-    (336, 448)
+    (288, 384)
     """
     picture = (image if isinstance(image, Image.Image) else Image.fromarray(image)).convert("RGB")
     factor = math.ceil(LEAST_SIDE / max(picture.size)) if enlarge else 1
