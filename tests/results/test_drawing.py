@@ -10,9 +10,10 @@ from PIL import Image
 
 from wordtree import WordTree
 from yolo9000.models import TreeClasses
+from yolo9000.results.boxes import Boxes, Path, Step
 from yolo9000.results.colours import node_colour
 from yolo9000.results.drawing import Mark, draw_marks, draw_results, marks_of
-from yolo9000.results.results import Boxes, Path, Results, Step
+from yolo9000.results.results import Results
 
 # animal (dog, cat), vehicle
 TREE = WordTree(("a", "v", "d", "c"), ("animal", "vehicle", "dog", "cat"), (-1, -1, 0, 0))

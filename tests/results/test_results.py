@@ -21,8 +21,9 @@ from yolo9000.inference.model import TrainedModel
 from yolo9000.inference.predictor import Found, Predictor
 from yolo9000.models import BoxCoding, DenseRegionOutput, Detector, DetectorConfig, FlatClasses, RegionSpec, TreeClasses
 from yolo9000.models.classes import Classes
+from yolo9000.results.boxes import Boxes
 from yolo9000.results.finding import find_in_images, results_of
-from yolo9000.results.results import Boxes, Results
+from yolo9000.results.results import Results
 from yolo9000.runtime.mistakes import Mistake
 
 # thing > animal > dog > poodle, pug; animal > cat; thing > person

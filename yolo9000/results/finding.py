@@ -12,8 +12,9 @@ from yolo9000.detection.config import DecodeConfig
 from yolo9000.inference.predictor import Found, Predictor
 from yolo9000.models.classes import Classes
 from yolo9000.models.output import DetectorOutput
+from yolo9000.results.boxes import Boxes, paths_of
 from yolo9000.results.kept import KeptBoxes
-from yolo9000.results.results import Boxes, Results, paths_of
+from yolo9000.results.results import Results
 
 
 def find_in_images(

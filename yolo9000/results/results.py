@@ -6,92 +6,27 @@ N boxes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from wordtree import WordTree
 from wordtree.distribution import Explanation, Factor, explanation
 from yolo9000.models.class_names import find_class
 from yolo9000.models.classes import Classes
+from yolo9000.results import formats
+from yolo9000.results.boxes import Boxes, Path, paths_of
+from yolo9000.results.drawing import draw_results
 from yolo9000.results.kept import KeptBoxes
+from yolo9000.results.notebook import as_html
 from yolo9000.runtime.mistakes import Mistake
-
-
-class Step(NamedTuple):
-    """One node on the path to a label.
-
-    Attributes
-    ----------
-    node : int
-        The node of the tree; of a net without a tree the class.
-    name : str
-        Its display name.
-    probability : float
-        P(node), given that there is a thing.
-    """
-
-    node: int
-    name: str
-    probability: float
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.probability:.2f}"
-
-
-class Path(tuple[Step, ...]):
-    """The way down the tree to a label, from the top; for a class without a tree it has one step.
-
-    Examples
-    --------
-    >>> print(Path((Step(0, "animal", 0.98), Step(2, "dog", 0.71))))
-    animal 0.98 > dog 0.71
-    """
-
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        return " > ".join(map(str, self))
-
-
-@dataclass(frozen=True, eq=False)
-class Boxes:
-    """The N boxes of an image and their numbers, as NumPy arrays.
-
-    Parameters
-    ----------
-    xyxy : (N, 4) float32 array
-        Corners in pixels of the upright image.
-    objectness : (N,) float32 array
-        How sure the net is that there is a thing.
-    probability : (N,) float32 array
-        P(label), given that there is a thing.
-    score : (N,) float32 array
-        Objectness times P(label): the number that `threshold` cuts, and that is drawn and saved.
-    """
-
-    xyxy: NDArray[np.float32]
-    objectness: NDArray[np.float32]
-    probability: NDArray[np.float32]
-    score: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.score)
-
-    def __getitem__(self, rows: Any) -> Boxes:
-        """Some of the boxes: a number, a slice, several numbers, or a mask."""
-        chosen = np.atleast_1d(np.arange(len(self))[rows])
-        return Boxes(self.xyxy[chosen], self.objectness[chosen], self.probability[chosen], self.score[chosen])
-
-    @property
-    def xywh(self) -> NDArray[np.float32]:
-        """Centre, width and height in pixels: (N, 4)."""
-        low, high = self.xyxy[:, :2], self.xyxy[:, 2:]
-        return np.concatenate([(low + high) / 2, high - low], axis=1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,6 +62,7 @@ class Results:
     Examples
     --------
     >>> from yolo9000.models import FlatClasses
+    >>> from yolo9000.results.boxes import Step
     >>> numbers = np.array([0.9, 0.5], np.float32)
     >>> boxes = Boxes(np.array([[0, 0, 9, 9], [2, 2, 4, 6]], np.float32), numbers, numbers, numbers**2)
     >>> paths = tuple(Path([Step(node, name, 0.9)]) for node, name in enumerate(["dog", "cat"]))
@@ -325,6 +261,80 @@ class Results:
             paths = paths_of(self.classes, nodes.tolist(), along)
         return self._labelled(tuple(Path(path[: depth + 1]) for path in paths))
 
+    # ---------------------------------------------------------------------------------------------- pictures and files
+
+    def plot(self, *, path: bool = False, text_size: int | None = None, enlarge: bool = True) -> NDArray[np.uint8]:
+        """The image with its boxes and labels drawn on it: (H, W, 3) uint8 in RGB.
+
+        The number beside a name is the score. A star and a broken line mark classes that never had a box in training.
+
+        Parameters
+        ----------
+        path : bool
+            Below each name also the way up the tree, with the probability of each node.
+        text_size : int, optional
+            Height of the letters in pixels; by default it follows the size of the picture.
+        enlarge : bool
+            Enlarge a very small picture, so that labels can be read.
+        """
+        return np.asarray(draw_results(self, path=path, text_size=text_size, enlarge=enlarge))
+
+    def save(self, file: str | os.PathLike[str], **options: Any) -> None:
+        """Write the picture that `plot` draws; the suffix says in which format, such as ``.jpg`` or ``.png``.
+
+        Raises
+        ------
+        Mistake
+            The suffix is that of no format.
+        FileExistsError
+            It is the image itself, which is never written over. Any other file is.
+        """
+        out = pathlib.Path(file)
+        if out.exists() and pathlib.Path(self.path).exists() and out.samefile(self.path):
+            raise FileExistsError(f"{out}: is the image itself and is not written over; name another file")
+        if out.suffix.lower() not in Image.registered_extensions():
+            raise Mistake(f"`file` {out}: no picture's format ends in {out.suffix or 'nothing'}; take .jpg or .png")
+        quality: dict[str, Any] = {"quality": 95} if out.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
+        Image.fromarray(self.plot(**options)).save(out, **quality)
+
+    def save_crops(self, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
+        """Cut the boxes out, each into a folder of its label: ``FOLDER/dog/photo-1.jpg``."""
+        return formats.save_crops(self, pathlib.Path(folder))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as ``predictions.json`` holds them; see `yolo9000.results.formats.to_json`."""
+        return formats.to_json(self)
+
+    def to_coco(self) -> dict[str, Any]:
+        """A data set in COCO's format with scores; `yolo9000.results.formats.to_coco` makes one of several images."""
+        return formats.to_coco(self)
+
+    def to_txt(self) -> str:
+        """YOLO's text: a line ``class cx cy w h score`` for each box."""
+        return formats.to_txt(self)
+
+    def to_csv(self) -> str:
+        """A table as text, with a line for each box."""
+        return formats.to_csv(self)
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame`` with a row for each box; needs pandas."""
+        return formats.to_pandas(self)
+
+    def to_supervision(self) -> Any:
+        """A ``supervision.Detections``; needs supervision."""
+        return formats.to_supervision(self)
+
+    def to_fiftyone(self) -> Any:
+        """A ``fiftyone.Detections``; needs FiftyOne."""
+        return formats.to_fiftyone(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the picture, and a table of the boxes."""
+        return as_html(self)
+
+    # -------------------------------------------------------------------------------------------------------- internal
+
     def _labelled(self, paths: tuple[Path, ...]) -> Results:
         probability = np.array([path[-1].probability for path in paths], np.float32)
         boxes = dataclasses.replace(self.boxes, probability=probability, score=self.boxes.objectness * probability)
@@ -350,26 +360,6 @@ class Results:
             conditionals: NDArray[np.float64] = along / before
             return conditionals
         return self._answering().conditionals(node)
-
-
-def paths_of(classes: Classes, nodes: Sequence[int], probabilities: Iterable[Sequence[float]]) -> tuple[Path, ...]:
-    """The paths to some labels, with P of each node on them.
-
-    Parameters
-    ----------
-    classes : Classes
-    nodes : sequence of int
-        The labels.
-    probabilities : iterable of sequences of float
-        For each label P of the nodes from the top to it.
-    """
-    return tuple(
-        Path(
-            Step(step, classes.name(step), probability)
-            for step, probability in zip(classes.path(node) or (node,), along, strict=True)
-        )
-        for node, along in zip(nodes, probabilities, strict=True)
-    )
 
 
 def _probability(value: float, name: str) -> float:
