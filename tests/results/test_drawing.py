@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from wordtree import WordTree
+from yolo9000.detection.results import Detections
 from yolo9000.models import TreeClasses
 from yolo9000.results.boxes import Boxes, Path, Step
 from yolo9000.results.colours import node_colour
-from yolo9000.results.drawing import Mark, draw_marks, draw_results, marks_of
+from yolo9000.results.drawing import Mark, draw_detections, draw_marks, draw_results, marks_of
 from yolo9000.results.results import Results
 
 # animal (dog, cat), vehicle
@@ -52,6 +54,20 @@ def test_the_path_goes_up_from_the_label_and_new_classes_have_a_star() -> None:
     assert dog.further == ("70% dog", "95% animal")
     assert (dog.name, dog.dashed) == ("dog*", True)
     assert (vehicle.name, vehicle.dashed, vehicle.further) == ("vehicle", False, ("60% vehicle",))
+
+
+def test_detections_are_drawn_as_results_are() -> None:
+    found = results(np.zeros((400, 400, 3), np.uint8), never_boxed=frozenset({1}))
+    detections = Detections(
+        boxes_cxcywh=torch.zeros(2, 4),  # relative to the input of the net: not looked at
+        scores=torch.from_numpy(found.boxes.score),
+        nodes=torch.from_numpy(found.nodes),
+        objectness=torch.from_numpy(found.boxes.objectness),
+        probabilities=torch.from_numpy(found.boxes.probability),
+    )
+    boxes = torch.from_numpy(found.boxes.xyxy)
+    picture = draw_detections(found.image, detections, boxes, CLASSES, starred=[1])
+    assert np.array_equal(np.asarray(picture), np.asarray(draw_results(found)))
 
 
 def test_boxes_are_drawn_where_they_are_and_the_image_is_untouched() -> None:

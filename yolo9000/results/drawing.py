@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,12 @@ from PIL import Image, ImageDraw, ImageFont
 from yolo9000.results.colours import Colour, node_colour, text_colour
 from yolo9000.results.label_places import covered, gap, place_labels
 
-if TYPE_CHECKING:  # its method `plot` imports this module
-    from yolo9000.results.results import Results
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from yolo9000.detection.results import Detections
+    from yolo9000.models.classes import Classes
+    from yolo9000.results.results import Results  # which imports this module
 
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
@@ -96,19 +100,56 @@ def marks_of(results: Results, *, path: bool = False) -> list[Mark]:
     """
     marks = []
     for row, node in enumerate(results.nodes.tolist()):
-        x0, y0, x1, y1 = results.boxes.xyxy[row].tolist()
-        new = node in results.never_boxed
-        marks.append(
-            Mark(
-                (x0, y0, x1, y1),
-                results.labels[row] + "*" * new,
-                f"{results.boxes.score[row]:.2f}",
-                node_colour(results.classes, node),
-                tuple(f"{step.probability:.0%} {step.name}" for step in reversed(results.paths[row])) if path else (),
-                dashed=new,
-            )
-        )
+        mark = _mark(results.classes, node, results.boxes.xyxy[row], results.boxes.score[row], results.never_boxed)
+        if path:
+            steps = reversed(results.paths[row])
+            mark = replace(mark, further=tuple(f"{step.probability:.0%} {step.name}" for step in steps))
+        marks.append(mark)
     return marks
+
+
+def draw_detections(
+    image: Image.Image | NDArray[np.uint8],
+    detections: Detections,
+    boxes_xyxy: Tensor,
+    classes: Classes,
+    *,
+    starred: Collection[int] = (),
+    text_size: int | None = None,
+    enlarge: bool = True,
+) -> Image.Image:
+    """Draw detections that are no `Results`, as those of an evaluation, in the same way.
+
+    Parameters
+    ----------
+    image : PIL image or (H, W, 3) uint8 array
+    detections : Detections
+        N boxes, best score first.
+    boxes_xyxy : Tensor (N, 4)
+        The same boxes in pixels of the image.
+    classes : Classes
+        Give names and colours.
+    starred : collection of int
+        Labels that never had a box in training.
+    text_size : int, optional
+    enlarge : bool
+        See `draw_marks`.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB.
+    """
+    rows = zip(detections.nodes.tolist(), boxes_xyxy.tolist(), detections.scores.tolist(), strict=True)
+    marks = [_mark(classes, node, box, score, starred) for node, box, score in rows]
+    return draw_marks(image, marks, text_size=text_size, enlarge=enlarge)
+
+
+def _mark(classes: Classes, node: int, box_xyxy: Iterable[float], score: float, never_boxed: Collection[int]) -> Mark:
+    x0, y0, x1, y1 = map(float, box_xyxy)
+    new = node in never_boxed
+    name = classes.name(node) + "*" * new
+    return Mark((x0, y0, x1, y1), name, f"{score:.2f}", node_colour(classes, node), dashed=new)
 
 
 def draw_marks(
