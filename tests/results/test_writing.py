@@ -107,6 +107,11 @@ def test_nothing_is_made_where_nothing_is_written(run: RunFolder, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_font_that_is_none_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match=r"`font` absent\.ttf: no TrueType file"):
+        PredictionWriter(tmp_path, SaveConfig(font="absent.ttf"))
+
+
 def test_what_was_written_is_said(run: RunFolder, tmp_path: Path) -> None:
     writer = PredictionWriter(tmp_path / "out", SaveConfig(save_csv=True))
     for results in found(run, [grey("a.jpg"), grey("b.jpg")]):

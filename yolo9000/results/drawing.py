@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from yolo9000.results.colours import Colour, node_colour, text_colour
 from yolo9000.results.label_places import covered, gap, place_labels
+from yolo9000.runtime.mistakes import Mistake
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -241,7 +242,7 @@ def _fit(
     while text_size is None and tries[-1][0] > LEAST_TEXT:
         tries.append((max(LEAST_TEXT, round(0.85 * tries[-1][0])), 0))
     for number, (size, lines) in enumerate(tries, 1):
-        labels = _measured(marks, picture, size, _font(size, font), lines)
+        labels = _measured(marks, picture, size, load_font(size, font), lines)
         if number < len(tries) and labels.sizes.prod(axis=1).sum() > _ROOM * picture[0] * picture[1]:
             continue
         places = place_labels(labels.sizes, boxes_xyxy, picture)
@@ -278,8 +279,18 @@ def _shortened(name: str, number: str, width: int, font: Font) -> str:
 
 
 @lru_cache(maxsize=64)
-def _font(size: int, file: str | None) -> Font:
-    return ImageFont.load_default(size) if file is None else ImageFont.truetype(file, size)
+def load_font(size: int, file: str | None = None) -> Font:
+    """The built-in font, or that of a TrueType file.
+
+    Raises
+    ------
+    Mistake
+        The file is none.
+    """
+    try:
+        return ImageFont.load_default(size) if file is None else ImageFont.truetype(file, size)
+    except OSError as error:
+        raise Mistake(f"`font` {file}: no TrueType file can be read there ({error})") from error
 
 
 def _line(font: Font) -> tuple[int, int]:

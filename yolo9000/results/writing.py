@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from yolo9000.results.config import SaveConfig
-from yolo9000.results.drawing import draw_results
+from yolo9000.results.drawing import LEAST_TEXT, draw_results, load_font
 from yolo9000.results.formats import class_names, save_crops, stem_of, to_coco, to_csv, to_json, to_txt
 from yolo9000.results.results import Results
 from yolo9000.results.video import VideoFile
@@ -43,6 +43,8 @@ class PredictionWriter:
     ------
     FileExistsError
         A file would take the place of an input.
+    Mistake
+        The font cannot be read.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class PredictionWriter:
         self._videos: dict[str, VideoFile] = {}
         self._pictures = 0
         self._crops = 0
+        load_font(config.text_size or LEAST_TEXT, config.font)  # now, before anything is computed
         names = [f"{stem_of(str(each))}.{config.picture_format}" for each in inputs] if config.pictures else []
         self._folder.check([*names, *(name for name, wanted in self._files() if wanted)])
 
