@@ -294,7 +294,7 @@ def _several(source: Source | Iterable[Source]) -> Sequence[Source]:
         if isinstance(source, np.ndarray | torch.Tensor) and source.ndim == 4:
             return list(source)
         return [source]
-    if not isinstance(source, Iterable):
+    if not isinstance(source, Iterable) or isinstance(source, bytes | dict):
         raise Mistake(f"`source`: a {type(source).__name__} is no image, file, folder, address or camera")
     return list(source)
 
