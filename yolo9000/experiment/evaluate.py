@@ -114,7 +114,9 @@ def evaluate_trained(
         Number format of the convolutions.
     """
     if trained.detector.decodes_inside:
-        raise Mistake(f"{trained.path}: it decodes inside, and average precision needs raw numbers; export it without `decoded`")
+        raise Mistake(
+            f"{trained.path}: it decodes inside, and average precision needs raw numbers; export it without `decoded`"
+        )
     data_config, classes, nodes = held_out_data(config, trained), trained.classes, None
     if config.map:
         tree = classes.tree
