@@ -23,6 +23,8 @@ from yolo9000.runtime.mistakes import run
 PROGRAM = "yolo9000 train"
 ABOUT = """Train a detector, on boxes alone or jointly on boxes and image labels over one tree of concepts.
 With no data named it trains on scenes of pictograms that are drawn on the fly.
+Boxes belong to the pixels of an image as they are stored, or to the upright ones if the size that the data set states
+is theirs; images with a label are turned upright as their EXIF orientation says.
 
 examples:
   yolo9000 train --joint

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from yolo9000 import __version__
-from yolo9000.datasets.sample import collate, pixels
+from yolo9000.datasets.sample import Record, collate, pixels
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.exporting.config import OPSET, WEIGHTS_ALONE, Form, Format
 from yolo9000.exporting.engines import open_engine
@@ -26,8 +26,8 @@ from yolo9000.exporting.quantising import quantise_onnx, shown
 from yolo9000.inference.darknet_files import letterbox_of
 from yolo9000.inference.export import save_as_darknet
 from yolo9000.inference.model import TrainedModel
-from yolo9000.inference.predict import find_images, read_images
 from yolo9000.inference.prepare import prepare
+from yolo9000.inference.sources import open_sources
 from yolo9000.models.model import DetectionModel
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def export_model(
     elif form is None:
         form = "raw" if sparse_head(detector) is None else "features"
     about = describe_export(trained, kind=format, form=form, size=side, decode=decode, int8=calibrate is not None)
-    files = None if calibrate is None else _some(find_images(calibrate), calibration_images)
+    files = None if calibrate is None else _some(open_sources(calibrate).files, calibration_images)
     with new_folder(out) as folder:
         about["versions"] = _versions(format)
         if format in ("onnx", "openvino"):
@@ -180,8 +180,8 @@ def _some(files: Sequence[Path], number: int) -> list[Path]:
 def _images(trained: TrainedModel, files: Iterable[Path], size: int) -> Iterator[Tensor]:
     """Images as the net sees them: (1, 3, S, S)."""
     fitted = letterbox_of(trained)
-    for record in read_images(files, []):
-        yield pixels(collate([fitted(record, size)]).images, torch.device("cpu"))
+    for name, image in open_sources(files):
+        yield pixels(collate([fitted(Record(image, name), size)]).images, torch.device("cpu"))
 
 
 def _verify(function: nn.Module, file: Path, size: int, multiple: int | None) -> None:
