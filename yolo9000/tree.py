@@ -79,7 +79,8 @@ def main(words: Sequence[str] | None = None) -> int:
         case "build":
             act = _build(parser)
         case _:
-            print(f"error: {unknown_word(verb, VERBS, 'verbs')}", file=sys.stderr)
+            said = f"{verb}: a verb comes first: {', '.join(VERBS)}" if verb.startswith("-") else ""
+            print(f"error: {said or unknown_word(verb, VERBS, 'verbs')}", file=sys.stderr)
             return 2
     flags = {**parser.fields, "extra_edges": "--extra-edge", "wnids": "--wnids", "categories": "--categories"}
     return run(lambda: act(parser.read(rest)), flags=flags)
@@ -340,8 +341,8 @@ def _read_source(kind: str, path: Path | None) -> LabelSource:
     if path is None:
         return {"coco": sources.coco, "voc": sources.voc, "imagenet1k": sources.imagenet1k}[kind]()
     read: dict[str, Callable[[Path], LabelSource]] = {
-        "data": own_labels,
         "voc": sources.voc_folder,
+        "data": own_labels,
         "imagenet": sources.imagenet,
         "wnids": sources.wnids,
         "darknet": sources.darknet,

@@ -136,10 +136,10 @@ def read_runs(paths: Sequence[str]) -> list[RunFacts]:
     pairs = [each.rpartition("=")[::2] if not Path(each).exists() else ("", each) for each in paths]
     depth = 1
     plain = [Path(path).resolve().parts for name, path in pairs if not name]
-    while depth < 6 and len({parts[-depth:] for parts in plain}) < len(plain):
+    while len({parts[-depth:] for parts in plain}) < len(set(plain)):
         depth += 1
     for name, path in pairs:
-        called = name or "/".join(Path(path).resolve().parts[-depth:])
+        called = name or Path(*Path(path).resolve().parts[-depth:]).as_posix()
         if called in named:
             raise Mistake(f"{path}: another run is called {called} already; name it with NAME={path}")
         named[called] = Path(path)
