@@ -139,13 +139,15 @@ def shown(images: Iterable[Tensor], total: int) -> Iterator[Tensor]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the quantiser's words about itself."""
-    root = logging.getLogger()
-    level = root.level
+    """Without the quantisers' words about themselves."""
+    heard = [logging.getLogger(), logging.getLogger("nncf")]
+    levels = [each.level for each in heard]
     try:
-        root.setLevel(logging.ERROR)
+        for each in heard:
+            each.setLevel(logging.ERROR)
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        root.setLevel(level)
+        for each, level in zip(heard, levels, strict=True):
+            each.setLevel(level)
