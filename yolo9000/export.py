@@ -1,4 +1,4 @@
-"""``yolo9000 export RUN --format onnx``: a trained detector as files that other programs run."""
+"""``python -m yolo9000.export RUN --format onnx``: a trained detector as files that other programs run."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from yolo9000.inference.model import TrainedModel
     from yolo9000.inference.sources import Sources
 
-PROGRAM = "yolo9000 export"
+PROGRAM = "python -m yolo9000.export"
 ABOUT = """Write a trained detector as a folder of files: for onnxruntime, OpenVINO, torch without this program, the
 Hugging Face Hub, or darknet. The folder is opened again in place of a RUN by predict and evaluate, with the same
 detections.
 
 examples:
-  yolo9000 export runs/joint --format onnx --check photos/
-  yolo9000 export runs/joint --format onnx --decoded --threshold 0.3
-  yolo9000 export runs/joint --format openvino --int8 --calibrate photos/
-  yolo9000 export runs/joint --format safetensors --license cc-by-sa-4.0
-  yolo9000 export yolo9000.weights --cfg yolo9000.cfg --format onnx"""
+  python -m yolo9000.export runs/joint --format onnx --check photos/
+  python -m yolo9000.export runs/joint --format onnx --decoded --threshold 0.3
+  python -m yolo9000.export runs/joint --format openvino --int8 --calibrate photos/
+  python -m yolo9000.export runs/joint --format safetensors --license cc-by-sa-4.0
+  python -m yolo9000.export yolo9000.weights --cfg yolo9000.cfg --format onnx"""
 
 if TYPE_CHECKING:
     Opened = OpenConfig
@@ -52,7 +52,7 @@ class Command(Options):
     Parameters
     ----------
     run : str
-        The folder of a run, a checkpoint, or weights of darknet's.
+        The folder of a run, a checkpoint, a safetensors folder, or weights of darknet's.
     """
 
     run: Positional[Annotated[str, arg(metavar="RUN")]]
@@ -73,14 +73,14 @@ def _export(command: Command) -> int:
     from yolo9000.experiment.label_counts import counts_if_there
     from yolo9000.exporting.checking import describe_files
     from yolo9000.exporting.hub import push_to_hub, save_pretrained
+    from yolo9000.exporting.opening import open_any
     from yolo9000.exporting.writing import export_model
-    from yolo9000.inference.darknet_files import open_detector
     from yolo9000.inference.sources import open_sources
 
     config, opened = command.config, command.open
     images = open_sources(config.check) if config.check else None  # before anything is made
     OpenConfig(size=opened.size)  # refuses a size that is no multiple of 32
-    trained = open_detector(
+    trained = open_any(
         command.run,
         opened.cfg,
         tree=load_tree(opened.tree) if opened.tree else None,
