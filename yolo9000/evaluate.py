@@ -53,7 +53,8 @@ class Options:
     out : str, optional
         Where the figures go: a new file (default: evaluation.json in the run, and beside it reliability.png and, a row
         for each concept, nodes.md and nodes.csv; for NAME.json these are NAME.reliability.png and NAME.nodes.md;
-        evaluation2.json and so on where there is one). Of torchvision:NAME they go to NAME.json in the working directory.
+        evaluation2.json and so on where there is one). Of torchvision:NAME they go to NAME.json in the working
+        directory.
     overwrite : bool
         Replace the figures that are there.
     """
