@@ -44,6 +44,10 @@ def _asked(trained: TrainedModel) -> YOLO9000:
     return YOLO9000.of(trained, device="cpu", precision="float32")
 
 
+def _prepared_anew(trained: TrainedModel, image: NDArray[np.uint8]) -> Results:
+    return _asked(trained).predict(image)[0]
+
+
 def _trained(config: DetectorConfig, nodes: int, size: int, image: NDArray[np.uint8]) -> TrainedModel:
     """A net that is sure of some boxes of an image, and of a leaf of the tree."""
     torch.manual_seed(0)
@@ -85,7 +89,7 @@ def _once(large: bool, scale: Scale, stack: ExitStack) -> Sides:
             run=lambda: model.predict(image)[0],
             setting=f"float32, {torch.get_num_threads()} threads, {boxes} boxes",
         ),
-        "anew": Side(run=lambda: _asked(trained).predict(image)[0], setting="prepared at every call"),
+        "anew": Side(run=partial(_prepared_anew, trained, image), setting="prepared at every call"),
     }
 
 
@@ -160,7 +164,7 @@ def main() -> None:
             batch = torch.rand(1, 3, whole.size, whole.size)
             sides: dict[str, Callable[[], Any]] = {
                 "prepared once": partial(model.predict, image),
-                "at every call": lambda whole=whole: _asked(whole).predict(image),
+                "at every call": partial(_prepared_anew, whole, image),
                 "forward alone": partial(net, batch),
             }
             boxes = len(model.predict(image)[0])
