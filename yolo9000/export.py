@@ -52,7 +52,7 @@ class Command(Options):
     Parameters
     ----------
     run : str
-        The folder of a run, a checkpoint, or weights of darknet's.
+        The folder of a run, a checkpoint, a safetensors folder, or weights of darknet's.
     """
 
     run: Positional[Annotated[str, arg(metavar="RUN")]]
@@ -73,14 +73,14 @@ def _export(command: Command) -> int:
     from yolo9000.experiment.label_counts import counts_if_there
     from yolo9000.exporting.checking import describe_files
     from yolo9000.exporting.hub import push_to_hub, save_pretrained
+    from yolo9000.exporting.opening import open_any
     from yolo9000.exporting.writing import export_model
-    from yolo9000.inference.darknet_files import open_detector
     from yolo9000.inference.sources import open_sources
 
     config, opened = command.config, command.open
     images = open_sources(config.check) if config.check else None  # before anything is made
     OpenConfig(size=opened.size)  # refuses a size that is no multiple of 32
-    trained = open_detector(
+    trained = open_any(
         command.run,
         opened.cfg,
         tree=load_tree(opened.tree) if opened.tree else None,

@@ -22,7 +22,7 @@ from yolo9000.exporting.errors import EngineAbsent, ExportError, optional_module
 from yolo9000.exporting.folder import HEAD, MODEL, ExportedFolder, describe_export, new_folder, read_folder, write_about
 from yolo9000.exporting.formats import write_onnx, write_openvino, write_torchscript
 from yolo9000.exporting.forms import OUTPUTS, exported_form, sparse_head
-from yolo9000.exporting.quantising import quantise_onnx, shown
+from yolo9000.exporting.quantising import quantise_onnx, quantise_openvino, shown
 from yolo9000.inference.darknet_files import letterbox_of
 from yolo9000.inference.export import save_as_darknet
 from yolo9000.inference.model import TrainedModel
@@ -65,7 +65,7 @@ def export_model(
     decode : DecodeConfig, optional
         How detections are made inside of a decoded file.
     calibrate : sequence of Path, optional
-        Images, or folders of them, for eight bits; see `yolo9000.exporting.quantising.quantise_onnx`.
+        Images, or folders of them, for eight bits; see `yolo9000.exporting.quantising`.
     calibration_images : int
         How many of them are looked at, at equal distances.
     opset : int
@@ -98,7 +98,7 @@ def export_model(
     about = describe_export(trained, kind=format, form=form, size=side, decode=decode, int8=calibrate is not None)
     files = None if calibrate is None else _some(open_sources(calibrate).files, calibration_images)
     with new_folder(out) as folder:
-        about["versions"] = _versions(format)
+        about["versions"] = _versions(format, int8=calibrate is not None)
         if format in ("onnx", "openvino"):
             about["opset"] = opset
         match format:
@@ -136,7 +136,6 @@ def _write_net(
     else:
         with tempfile.TemporaryDirectory() as scratch:
             plain = file if format == "onnx" and calibrate is None else Path(scratch) / "plain.onnx"
-            small = file if format == "onnx" else Path(scratch) / "int8.onnx"
             multiple = None if trained.detector.only_size else size_step(trained.detector)
             write_onnx(
                 function,
@@ -148,9 +147,13 @@ def _write_net(
                 opset=about["opset"],
             )
             if calibrate is not None:
-                quantise_onnx(plain, small, shown(_images(trained, calibrate, size), len(calibrate)))
-            if format == "openvino":
-                write_openvino(small if calibrate is not None else plain, file, metadata=metadata)
+                images = shown(_images(trained, calibrate, size), len(calibrate))
+                if format == "openvino":
+                    quantise_openvino(plain, file, images, metadata=metadata)
+                else:
+                    quantise_onnx(plain, file, images)
+            elif format == "openvino":
+                write_openvino(plain, file, metadata=metadata)
     if calibrate is None:
         _verify(function, file, size, None if trained.detector.only_size else size_step(trained.detector))
 
@@ -232,8 +235,11 @@ def _metadata(trained: TrainedModel, about: dict[str, Any]) -> dict[str, str]:
     return numbers | {key: json.dumps(value, ensure_ascii=False) for key, value in plain.items()}
 
 
-def _versions(format: Format) -> dict[str, str]:
+def _versions(format: Format, *, int8: bool) -> dict[str, str]:
+    """What writes the format, which must be there before anything is written."""
     packages = {"onnx": ["onnx", "onnxscript"], "openvino": ["onnx", "onnxscript", "openvino"]}.get(format, [])
+    if int8:
+        packages = [*packages, "nncf" if format == "openvino" else "onnxruntime"]
     found = {"yolo9000": __version__, "torch": torch.__version__}
     for package in packages:
         optional_module(package)
