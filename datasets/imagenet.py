@@ -231,7 +231,9 @@ def _hint(folder: Path) -> str:
     if deeper:
         return f" That is too high: pass {Path(deeper[0]).parent}."
     if _holds_wnids(folder):
-        return " It holds classes itself, and is no split: put them into a folder of the split's name."
+        return (
+            " It holds classes itself: move them into a folder of that name in it, or read it as it is without `split`."
+        )
     return ""
 
 

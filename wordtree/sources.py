@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from wordtree import labels
@@ -157,11 +157,6 @@ def all_nouns(
     hierarchy = resolve_concepts([], root=root, extra_edges=extra_edges, wordnet=wordnet).hierarchy
     below = sorted(filter(hierarchy.reaches_root, hierarchy.wordnet.descendants(hierarchy.root)))
     return LabelSource("all_nouns", dict(zip(below, below, strict=True)), mapped=False)
-
-
-def read_later(read: Callable[[Path], LabelSource]) -> Callable[[str], Callable[[], LabelSource]]:
-    """Return a type for argparse that only keeps the path, so that a wrong file is no error of the command line."""
-    return lambda path: partial(read, Path(path))
 
 
 def categories(path: Path) -> LabelSource:
@@ -382,7 +377,8 @@ def _template_row(
     resolution: Resolution, name: str, concept: str | None, problem: ConceptProblem | None
 ) -> Sequence[str]:
     if problem is not None:
-        return name, "", " | ".join((f"{problem.concept}: {problem.reason}", *problem.candidates))
+        reason = re.sub(r", or [^`]*`\w+`\)?", "", problem.reason)  # a table has no options
+        return name, "", " | ".join((f"{problem.concept}: {reason}", *problem.candidates))
     if concept is None:
         return name, "-", "skipped: it does not reach the root"
     new = resolution.hierarchy.new.get(concept)

@@ -104,4 +104,5 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    sys.argv[0] = "yolo9000"  # what a run's config.json says that it was begun with
     sys.exit(main())

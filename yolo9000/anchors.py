@@ -11,8 +11,8 @@ from pathlib import Path
 from yolo9000.runtime.mistakes import run
 from yolo9000.runtime.mistyped import OneLineParser
 
-ABOUT = """Priors from the boxes of a data set: clusters with the distance 1 - IoU (YOLO9000 paper, section 2), as --priors
-of a training and as the anchors of a cfg.
+ABOUT = """Priors from the boxes of a data set: clusters with the distance 1 - IoU (YOLO9000 paper, section 2), as
+--priors of a training and as the anchors of a cfg.
 
 examples:
   yolo9000 anchors --coco COCO_DIR -k 5 --size 416 --stride 32

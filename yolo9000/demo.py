@@ -1,4 +1,4 @@
-"""``yolo9000 demo`` (or ``python -m yolo9000.demo``): the whole job on drawn scenes, with the commands that anyone would type.
+"""``yolo9000 demo``: the whole job on drawn scenes, with the commands that anyone would type.
 
 Builds a tree, trains one classifier on images with a label, then goes on from it twice, side by side: on boxes alone,
 and jointly on boxes and image labels. The table says what image labels taught about the classes that never had a box.

@@ -25,6 +25,18 @@ whatever they are called, how things are named as far as the net is sure, and wh
 often as they say; top-1 on images with a label; mean loss of each source. With no data named the held-out part of the
 run's own data is used.
 
+what it prints:
+  AP50, AP50:95     average precision at an overlap (IoU) of .5, and the mean over .5 to .95; 1 is perfect
+  at parents        the same, with every label replaced by its parent: is a coarser name right?
+  constant box      what a box of one size in the middle of each image reaches if it is told the label: no detector
+  CorLoc            in how many images with a label the surest box for it overlaps a thing of that label
+  of ten            how many true boxes one of the ten surest boxes overlaps, whatever it is called
+  ECE               expected calibration error: by how much the stated probabilities miss how often they are right
+  unclaimed         of the concepts that would be right, the share that the net never gave; ECE does not see these
+  exact .. missed   how boxes are named when a label backs off until the net is sure: the label, one above it, one below
+                    it, a wrong one, or no box. depth: how far down the way to the label, 1 is all of it
+  best, worst       classes by AP50
+
 examples:
   yolo9000 evaluate runs/joint
   yolo9000 evaluate yolo9000.weights --cfg yolo9000.cfg --coco COCO_DIR --map coco9k.map

@@ -35,6 +35,11 @@ examples:
   yolo9000 train --config mine.yaml --steps 500
   yolo9000 train --resume runs/joint
 
+what it logs, for an image on average: box (where assigned boxes are), prior_pull (early in the training, boxes without
+a thing are pulled to their prior), objectness and background (is there a thing?), class (what is in a box),
+image_class and image_objectness (what an image label teaches), lr (the rate), and the held-out scores that `yolo9000
+evaluate --help` explains.
+
 The defaults below are those of the preset: name the data or a preset before --help to see others."""
 
 

@@ -41,6 +41,7 @@ LIBRARY = ("wordtree", "datasets", *(f"yolo9000/{part}" for part in PARTS))
 COMMANDS = {  # flags of whole commands that the library runs or tells its user to run
     "datasets/pictograms.py": {"--upgrade"},
     "yolo9000/comparison/ladder_runs.py": {"--config", "--out", "--resume", "--size", "--images", "--device"},
+    "yolo9000/comparison/runs.py": {"---"},
     "yolo9000/evaluation/ladder_table.py": {"---"},  # a line of a table in Markdown
     "yolo9000/experiment/beginning.py": {"--resume"},
     "yolo9000/experiment/layouts.py": {"--categories", "--data", "--voc", "--imagenet"}

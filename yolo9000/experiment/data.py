@@ -393,7 +393,7 @@ def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[str, 
     name = f"{layout} ({split})" if is_only_one else f"{layout} {root} ({split})"
     nodes = NodesByName(classes, *maps)
     source: LabelledSource = _opened(layout, root, nodes, split, name)
-    nodes.log_resolved(name)
+    nodes.log_resolved(f"{layout} {root}")
     declared = getattr(source, "nodes", None)  # an annotation file may list its categories
     if declared is None:
         found = np.unique(source.labels).tolist()

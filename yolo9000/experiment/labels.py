@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -179,7 +180,13 @@ class NodesByName(Mapping[str, int]):
         """Tell the user what was taken for what, where no data set or tree said so."""
         if self._tree is not None and self.resolved:
             found = [f"{name} is {self._tree.describe(node)}" for name, node in sorted(self.resolved.items())]
-            log.warning("%s: known by name alone: %s", source, listed(found))
+            _tell_once(f"{source}: known by name alone: {'; '.join(found)}")
+
+
+@functools.cache
+def _tell_once(text: str) -> None:
+    """Log a line, but not again for each part of the same data."""
+    log.warning(text)
 
 
 def labelled_nodes(classes: Classes, found: Iterable[int], *preferred: str, is_alone: bool = True) -> list[int]:

@@ -59,6 +59,10 @@ class Prediction:
     detections: Detections
     boxes_xyxy: torch.Tensor
 
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"<Prediction of {self.key}: {width} x {height} pixels, {len(self.detections)} boxes>"
+
 
 def find_images(paths: Iterable[str | Path]) -> list[Path]:
     """The images that a command names; of a folder all that lie directly in it, in order of their names.
