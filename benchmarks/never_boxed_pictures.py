@@ -18,9 +18,9 @@ from yolo9000.datasets.scenes import SceneConfig, SceneSource
 from yolo9000.detection.boxes import iou
 from yolo9000.detection.results import Detections
 from yolo9000.evaluation.detector import score_batches
-from yolo9000.inference.drawing import draw_detections
 from yolo9000.inference.model import load_detector
 from yolo9000.inference.prepare import prepare
+from yolo9000.results.drawing import draw_detections
 
 SIDE = 240
 """Pixels of a picture, enlarged from what the net sees."""
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not right:
                 _outline_truth(picture, one, targets[number].boxes_cxcywh)
             boxes = _corners(one.boxes_cxcywh)
-            picture = draw_detections(picture, one, boxes, trained.classes, starred=trained.never_boxed)
+            picture = draw_detections(picture, one, boxes, trained.classes, starred=trained.never_boxed, enlarge=False)
             row, column = divmod(place, COLUMNS)
             sheet.paste(picture, (column * SIDE, (half * ROWS + row) * SIDE))
     sheet.save(options.sheet)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import average_precision, concept_tree, detecting, head, pipeline, region_loss, training
+from benchmarks import average_precision, concept_tree, detecting, front_door, head, pipeline, region_loss, training
 from benchmarks.harness import Row
 
 
@@ -12,6 +12,7 @@ def all_rows() -> list[Row]:
         *training.rows(),
         *head.rows(),
         *detecting.rows(),
+        *front_door.rows(),
         *region_loss.rows(),
         *pipeline.rows(),
         *average_precision.rows(),

@@ -83,7 +83,7 @@ def decode(data: bytes, key: str, *, draft: int | None = None, upright: bool = T
             if pixels is None:
                 if draft is not None:
                     image.draft(None, (draft, draft))
-                pixels = _to_rgb(image)
+                pixels = rgb_of(image)
             if upright and "exif" in image.info:
                 pixels = turn_upright(pixels, _orientation(image.info["exif"]))
             return pixels
@@ -159,6 +159,38 @@ def image_size(data: bytes, key: str) -> tuple[int, int]:
         raise Unreadable(key, f"{type(error).__name__}: {error}") from error
 
 
+def rgb_of(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the pixels of a picture of any mode as RGB, as they are stored; transparent parts become grey.
+
+    Parameters
+    ----------
+    image : PIL image
+
+    Returns
+    -------
+    array (H, W, 3) uint8
+
+    Examples
+    --------
+    >>> rgb_of(Image.new("LA", (2, 1), (255, 0)))[0].tolist()
+    [[127, 127, 127], [127, 127, 127]]
+    """
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return np.asarray(image)
+    if image.mode.startswith("I"):
+        # 16-bit grey. Pillow's own conversion clips at 255: an almost white image.
+        grey = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode == "F":
+        grey = np.nan_to_num(np.asarray(image)).clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        ground = Image.new("RGBA", layer.size, (GREY, GREY, GREY, 255))
+        return np.asarray(Image.alpha_composite(ground, layer).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
+
+
 def _orientation(exif: bytes) -> int:
     """Return the orientation that an EXIF block names; 1 if it names none or is damaged.
 
@@ -194,20 +226,3 @@ def _plain_jpeg(data: bytes, header: Image.Image, draft: int | None) -> NDArray[
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | _SHRINK[shrink])
     width, height = (-(-side // shrink) for side in header.size)
     return np.asarray(pixels, np.uint8) if pixels is not None and pixels.shape == (height, width, 3) else None
-
-
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return np.asarray(image)
-    if image.mode.startswith("I"):
-        # 16-bit grey. Pillow's own conversion clips at 255: an almost white image.
-        grey = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode == "F":
-        grey = np.nan_to_num(np.asarray(image)).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, (GREY, GREY, GREY, 255))
-        return np.asarray(Image.alpha_composite(ground, layer).convert("RGB"))
-    return np.asarray(image.convert("RGB"))

@@ -175,7 +175,7 @@ def test_a_short_run_from_end_to_end(tmp_path: Path) -> None:
     scenes = SceneSource(SceneConfig(split="test", size=128), length=2)
     for number in range(2):
         Image.fromarray(scenes.read(number).image).save(tmp_path / f"{number}.png")
-    options = "--threshold 0.005 --tree-threshold 0.1 --precision float32 --out found run 0.png 1.png"
+    options = "--threshold 0.005 --tree-threshold 0.1 --precision float32 --picture-format png --out found run 0.png 1.png"
     command(tmp_path, "yolo9000.predict", *options.split())
     predictions = json.loads((tmp_path / "found" / "predictions.json").read_text())
     pictures = [torch.from_numpy(np.array(Image.open(tmp_path / "found" / f"{n}.png"))) for n in range(2)]

@@ -39,7 +39,14 @@ class Descent(NamedTuple):
         return self.path_log_probs.masked_fill(self.path_log_probs == -torch.inf, torch.inf).amin(dim=-1)
 
 
-def descend(logits_at: LogitsAt, count: int, tree: WordTree, threshold: float, device: torch.device) -> Descent:
+def descend(
+    logits_at: LogitsAt,
+    count: int,
+    tree: WordTree,
+    threshold: float,
+    device: torch.device,
+    start: Descent | None = None,
+) -> Descent:
     """Descend as `TreeDistribution.back_off` does, asking for the logits of one sibling group after the other.
 
     If all logits are known, use `back_off`. This function is for a head that computes single logits on demand: a
@@ -57,6 +64,8 @@ def descend(logits_at: LogitsAt, count: int, tree: WordTree, threshold: float, d
         The probability above which a node may be named. The best top node is named even if it is less probable.
     device : torch.device
         The device of the logits.
+    start : Descent, optional
+        The node at which each descent begins, and the probabilities on the way to it; by default above the top.
 
     Returns
     -------
@@ -79,34 +88,34 @@ def descend(logits_at: LogitsAt, count: int, tree: WordTree, threshold: float, d
         raise ValueError(f"threshold is {threshold}; a probability is from 0 to 1")
     tables = tree_tables(tree, device)
     floor = math.log(threshold) if threshold > 0 else -math.inf
-    nodes = torch.zeros(count, dtype=torch.int64, device=device)
-    path_log_probs = torch.full((count, tables.max_depth), -torch.inf, device=device)
     going = torch.arange(count, device=device)  # the distributions that may go one level deeper ...
-    group = torch.zeros_like(going)  # ... and the group that each would choose from
-    above = torch.zeros(count, device=device)  # log P of the node that it stands at
-    for level in range(tables.max_depth):
+    if start is None:
+        nodes, log_prob = _best_of_groups(logits_at, going, torch.zeros_like(going), tables)
+        path_log_probs = torch.full((count, tables.max_depth), -torch.inf, dtype=log_prob.dtype, device=device)
+        path_log_probs[:, 0] = log_prob
+    else:
+        nodes, path_log_probs, log_prob = start.nodes.clone(), start.path_log_probs.clone(), start.log_probs
+    above = log_prob  # ... log P of the node that each stands at ...
+    sure = log_prob > floor
+    node = nodes
+    for _ in range(1, tables.max_depth):
+        group = tables.child_group[node]  # ... and the group that it would choose from
+        deeper = sure & (group >= 0)
+        going, group, above = going[deeper], group[deeper], above[deeper]
         if not len(going):
             break
-        best, log_conditional = _best_of_groups(logits_at, going, group, tables)
+        node, log_conditional = _best_of_groups(logits_at, going, group, tables)
         log_prob = above + log_conditional
-        node = tables.group_offset[group] + best
-        sure = log_prob > floor
-        if level == 0:
-            nodes, path_log_probs = node, path_log_probs.to(log_prob.dtype)
-            path_log_probs[:, 0] = log_prob
-        else:
-            going, node, log_prob = going[sure], node[sure], log_prob[sure]
-            nodes[going] = node
-            path_log_probs[going, level] = log_prob
-            sure = torch.ones_like(going, dtype=torch.bool)
-        group = tables.child_group[node]
-        deeper = sure & (group >= 0)
-        going, group, above = going[deeper], group[deeper], log_prob[deeper]
+        passed = log_prob > floor
+        going, node, above = going[passed], node[passed], log_prob[passed]
+        sure = torch.ones_like(going, dtype=torch.bool)
+        nodes[going] = node
+        path_log_probs[going, tables.depth[node]] = above
     return Descent(nodes, path_log_probs)
 
 
 def _best_of_groups(logits_at: LogitsAt, which: Tensor, group: Tensor, tables: TreeTables) -> tuple[Tensor, Tensor]:
-    """Return the place of each distribution's best group member in its group, and log P(member | parent), both (n,).
+    """Return each distribution's best member of its group, and log P(member | parent), both (n,).
 
     The groups lie one after the other in flat tensors. Padded to the largest group, which may have a thousand members,
     they would cost more than the head.
@@ -124,4 +133,4 @@ def _best_of_groups(logits_at: LogitsAt, which: Tensor, group: Tensor, tables: T
     rest = tables.has_rest[group]
     shift = torch.where(rest, largest.clamp(min=0), largest)
     total = torch.where(rest, (-shift).exp(), 0.0).scatter_add(0, place, (logits - shift[place]).exp())
-    return best, largest - shift - total.log()
+    return tables.group_offset[group] + best, largest - shift - total.log()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -162,11 +163,7 @@ class TreeDistribution:
                 f"explain() takes one distribution, not {tuple(self.logits.shape[:-1])}; pick one: distribution[...]"
             )
         path = self.tree.path(name)
-        conditionals = self._log_conditionals_to(path[-1])[: len(path)].exp().tolist()
-        names = [self.tree.names[node] for node in path]
-        given = [_root_name(self.tree), *names[:-1]]
-        factors = map(Factor, path, names, given, conditionals)
-        return Explanation(tuple(reversed(list(factors))), math.prod(conditionals))
+        return explanation(self.tree, path, self._log_conditionals_to(path[-1])[: len(path)].exp().tolist())
 
     def back_off(self, threshold: float, none: bool = False) -> Tensor:
         """Return the node to name: the deepest one that is still probable enough.
@@ -272,6 +269,33 @@ class TreeDistribution:
         label = torch.tensor(node, device=self.logits.device)
         path = path_columns(label, self.tree, path_width(self.tree, [node]))
         return level_log_conditionals(self.logits.index_select(-1, path.columns), path)
+
+
+def explanation(tree: WordTree, path: Sequence[int], conditionals: Sequence[float]) -> Explanation:
+    """Return the factors of a node's probability, where they are known already.
+
+    Parameters
+    ----------
+    tree : WordTree
+        The tree.
+    path : sequence of int
+        The nodes from the top to this one.
+    conditionals : sequence of float
+        P(node | parent) of each.
+
+    Returns
+    -------
+    Explanation
+
+    Examples
+    --------
+    >>> tree = WordTree(("a", "b"), ("dog", "terrier"), (-1, 0), root="animal.n.01")
+    >>> print(explanation(tree, (0, 1), (0.9, 0.5)))
+    Pr(terrier|dog)=0.50 * Pr(dog|animal)=0.90 = 0.45
+    """
+    names = [tree.names[node] for node in path]
+    factors = map(Factor, path, names, [_root_name(tree), *names[:-1]], conditionals)
+    return Explanation(tuple(reversed(list(factors))), math.prod(conditionals))
 
 
 def _root_name(tree: WordTree) -> str | None:

@@ -153,7 +153,7 @@ def draw_pictures(run: Path, out: Path) -> None:
     folder.mkdir()
     for i in range(PICTURES):
         Image.fromarray(scenes.read(i).image).save(folder / f"{i:02}.png")
-    thresholds = ["--threshold", "0.4", "--tree-threshold", "0.3"]
+    thresholds = ["--threshold", "0.25", "--tree-threshold", "0.3", "--picture-format", "png"]
     subprocess.run(
         command("predict", str(run / "joint"), str(folder), *thresholds, "--out", str(out / "predictions")),
         check=True,

@@ -16,16 +16,16 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import arg
 
-from yolo9000.experiment.beginning import Asked, check_resumed, config_before, train_asked
+from yolo9000.experiment.beginning import Asked, begin_with, check_resumed, train_asked, usual_folder
 from yolo9000.experiment.config import NetConfig, RunConfig
-from yolo9000.experiment.config_file import override
-from yolo9000.experiment.presets import joint_recipe, preset_for
 from yolo9000.options import DataSets, flags_of, parse, parse_some, sets_of, typed
-from yolo9000.runtime.mistakes import Mistake, run
+from yolo9000.runtime.mistakes import run
 
 PROGRAM = "yolo9000 train"
 ABOUT = """Train a detector, on boxes alone or jointly on boxes and image labels over one tree of concepts.
 With no data named it trains on scenes of pictograms that are drawn on the fly.
+Boxes belong to the pixels of an image as they are stored, or to the upright ones if the size that the data set states
+is theirs; images with a label are turned upright as their EXIF orientation says.
 
 examples:
   yolo9000 train --joint
@@ -122,39 +122,21 @@ def configure(words: Sequence[str]) -> Asked:
     command = parse(Command, words, program=PROGRAM, about=ABOUT, default=Command(run=before))
     config = command.run
     if beginning.resume is None:
-        usual = "runs/joint" if config.plan.joint.enabled else "runs/boxes"
-        return Asked(config, Path(beginning.out or usual), resume=False, only_print=beginning.print_config)
+        out = Path(beginning.out or usual_folder(config))
+        return Asked(config, out, resume=False, only_print=beginning.print_config)
     check_resumed(beginning.resume, before, config, {"plan.steps"})
     return Asked(config, Path(beginning.resume), resume=True, only_print=beginning.print_config)
 
 
 def _before(deciding: _Deciding) -> RunConfig:
     """The configuration before the options of the command line are put in."""
-    beginning, named = deciding.beginning, sets_of(deciding.sets)
-    started = deciding.net.cfg is not None or deciding.net.init is not None
-
-    def begin(sets: tuple[tuple[str, str], ...], preset: str | None, recipe: str | None) -> RunConfig:
-        return preset_for(named or sets, name=preset, recipe=recipe, started=started)
-
-    before = config_before(
-        preset=beginning.preset, config=beginning.config, resume=beginning.resume, out=beginning.out, begin=begin
+    beginning = dataclasses.asdict(deciding.beginning)
+    del beginning["print_config"]
+    return begin_with(
+        sets_of(deciding.sets),
+        **beginning,
+        started=deciding.net.cfg is not None or deciding.net.init is not None,
     )
-    if before is None:
-        return begin((), beginning.preset, beginning.recipe)
-    joint = before.plan.joint
-    if beginning.recipe is not None:
-        told = joint_recipe(beginning.recipe)
-        joint = dataclasses.replace(joint, image_labels=told.image_labels, ratio=told.ratio, mosaic=told.mosaic)
-    if beginning.resume is None:
-        return override(before, {"data.sets": named or before.data.sets, "plan.joint": joint})
-    wrong = [f"`{layout}` {path}" for layout, path in named] if named and named != before.data.sets else []
-    if joint.image_labels != before.plan.joint.image_labels:
-        wrong.append(f"`recipe` {beginning.recipe}")
-    if wrong:
-        raise Mistake(
-            f"{beginning.resume}: a run is resumed with its own data and recipe; leave out {', '.join(wrong)}"
-        )
-    return before
 
 
 def main(words: Sequence[str] | None = None) -> int:

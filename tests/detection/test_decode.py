@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from wordtree import WordTree
 from yolo9000.detection import DecodeConfig, Detections, RegionSpec, detect, score_nodes
@@ -62,11 +61,16 @@ def test_the_label_is_as_deep_as_the_net_is_sure() -> None:
     assert unsure.scores.item() == pytest.approx(0.8 * 0.9, rel=1e-4)
 
 
-def test_the_threshold_is_on_objectness() -> None:
+def test_the_threshold_is_on_the_score() -> None:
     out = output([(0, 0, 0.5, {PERSON: SURE}), (3, 3, 0.2, {PERSON: SURE})])
     assert len(labels(out, threshold=0.1)) == 2
     assert len(labels(out, threshold=0.3)) == 1
     assert labels(out, threshold=0.6) == []
+    # .8 * P(dog) = .72 and .8 * P(poodle) = .432: the box is above .5 as long as it is not asked for its breed
+    poodle = output([(1, 1, 0.8, {ANIMAL: SURE, DOG: logit(0.9), POODLE: logit(0.6)})])
+    assert labels(poodle, threshold=0.5, tree_threshold=0.6) == ["dog"]
+    assert labels(poodle, threshold=0.5, tree_threshold=0.5) == []
+    assert labels(poodle, threshold=0.4, tree_threshold=0.5) == ["poodle"]
 
 
 def overlapping(first: dict[int, float], second: dict[int, float]) -> DenseRegionOutput:
@@ -150,15 +154,11 @@ def test_flat_classes_are_decoded_without_a_tree() -> None:
     assert found.paths is None
 
 
-def test_json_holds_the_whole_path() -> None:
+def test_the_whole_path_is_kept() -> None:
     out = output([(1, 1, 0.8, {ANIMAL: SURE, DOG: logit(0.9), POODLE: logit(0.6)})])
     (found,) = detect(out, REGION.classes)
-    boxes: Tensor = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
-    (entry,) = found.to_json(TreeClasses(TREE), boxes)
-    assert entry["name"] == "poodle"
-    assert entry["box_xyxy"] == [1, 2, 3, 4]
-    assert [step["name"] for step in entry["path"]] == ["thing", "animal", "dog", "poodle"]
-    assert [round(step["probability"], 3) for step in entry["path"]] == [1, 1, 0.9, 0.54]
+    assert found.paths is not None
+    assert found.paths[0] == pytest.approx((1, 1, 0.9, 0.54), abs=1e-3)  # thing, animal, dog, poodle
 
 
 def test_a_batch_of_no_images_gives_none() -> None:

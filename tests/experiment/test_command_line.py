@@ -22,6 +22,7 @@ from PIL import Image
 from wordtree import WordTree, save_tree
 from wordtree.labels import voc_classes
 from yolo9000 import evaluate, predict, train
+from yolo9000.datasets.decode import decode
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.experiment import evaluate as experiment_evaluate
 from yolo9000.experiment import run as experiment_run
@@ -151,7 +152,8 @@ def test_evaluating_the_classes_of_a_map(
 ) -> None:
     (tmp_path / "two.map").write_text("1\n4\n")  # cat is evaluated as a vehicle
     out = tmp_path / "evaluation.json"
-    options = ["--coco", data["coco"], "--device", "cpu", "--out", str(out), "--letterbox", "darknet", "--map"]
+    options = ["--coco", data["coco"], "--device", "cpu", "--out", str(out), "--overwrite"]
+    options += ["--letterbox", "darknet", "--map"]
     assert evaluate.main([str(run), *options, str(tmp_path / "two.map")]) == 0
     assert "all of two.map" in capsys.readouterr().out
     report = json.loads(out.read_text())
@@ -537,24 +539,102 @@ def test_predictions_go_to_the_next_free_folder(
     picture(tmp_path / "photos" / "a.png", 0)
     before = (tmp_path / "photos" / "a.png").read_bytes()
     monkeypatch.chdir(tmp_path)
-    for folder in ("predictions", "predictions-2"):
+    for folder in ("runs/predict", "runs/predict2"):
         assert predict.main([str(run), "photos", "--device", "cpu"]) == 0
-        assert f"written to {folder}/predictions.json" in capsys.readouterr().err
-        assert {path.name for path in Path(folder).iterdir()} == {"a.png", "predictions.json"}
+        assert f"written to {folder}: 1 picture, predictions.json" in capsys.readouterr().err
+        assert {path.name for path in Path(folder).iterdir()} == {"a.jpg", "predictions.json"}
     # before the net is even read: there is none
     said = errors(capsys, "no run", "photos", "--out", "photos", command=predict)
     assert "photos: the folder holds something already (a.png); name another folder" in said
-    said = errors(capsys, "no run", "photos", "--out", "photos", "--overwrite", command=predict)
+    png = ["--picture-format", "png", "--overwrite"]
+    said = errors(capsys, "no run", "photos", "--out", "photos", *png, command=predict)
     assert "photos/a.png: is one of the images to predict on and is not written over" in said
     assert (tmp_path / "photos" / "a.png").read_bytes() == before
-    assert predict.main([str(run), "photos", "--device", "cpu", "--out", "predictions", "--overwrite"]) == 0
-    assert not Path("predictions-3").exists()
+    assert predict.main([str(run), "photos", "--device", "cpu", "--out", "runs/predict", "--overwrite"]) == 0
+    assert not Path("runs/predict3").exists()
+
+
+def test_a_failed_prediction_leaves_no_folder(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    picture(tmp_path / "photos" / "a.png", 0)
+    (tmp_path / "photos" / "b.png").write_bytes(b"no picture")
+    monkeypatch.chdir(tmp_path)
+    errors(capsys, "no run", "photos", command=predict)
+    errors(capsys, str(run), "photos", "--size", "33", command=predict)
+    assert "unicorn" in errors(capsys, str(run), "photos", "--classes", "unicorn", command=predict)
+    assert "no camera" in errors(capsys, str(run), "--source", "77", command=predict)
+    assert "--save-video: there is no video" in errors(capsys, str(run), "photos", "--save-video", command=predict)
+    assert predict.main([str(run), "photos/b.png"]) == 1
+    said = capsys.readouterr().err
+    assert "skipped: photos/b.png: no image" in caplog.text
+    assert "1 image could not be read" in said
+    assert "nothing was written" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_detections_are_streamed_as_lines_of_json(
+    run: Path, data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = str(Path(data["coco"]) / "val2017" / "*")
+    stream = ["--threshold", "0", "--stream", "--no-pictures", "--no-save-json"]
+    assert predict.main([str(run), images, "--device", "cpu", *stream]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["detections"] != [] for line in lines] == [True, True]
+    assert predict.main([str(run), images, *stream, "--classes", "cat"]) == 0  # an option takes all that follow
+    restricted = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {each["name"] for entry in restricted for each in entry["detections"]} == {"cat"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_found_before_ctrl_c_is_kept(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "abc":
+        picture(tmp_path / "photos" / f"{name}.png", 0)
+    monkeypatch.chdir(tmp_path)
+
+    def decode_two(data: bytes, name: str) -> object:
+        if name.endswith("c.png"):
+            raise KeyboardInterrupt
+        return decode(data, name)
+
+    monkeypatch.setattr("yolo9000.inference.sources.decode", decode_two)
+    assert predict.main([str(run), "photos", "--batch", "1"]) == 130
+    assert "written to runs/predict: 2 pictures, predictions.json" in capsys.readouterr().err
+    entries = json.loads(Path("runs/predict/predictions.json").read_text())
+    assert [entry["image"] for entry in entries] == ["photos/a.png", "photos/b.png"]
+
+
+def test_a_second_evaluation_replaces_nothing(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = {"checkpoint": str(tmp_path / "last.pt")}
+    monkeypatch.setattr(experiment_evaluate, "evaluate_run", lambda *_: dict(report))
+    monkeypatch.setattr("yolo9000.evaluation.report.format_report", str)
+    for figure, name in ((1, "evaluation.json"), (2, "evaluation2.json"), (3, "evaluation3.json")):
+        report["figure"] = str(figure)
+        assert evaluate.main([str(run)]) == 0
+        assert f"written to {tmp_path}/{name}" in capsys.readouterr().err
+    figures = [json.loads(path.read_text())["figure"] for path in sorted(tmp_path.glob("*.json"))]
+    assert figures == ["1", "2", "3"]
+    said = errors(capsys, str(run), "--out", str(tmp_path / "evaluation2.json"), command=evaluate)
+    assert "evaluation2.json is there already: name another --out, or ask with --overwrite" in said
+    report["figure"] = "4"
+    assert evaluate.main([str(run), "--overwrite"]) == 0
+    assert json.loads((tmp_path / "evaluation.json").read_text())["figure"] == "4"
+    assert not (tmp_path / "evaluation4.json").exists()
 
 
 def test_evaluating_on_other_images(
     run: Path, data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = ["--device", "cpu", "--out", str(tmp_path / "evaluation.json")]
+    out = ["--device", "cpu", "--out", str(tmp_path / "evaluation.json"), "--overwrite"]
     file = Path(data["coco"]) / "annotations" / "instances_val2017.json"
     assert evaluate.main([str(run), "--coco", str(file), *out]) == 0
     report = json.loads((tmp_path / "evaluation.json").read_text())

@@ -22,7 +22,7 @@ from yolo9000.datasets.sample import Unreadable
 from yolo9000.detection.config import DecodeConfig, ImageLabels
 from yolo9000.experiment.config import DataConfig, Joint, PlanConfig, RunConfig
 from yolo9000.experiment.plan import PlanError
-from yolo9000.inference.predict import NoImages
+from yolo9000.inference.sources import NoImages
 from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint

@@ -292,6 +292,7 @@ def detect_as_darknet(
                 objectness=found.objectness[box],
                 probabilities=probabilities.gather(1, label[:, None]).squeeze(1),
                 paths=paths,
+                places=box + image * entries,
             )
         )
     return results

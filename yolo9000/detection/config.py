@@ -113,7 +113,7 @@ class DecodeConfig:
     Parameters
     ----------
     threshold : float
-        Least objectness: how sure the net must be that there is a thing at all.
+        Least score of a box: objectness (how sure the net is that there is a thing) times P(label).
     tree_threshold : float
         How sure it must be of what the thing is before the label goes one step deeper in the tree. At 0.5 a label is
         the deepest node that is more probable than not; higher answers more often "some kind of dog".

@@ -94,13 +94,15 @@ def _survivors(output: DetectorOutput, threshold: float) -> list[_Survivors]:
 def detect(output: DetectorOutput, classes: Classes, config: DecodeConfig | None = None) -> list[Detections]:
     """One label a box: the deepest node that the net is sure enough of; score = objectness * P(node).
 
+    A box is kept if its score is above the threshold, so the number that is shown is the number that was asked for.
+
     Returns
     -------
     list of Detections
         One for each image.
     """
     config = config or DecodeConfig()
-    survivors = _survivors(output, config.threshold)
+    survivors = _survivors(output, config.threshold)  # no score is above the objectness
     if not survivors:
         return []
     flat = torch.cat([each.flat for each in survivors])
@@ -108,11 +110,13 @@ def detect(output: DetectorOutput, classes: Classes, config: DecodeConfig | None
     nodes, probability = found.nodes, found.probabilities
     results = []
     first = 0
-    for _, boxes, objectness in survivors:
+    for places, boxes, objectness in survivors:
         mine = slice(first, first + len(boxes))
         scores = objectness * probability[mine]
         doubles = (_overlaps(boxes, config.nms_iou) & _related(nodes[mine], classes, config.nms)).cpu().numpy()
         kept = suppress(scores, doubles.__getitem__, config.max_detections)
+        # after the suppression, where a box below the threshold drops none above it, as its score is lower
+        kept = kept[(scores > config.threshold).cpu().numpy()[kept]]
         keep = torch.from_numpy(kept).to(boxes.device)
         results.append(
             Detections(
@@ -122,6 +126,7 @@ def detect(output: DetectorOutput, classes: Classes, config: DecodeConfig | None
                 objectness=objectness[keep],
                 probabilities=probability[mine][keep],
                 paths=found.paths(first + kept),
+                places=places[keep],
             )
         )
         first += len(boxes)

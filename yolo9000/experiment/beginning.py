@@ -1,19 +1,22 @@
-"""What a command line of training asks for: where a run begins, and whether a resumed one stays what it was.
+"""What a training is asked for: where a run begins, and whether a resumed one stays what it was.
 
 It imports no torch, so that a command's help is there at once.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from yolo9000.experiment.config import RunConfig
-from yolo9000.experiment.config_file import differences, read_config, read_handwritten, written_config
+from yolo9000.experiment.config_file import differences, override, read_config, read_handwritten, written_config
+from yolo9000.experiment.presets import PRESETS, SHORT_NAMES, joint_recipe, preset_for
 from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.mistyped import unknown_choice
 
 MAY_CHANGE = frozenset(
     {
@@ -84,6 +87,76 @@ def config_before(
     if written is None:
         return read_config(Path(config))
     return written.on_top_of(begin(written.sets, written.preset, written.recipe))
+
+
+def begin_with(
+    named: tuple[tuple[str, str], ...],
+    *,
+    preset: str | None = None,
+    recipe: str | None = None,
+    config: str | None = None,
+    resume: str | None = None,
+    out: str | None = None,
+    started: bool = False,
+) -> RunConfig:
+    """The configuration of a run before its own fields are put in.
+
+    Parameters
+    ----------
+    named : tuple of (str, str)
+        The data sets, as `DataConfig.sets` has them.
+    preset, recipe, config, resume, out : str, optional
+        As they were typed: values of all that is not, a recipe in place of theirs, the run that gives the
+        configuration, or the one that is resumed, and the folder.
+    started : bool
+        The net starts from weights that are there, or has another form than ours.
+
+    Returns
+    -------
+    RunConfig
+
+    Raises
+    ------
+    Mistake
+        What was typed does not go together, or a configuration cannot be read.
+
+    Examples
+    --------
+    >>> begin_with((("coco", "COCO_DIR"),), recipe="paper").plan.joint.ratio
+    (4, 1)
+    """
+
+    def begin(sets: tuple[tuple[str, str], ...], name: str | None, told: str | None) -> RunConfig:
+        if name is not None and name not in PRESETS | SHORT_NAMES:
+            raise Mistake(f"`preset` {unknown_choice(name, [*PRESETS, *SHORT_NAMES])}")
+        return preset_for(named or sets, name=name, recipe=told, started=started)
+
+    before = config_before(preset=preset, config=config, resume=resume, out=out, begin=begin)
+    if before is None:
+        return begin((), preset, recipe)
+    joint = before.plan.joint
+    if recipe is not None:
+        told = joint_recipe(recipe)
+        joint = dataclasses.replace(joint, image_labels=told.image_labels, ratio=told.ratio, mosaic=told.mosaic)
+    if resume is None:
+        return override(before, {"data.sets": named or before.data.sets, "plan.joint": joint})
+    wrong = [f"`{layout}` {path}" for layout, path in named] if named and named != before.data.sets else []
+    if joint.image_labels != before.plan.joint.image_labels:
+        wrong.append(f"`recipe` {recipe}")
+    if wrong:
+        raise Mistake(f"{resume}: a run is resumed with its own data and recipe; leave out {', '.join(wrong)}")
+    return before
+
+
+def usual_folder(config: RunConfig) -> str:
+    """Where a run goes if no folder is named.
+
+    Examples
+    --------
+    >>> usual_folder(RunConfig())
+    'runs/joint'
+    """
+    return "runs/joint" if config.plan.joint.enabled else "runs/boxes"
 
 
 def check_resumed(resume: str, before: RunConfig, config: RunConfig, may_change: Collection[str]) -> None:

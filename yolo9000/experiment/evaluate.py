@@ -87,11 +87,29 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
     trained = open_detector(
         checkpoint, config.open.cfg, tree=given, names=names, averaged=not config.raw_weights, device=device
     )
+    return evaluate_trained(trained, config, device=device, precision=precision)
+
+
+def evaluate_trained(
+    trained: TrainedModel, config: EvaluateConfig, *, device: torch.device, precision: Precision
+) -> dict[str, Any]:
+    """`evaluate_run` of a detector that is open already.
+
+    Parameters
+    ----------
+    trained : TrainedModel
+        Its detector is on `device`.
+    config : EvaluateConfig
+        What it says about opening a net is not looked at, but for `size` and `letterbox`.
+    device : torch.device
+    precision : {"float32", "bfloat16", "float16"}
+        Number format of the convolutions.
+    """
     data_config, classes, nodes = held_out_data(config, trained), trained.classes, None
     if config.map:
         tree = classes.tree
         if tree is None:
-            raise Mistake(f"`map` {config.map}: {checkpoint} has no tree, so no nodes for a map to name")
+            raise Mistake(f"`map` {config.map}: {trained.path} has no tree, so no nodes for a map to name")
         layout, root = data_config.box_sets[0] if data_config.box_sets else ("", "")  # held out is a part of the first
         categories = category_names(root, data_config.splits[1]) if layout == "coco" else []
         nodes = find_class_map(config.map, tree, categories)
@@ -99,7 +117,7 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
     data = load_data(data_config, classes, size=trained.size, held_out_only=True)
     report = _evaluate(trained, data, config, device, precision, nodes)
     report["nodes"] = node_rows(report, classes, trained.content.get("taught"))
-    return report | {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
+    return report | {"checkpoint": str(trained.path), "step": trained.step, "precision": precision}
 
 
 def write_evaluation(report: Mapping[str, Any], out: Path, *, picture: str = "reliability.png") -> None:

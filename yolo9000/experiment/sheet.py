@@ -17,9 +17,9 @@ from yolo9000.datasets.transforms import letterbox
 from yolo9000.datasets.unreadable import read_or_next
 from yolo9000.detection.decode import detect
 from yolo9000.detection.results import Detections
-from yolo9000.inference.drawing import draw_detections
 from yolo9000.models.classes import Classes
 from yolo9000.models.model import DetectionModel
+from yolo9000.results.drawing import draw_detections
 from yolo9000.runtime.checkpoint import write_atomically
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.device import autocast, pick_precision
@@ -101,7 +101,9 @@ class ValidationSheet(Callback):
             # drawn at the size that it is looked at, so that the labels can be read
             image, factor = _shrunk(record.image)
             boxes = placement.to_image(shown.boxes_cxcywh.float().cpu()) * factor
-            picture = draw_detections(image, shown, boxes, self._classes, text_size=12, starred=self._starred)
+            picture = draw_detections(
+                image, shown, boxes, self._classes, starred=self._starred, text_size=12, enlarge=False
+            )
             pictures.append(picture)
         return pictures
 

@@ -114,5 +114,5 @@ def classes_of(description: Mapping[str, Any]) -> Classes:
     """
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in description.items()}
     if values["over"] == "tree":
-        return TreeClasses(from_json(values["tree"], "the checkpoint"), values["map"])
+        return TreeClasses(from_json(values["tree"], "the checkpoint"), values["map"], values.get("kept"))
     return FlatClasses(**values)

@@ -104,6 +104,8 @@ class Classes(Protocol):
         Box label -> class, for the labels of boxes only (darknet's ``map=``).
     tree : WordTree, optional
         None for flat classes. Only what is about trees needs to ask.
+    kept : tuple of int, optional
+        The only classes that a box may be labelled with; in a tree also what lies below them. None for all.
     """
 
     @property
@@ -117,6 +119,9 @@ class Classes(Protocol):
 
     @property
     def tree(self) -> WordTree | None: ...
+
+    @property
+    def kept(self) -> tuple[int, ...] | None: ...
 
     # -------------------------------------------------------------------------------------------------- probabilities
 
@@ -135,7 +140,10 @@ class Classes(Protocol):
     # -------------------------------------------------------------------------------------------------------- labels
 
     def best_labels(self, output: DetectorOutput, boxes: Tensor, threshold: float) -> BestLabels:
-        """The label of boxes (N,): the deepest node that is more probable than `threshold`, or the best flat class."""
+        """The label of boxes (N,): the deepest node that is more probable than `threshold`, or the best flat class.
+
+        Where some classes are `kept`, it is the best of these, however probable, or what lies below it.
+        """
 
     def answers(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N, K) -> P of every class (N, K), the path of the best child of the best child (N, D), and P along it.
@@ -229,7 +237,9 @@ class Classes(Protocol):
 
 
 def check_map(classes: Classes) -> None:
-    """Raise `Mistake` if the map of classes names what is none of them."""
-    outside = [node for node in classes.map or () if not 0 <= node < classes.number]
-    if outside:
-        raise Mistake(f"map: nodes {outside[:5]} are outside 0..{classes.number - 1}")
+    """Raise `Mistake` if the map of classes, or those that are kept, name what is none of them."""
+    for name, nodes in (("map", classes.map), ("kept", classes.kept)):
+        if outside := [node for node in nodes or () if not 0 <= node < classes.number]:
+            raise Mistake(f"{name}: nodes {outside[:5]} are outside 0..{classes.number - 1}")
+    if classes.kept == ():
+        raise Mistake("kept: at least one class is needed")

@@ -47,12 +47,14 @@ class FlatClasses:
         The wnid of each class, where the classes come from a tree; see `flat_classes`.
     sources : mapping, optional
         For each source of labels: the name that it has for a class -> the class. By default the `names`.
+    kept : tuple of int, optional
+        The only classes that a box may be labelled with.
 
     Raises
     ------
     Mistake
-        If there is no class, the names are not one for each class and all different, or the map names what is no
-        class.
+        If there is no class, the names are not one for each class and all different, or `map` or `kept` name what
+        is no class.
 
     Examples
     --------
@@ -67,6 +69,7 @@ class FlatClasses:
     map: tuple[int, ...] | None = None
     wnids: tuple[str, ...] | None = field(default=None, repr=False)
     sources: Mapping[str, Mapping[str, int]] | None = field(default=None, repr=False, hash=False)
+    kept: tuple[int, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.number < 1:
@@ -107,8 +110,13 @@ class FlatClasses:
         return logits if self.over == "linear" else self.probabilities(logits)
 
     def best_labels(self, output: DetectorOutput, boxes: Tensor, threshold: float) -> BestLabels:
-        probability, nodes = self.probabilities(output.class_logits(boxes).float()).max(dim=-1)
-        return BestLabels(nodes, probability)
+        probabilities = self.probabilities(output.class_logits(boxes).float())
+        if self.kept is None:
+            probability, nodes = probabilities.max(dim=-1)
+            return BestLabels(nodes, probability)
+        kept = torch.tensor(self.kept, device=probabilities.device)
+        probability, place = probabilities.index_select(-1, kept).max(dim=-1)
+        return BestLabels(kept[place], probability)
 
     def answers(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         probability = self.probabilities(logits)
@@ -201,8 +209,9 @@ class FlatClasses:
     @property
     def description(self) -> dict[str, Any]:
         sources = None if self.sources is None else {name: dict(labels) for name, labels in self.sources.items()}
-        plain = {"over": self.over, "number": self.number, "names": self.names, "map": self.map}
-        return plain | {"wnids": self.wnids, "sources": sources}
+        plain: dict[str, Any] = {"over": self.over, "number": self.number, "names": self.names, "map": self.map}
+        plain |= {"wnids": self.wnids, "sources": sources, **({} if self.kept is None else {"kept": self.kept})}
+        return plain
 
     def __str__(self) -> str:
         return f"{self.number:,} classes"

@@ -203,3 +203,10 @@ class GridOutput:
 
     def joined(self, others: Sequence[Self]) -> Self:
         return type(self)(torch.cat([self.raw, *(other.raw for other in others)]), self.spec)
+
+    def only(self, boxes: Tensor) -> tuple[Self, Tensor]:
+        cell = self._cell(boxes)
+        parts = (self.cell_classes, self.confidences, self.boxes.flatten(2))
+        raw = torch.cat([part.flatten(0, 1).index_select(0, cell) for part in parts], dim=1)  # N grids of one cell
+        first = torch.arange(len(boxes), device=boxes.device) * self.spec.num
+        return type(self)(raw, self.spec), first + boxes - cell * self.spec.num

@@ -62,6 +62,17 @@ class DetectorOutput(Protocol):
     def joined(self, others: Sequence[Self]) -> Self:
         """The output of a batch whose first images are these, and whose others are those of `others`."""
 
+    def only(self, boxes: Tensor) -> tuple[Self, Tensor]:
+        """What is needed to answer for some boxes later, without the rest of the batch: flat indices (N,).
+
+        Returns
+        -------
+        output : DetectorOutput
+            The objectness and classes of these boxes are the same as here. What it says of their places means nothing.
+        boxes : Tensor (N,)
+            The flat index of each box in that output.
+        """
+
 
 class RegionOutput(DetectorOutput, Protocol):
     """What a region head answers: raw numbers before any sigmoid, exponential or softmax, on a grid.
@@ -162,6 +173,16 @@ class DenseRegionOutput(_GridBoxes):
     def joined(self, others: Sequence[Self]) -> Self:
         return type(self)(torch.cat([self._raw, *(other._raw for other in others)]), self.coding)
 
+    def only(self, boxes: Tensor) -> tuple[Self, Tensor]:
+        cells = self._raw.shape[2] * self._raw.shape[3]
+        prior_of_batch = torch.div(boxes, cells, rounding_mode="floor")
+        by_prior = self._raw.reshape(-1, self._entries, cells)
+        raw = by_prior[prior_of_batch, :, boxes - prior_of_batch * cells][:, :, None, None]
+        # one prior an image: which one it was decides on the place of a box alone
+        return type(self)(raw, BoxCoding(self.coding.priors[:1], self.coding.kind)), torch.arange(
+            len(boxes), device=boxes.device
+        )
+
     def class_logits_at(self, boxes: Tensor, columns: Tensor) -> Tensor:
         cells = self._raw.shape[2] * self._raw.shape[3]
         prior_of_batch = torch.div(boxes, cells, rounding_mode="floor")
@@ -255,6 +276,12 @@ class SparseRegionOutput(_GridBoxes):
     def joined(self, others: Sequence[Self]) -> Self:
         features = torch.cat([self._features, *(other._features for other in others)])
         return type(self)(features, self._rows, self.coding)
+
+    def only(self, boxes: Tensor) -> tuple[Self, Tensor]:
+        prior, cell = self._place(boxes)
+        features = self._cells.index_select(0, cell)[:, :, None, None]  # N images of one cell
+        places = torch.arange(len(boxes), device=boxes.device) * self._num_priors + prior
+        return type(self)(features, self._rows, self.coding), places
 
     @property
     def _has_own_rows(self) -> bool:

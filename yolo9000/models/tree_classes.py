@@ -50,11 +50,14 @@ class TreeClasses:
     tree : WordTree
     map : tuple of int, optional
         Box label -> node (darknet's ``map=``). Image labels are nodes already and never go through it.
+    kept : tuple of int, optional
+        The only nodes that a box may be labelled with, and what lies below them; see
+        `yolo9000.inference.restrict.restrict`.
 
     Raises
     ------
     Mistake
-        If the map names what is no node.
+        If `map` or `kept` name what is no node.
 
     Examples
     --------
@@ -66,6 +69,7 @@ class TreeClasses:
 
     tree: WordTree
     map: tuple[int, ...] | None = None
+    kept: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         check_map(self)
@@ -95,13 +99,15 @@ class TreeClasses:
 
     def _descended(self, output: DetectorOutput, boxes: Tensor, threshold: float) -> Descent:
         """The node of each box, found group by group where that reads less than all logits of the boxes would."""
-        if len(boxes) <= MOST_DESCENTS:
+        if len(boxes) <= MOST_DESCENTS or self.kept is not None:
+            start = None if self.kept is None else self._best_kept(output, boxes, self.kept)
             return descend(
                 lambda which, node: output.class_logits_at(boxes[which], node),
                 len(boxes),
                 self.tree,
                 threshold,
                 boxes.device,
+                start,
             )
         parts = []
         for some in boxes.split(ROWS_AT_ONCE):
@@ -111,6 +117,22 @@ class TreeClasses:
             of_path = log_probs(distribution.logits, self.tree).gather(1, path.clamp(min=0))
             parts.append(Descent(nodes, of_path.masked_fill(path < 0, -torch.inf)))
         return Descent(*(torch.cat(each) for each in zip(*parts, strict=True)))
+
+    def _best_kept(self, output: DetectorOutput, boxes: Tensor, kept: tuple[int, ...]) -> Descent:
+        """The most probable of the kept nodes for each box, and log P of all on the path to it."""
+        subset = _closure(self.tree, kept)
+        columns = torch.tensor(subset.new_to_old, device=boxes.device)
+        highest = [node for node in kept if not set(self.tree.path(node)[:-1]) & set(kept)]
+        choices = torch.tensor(highest, device=boxes.device)
+        place = torch.tensor(subset.old_to_new, device=boxes.device)
+        found = []
+        for some in boxes.split(ROWS_AT_ONCE):
+            log_probabilities = log_probs(output.class_logits(some, columns).float(), subset.tree)
+            nodes = choices[log_probabilities[:, place[choices]].argmax(dim=1)]
+            path = self.paths(boxes.device)[nodes]  # (n, D)
+            along = log_probabilities.gather(1, place[path.clamp(min=0)])
+            found.append(Descent(nodes, along.masked_fill(path < 0, -torch.inf)))
+        return Descent(*(torch.cat(each) for each in zip(*found, strict=True)))
 
     def answers(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         log_probability = log_probs(logits, self.tree)
@@ -224,7 +246,8 @@ class TreeClasses:
     @cached_property
     def description(self) -> dict[str, Any]:
         # the tree as one text: a list of 82,000 names takes a second to load
-        return {"over": self.over, "tree": to_json(self.tree), "map": self.map}
+        plain: dict[str, Any] = {"over": self.over, "tree": to_json(self.tree), "map": self.map}
+        return plain if self.kept is None else plain | {"kept": self.kept}
 
     def __str__(self) -> str:
         return f"tree of {self.number:,} nodes"

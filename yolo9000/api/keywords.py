@@ -1,0 +1,108 @@
+"""What the keywords of training and evaluating ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from yolo9000.api.opening import How
+from yolo9000.experiment.beginning import Asked, begin_with, check_resumed, usual_folder
+from yolo9000.experiment.config import EvaluateConfig, RunConfig
+from yolo9000.experiment.config_file import override, read_config
+from yolo9000.experiment.keywords import WrongKeyword, sets_of_keywords, with_keywords
+from yolo9000.experiment.layouts import LAYOUTS
+from yolo9000.inference.config import OpenConfig
+from yolo9000.inference.darknet_files import is_darknet_file
+from yolo9000.inference.model import TrainedModel
+from yolo9000.models.yolov2 import Detector
+from yolo9000.runtime.mistakes import Mistake
+
+_OF_LOAD = ("cfg", "tree", "names", "best", "precision", "device")
+_OF_COMMAND = ("weights", "raw_weights")
+"""Options of the command that say which weights are opened."""
+
+
+def asked_training(
+    trained: TrainedModel | None,
+    how: How,
+    options: Mapping[str, Any],
+    **beginning: str | os.PathLike[str] | None,
+) -> Asked:
+    """The training that keywords ask for.
+
+    Parameters
+    ----------
+    trained : TrainedModel, optional
+        The net that goes on learning, unless the keywords name another beginning.
+    how : How
+        How it was opened.
+    options : mapping of str to any
+        Data sets, and options of a training.
+    **beginning : str or Path, optional
+        ``preset``, ``recipe``, ``config``, ``resume`` and ``out``.
+
+    Raises
+    ------
+    WrongKeyword, Mistake
+        See `yolo9000.api.model.YOLO9000.train`.
+    """
+    texts = {name: None if value is None else os.fspath(value) for name, value in beginning.items()}
+    resume, out = texts["resume"], texts["out"]
+    sets, given = sets_of_keywords(options)
+    starts = any(given.get(name) is not None for name in ("cfg", "init"))
+    goes_on = trained is not None and resume is None and not starts
+    before = begin_with(sets, **texts, started=goes_on or starts)
+    if goes_on and trained is not None:
+        before = _from_here(before, trained, how, keep_form=texts["config"] is None)
+    config = with_keywords(before, given, "train", also=(*LAYOUTS, *beginning))
+    if resume is None:
+        return Asked(config, Path(out or usual_folder(config)), resume=False)
+    check_resumed(resume, before, config, {"plan.steps"})
+    return Asked(config, Path(resume), resume=True)
+
+
+def _from_here(config: RunConfig, trained: TrainedModel, how: How, *, keep_form: bool) -> RunConfig:
+    """A configuration that starts from the weights of a net, with a net of its form."""
+    if trained.classes.kept is not None:
+        raise Mistake("train: a restricted net is not trained further; lift the restriction with restrict(None)")
+    changes: dict[str, Any] = {"net.init": str(trained.path)}
+    if keep_form:
+        own = trained.path.parent / "config.json"
+        cfg = None if how.cfg is None else os.fspath(how.cfg)
+        if is_darknet_file(trained.path, cfg):
+            changes["net.cfg"] = cfg or trained.path.stem
+        elif own.is_file():
+            changes = {"net": dataclasses.replace(read_config(own).net, init=str(trained.path))}
+        elif isinstance(trained.detector, Detector):
+            changes["net.detector"] = dataclasses.replace(trained.detector.config, pretrained=False)
+            changes["net.priors"] = trained.detector.region.coding.priors
+        changes["plan.size"] = trained.size
+    return override(config, changes)
+
+
+def asked_evaluation(how: How, options: Mapping[str, Any]) -> EvaluateConfig:
+    """The evaluation that keywords ask for.
+
+    Parameters
+    ----------
+    how : How
+        How the net was opened.
+    options : mapping of str to any
+        Data sets, and options of an evaluation.
+
+    Raises
+    ------
+    WrongKeyword, Mistake
+        See `yolo9000.api.model.YOLO9000.evaluate`.
+    """
+    sets, given = sets_of_keywords(options)
+    for name in given:
+        if name in _OF_LOAD:
+            raise WrongKeyword(f"evaluate: {name}: it is said when the net is loaded, as YOLO9000.load(.., {name}=..)")
+        if name in _OF_COMMAND:
+            raise WrongKeyword(f"evaluate: {name}: is for the command alone, which opens the weights itself")
+    opened = OpenConfig(size=how.size, letterbox=how.letterbox)
+    return with_keywords(EvaluateConfig(sets=sets, open=opened), given, "evaluate", also=(*LAYOUTS, "out"))

@@ -1,0 +1,88 @@
+"""How a net is opened from Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from wordtree import WordTree, load_tree
+from yolo9000.darknet.cfg_files import read_names
+from yolo9000.inference.darknet_files import open_model
+from yolo9000.inference.model import TrainedModel
+from yolo9000.runtime.config import Precision
+from yolo9000.runtime.device import pick_device, use_huge_pages
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How a net is opened and asked.
+
+    Parameters
+    ----------
+    cfg, tree, names, best, device, precision, size, letterbox, decoding, compile : any
+        See `yolo9000.api.model.YOLO9000.load`.
+    """
+
+    cfg: str | os.PathLike[str] | None = None
+    tree: WordTree | str | os.PathLike[str] | None = None
+    names: Iterable[str] | str | os.PathLike[str] | None = None
+    best: bool = False
+    device: str | torch.device | None = None
+    precision: Precision | None = None
+    size: int | None = None
+    letterbox: Literal["area", "darknet"] | None = None
+    decoding: Literal["probability", "darknet"] = "probability"
+    compile: bool = False
+
+    @classmethod
+    def keywords(cls) -> list[str]:
+        """The names of all."""
+        return [each.name for each in dataclasses.fields(cls)]
+
+    @property
+    def on(self) -> torch.device:
+        """The device."""
+        return pick_device(None if self.device is None else str(self.device))
+
+    def of_run(self) -> How:
+        """The same for a run that was trained now, which needs no other files."""
+        return dataclasses.replace(self, cfg=None, tree=None, names=None, best=False, size=None)
+
+
+def open_net(path: str | os.PathLike[str], how: How) -> TrainedModel:
+    """Open a detector of any kind: a run's folder, a checkpoint, or weights of darknet's.
+
+    Parameters
+    ----------
+    path : str or Path
+    how : How
+
+    Returns
+    -------
+    TrainedModel
+        Its detector is on the device.
+
+    Raises
+    ------
+    CheckpointError, CfgError, WeightsError, wordtree.TreeError, Mistake
+        A file is absent or cannot be used; the message says what is there.
+    """
+    use_huge_pages()
+    trained = open_model(
+        os.fspath(path),
+        None if how.cfg is None else os.fspath(how.cfg),
+        tree=load_tree(os.fspath(how.tree)) if isinstance(how.tree, str | os.PathLike) else how.tree,
+        names=read_names(os.fspath(how.names)) if isinstance(how.names, str | os.PathLike) else _listed(how.names),
+        best=how.best,
+        device=how.on,
+    )
+    return dataclasses.replace(trained, model=trained.detector)
+
+
+def _listed(names: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)

@@ -1,0 +1,347 @@
+"""Where images come from: files, folders, patterns, addresses, videos, cameras, and pixels that are there already."""
+
+from __future__ import annotations
+
+import glob
+import http.client
+import logging
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, NamedTuple, TypeAlias
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from yolo9000.datasets.decode import decode
+from yolo9000.datasets.sample import Unreadable
+from yolo9000.inference.pixels import Pixels, pixels_of
+from yolo9000.runtime.mistakes import Mistake
+
+log = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+
+Source: TypeAlias = "str | int | os.PathLike[str] | Pixels"
+"""A file, a folder, a pattern, an address, the number of a camera, or an image."""
+
+
+_Item: TypeAlias = "Path | str | int | Pixels"
+"""A file, an address, the number of a camera, or pixels."""
+
+
+class NoImages(Mistake):
+    """Nothing to predict on."""
+
+
+class Frame(NamedTuple):
+    """One image of a source.
+
+    Attributes
+    ----------
+    name : str
+        Its file or address; ``clip.mp4#12`` is the frame 12 of a video, the first being 0, ``camera0#12`` that of a
+        camera, and ``image3`` the fourth of a list if it came as pixels.
+    image : (H, W, 3) uint8 array
+        RGB. A photograph stands upright, as its EXIF orientation says.
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What an address may take.
+
+    Parameters
+    ----------
+    megabytes : float
+        Size of the file.
+    seconds : float
+        Time until it is there.
+    """
+
+    megabytes: float = 64.0
+    seconds: float = 30.0
+
+
+@dataclass(eq=False)
+class Sources:
+    """Images one after the other, as they are asked for; made by `open_sources`.
+
+    Attributes
+    ----------
+    files : list of Path
+        The image and video files, which nobody may write over.
+    total : int or None
+        How many images there are; None where a video or a camera does not say.
+    unreadable : list of Unreadable
+        What could not be read so far, and why. It is left out, and a warning names it.
+    rates : dict of str to float
+        Frames a second of the videos and cameras that were begun, by their names.
+    cameras : list of int
+        The cameras among the sources; their images do not end by themselves.
+    """
+
+    files: list[Path]
+    total: int | None
+    unreadable: list[Unreadable] = field(default_factory=list)
+    rates: dict[str, float] = field(default_factory=dict)
+    _items: list[_Item] = field(default_factory=list, repr=False)
+    _limits: Limits = field(default_factory=Limits, repr=False)
+
+    @property
+    def cameras(self) -> list[int]:
+        return [item for item in self._items if isinstance(item, int)]
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number, item in enumerate(self._items):
+            try:
+                yield from self._frames(item, number)
+            except Unreadable as error:
+                self.unreadable.append(error)
+                log.warning("skipped: %s", error)
+
+    def _frames(self, item: _Item, number: int) -> Iterator[Frame]:
+        if isinstance(item, int):
+            yield from self._video(item, f"camera{item}")
+        elif isinstance(item, Path):
+            if item.suffix.lower() in VIDEO_SUFFIXES:
+                yield from self._video(str(item), str(item))
+            else:
+                yield Frame(str(item), decode(_content(item), str(item)))
+        elif isinstance(item, str):
+            yield Frame(item, decode(fetch(item, self._limits), item))
+        else:
+            name = _name_of_pixels(item, number)
+            yield Frame(name, pixels_of(item, name))
+
+    def _video(self, place: str | int, name: str) -> Iterator[Frame]:
+        capture = cv2.VideoCapture(place)
+        try:
+            if not capture.isOpened():
+                if isinstance(place, int):
+                    raise NoImages(f"`source` {place}: no camera of this number can be opened")
+                raise Unreadable(name, "no video that OpenCV can read")
+            rate = float(capture.get(cv2.CAP_PROP_FPS))
+            self.rates[name] = rate if 0 < rate < 1000 else 25.0  # cameras often do not know
+            number = 0
+            while True:
+                there, image = capture.read()
+                if not there:
+                    break
+                yield Frame(f"{name}#{number}", np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8))
+                number += 1
+            if number == 0:
+                raise Unreadable(name, "a video without a frame that can be decoded")
+        finally:
+            capture.release()
+
+
+def open_sources(
+    source: Source | Iterable[Source],
+    recursive: bool = True,
+    *,
+    limits: Limits | None = None,
+) -> Sources:
+    """Find the images that somebody named, and read them one by one as they are asked for.
+
+    Parameters
+    ----------
+    source : str, path, int, image, or several of them
+        - An image or video file.
+        - A folder: all images and videos in it, in the order of their names.
+        - A pattern, such as ``photos/**/*.jpg``.
+        - An address that begins with ``http://`` or ``https://``: one image.
+        - The number of a camera, such as 0.
+        - Pixels: a PIL image, an array (H, W, 3) in RGB, or a tensor (3, H, W), see
+          `yolo9000.inference.pixels.pixels_of`; a whole batch of arrays or tensors, too.
+    recursive : bool
+        Take the folders inside folders as well. Hidden ones are left out.
+    limits : Limits, optional
+        What an address may take; 64 megabytes and 30 seconds by default.
+
+    Returns
+    -------
+    Sources
+        An iterable of `Frame`, which is a pair of name and RGB pixels. What cannot be read is left out, named in a
+        warning and kept in ``unreadable``.
+
+    Raises
+    ------
+    NoImages
+        A file does not exist, a folder holds no image, or a pattern fits none; all of them are listed. A camera that
+        cannot be opened raises it when its turn comes.
+    Mistake
+        It is nothing that could be an image. Pixels are looked at when their turn comes.
+
+    Examples
+    --------
+    >>> sources = open_sources([np.zeros((2, 3, 3), np.uint8), Image.new("L", (5, 4))])
+    >>> [(name, image.shape) for name, image in sources], sources.total
+    ([('image0', (2, 3, 3)), ('image1', (4, 5, 3))], 2)
+    """
+    items: list[_Item] = []
+    wrong: list[str] = []
+    for each in _several(source):
+        if isinstance(each, bool) or not isinstance(
+            each, str | int | os.PathLike | Image.Image | np.ndarray | torch.Tensor
+        ):
+            raise Mistake(f"`source`: a {type(each).__name__} is no image, file, folder, address or camera")
+        if isinstance(each, str | os.PathLike):
+            try:
+                items += _named(os.fspath(each), recursive)
+            except NoImages as error:
+                wrong.append(str(error))
+        else:
+            items.append(each)
+    if wrong:
+        raise NoImages(f"no images at {', '.join(wrong)}")
+    if not items:
+        raise NoImages("no images were named")
+    files = [item for item in items if isinstance(item, Path)]
+    endless = any(isinstance(item, int) or (isinstance(item, Path) and is_video(item)) for item in items)
+    return Sources(files, None if endless else len(items), _items=items, _limits=limits or Limits())
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a file's name ends as that of a video.
+
+    Examples
+    --------
+    >>> is_video("clip.MP4"), is_video("photo.jpg")
+    (True, False)
+    """
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def fetch(address: str, limits: Limits | None = None) -> bytes:
+    """Download a file.
+
+    Parameters
+    ----------
+    address : str
+        Of http or https; it is not followed to any other kind of address.
+    limits : Limits, optional
+
+    Raises
+    ------
+    Unreadable
+        It is not there, is too large or too slow.
+    """
+    limits = limits or Limits()
+    most, end = int(limits.megabytes * 1e6), time.monotonic() + limits.seconds
+    parts: list[bytes] = []
+    try:
+        opener = urllib.request.build_opener(_OnlyWeb)
+        request = urllib.request.Request(address, headers={"User-Agent": "yolo9000"})
+        with opener.open(request, timeout=limits.seconds) as answer:
+            # what arrives is taken at once, for a read of all of it would wait for a slow server again and again
+            while part := answer.read1(1 << 16):
+                parts.append(part)
+                if sum(map(len, parts)) > most:
+                    raise Unreadable(address, f"larger than {limits.megabytes:g} megabytes")
+                if time.monotonic() > end:
+                    raise Unreadable(address, f"not there after {limits.seconds:g} seconds")
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise Unreadable(address, f"the server answers {error.code} {error.reason}") from error
+    except (TimeoutError, urllib.error.URLError) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError):
+            raise Unreadable(address, f"not there after {limits.seconds:g} seconds") from error
+        raise Unreadable(address, f"cannot be reached ({reason})") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        if isinstance(error, Unreadable):
+            raise
+        raise Unreadable(address, f"cannot be reached ({error})") from error
+    return b"".join(parts)
+
+
+class _OnlyWeb(urllib.request.HTTPRedirectHandler):
+    """An answer may send us to another address of the web, and not to a file or to ftp."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if not _is_address(newurl):
+            fp.close()
+            raise urllib.error.URLError(f"sends us to {newurl}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _is_address(text: str) -> bool:
+    return text.lower().startswith(("http://", "https://"))
+
+
+def _several(source: Source | Iterable[Source]) -> Sequence[Source]:
+    if isinstance(source, str | int | os.PathLike | Image.Image | np.ndarray | torch.Tensor):
+        if isinstance(source, np.ndarray | torch.Tensor) and source.ndim == 4:
+            return list(source)
+        return [source]
+    if not isinstance(source, Iterable):
+        raise Mistake(f"`source`: a {type(source).__name__} is no image, file, folder, address or camera")
+    return list(source)
+
+
+def _named(text: str, recursive: bool) -> Sequence[Path | str | int]:
+    """What a text names: files, an address or a camera."""
+    path = Path(text)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = _inside(path, recursive)
+        if not found:
+            raise NoImages(f"{text} (a folder without images)")
+        return found
+    if text.isdigit():
+        return [int(text)]
+    if _is_address(text):
+        return [text]
+    if glob.has_magic(text):
+        files = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
+        found = [file for file in files if file.is_file() and _is_image_or_video(file)]
+        if not found:
+            raise NoImages(f"{text} (no image or video fits the pattern)")
+        return found
+    raise NoImages(f"{text} (no such file)")
+
+
+def _inside(folder: Path, recursive: bool) -> list[Path]:
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder):  # links to folders are not followed: they may lead in a circle
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
+        inside = (Path(place, name) for name in sorted(files) if not name.startswith("."))
+        found += [file for file in inside if _is_image_or_video(file)]
+    return found
+
+
+def _is_image_or_video(file: Path) -> bool:
+    return file.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Unreadable(str(file), error.strerror or str(error)) from error
+
+
+def _name_of_pixels(item: Pixels, number: int) -> str:
+    name = getattr(item, "filename", "")  # what PIL opened
+    return str(name) if isinstance(name, str | os.PathLike) and str(name) else f"image{number}"
