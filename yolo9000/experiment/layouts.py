@@ -209,9 +209,9 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "voc": Layout(
         teaches="boxes",
-        help="images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007: ImageSets/Main/train.txt, val.txt "
-        "and their like with ids, the splits; Annotations/ID.xml and JPEGImages/ID.jpg. Its classes may be others than "
-        "VOC's",
+        help="images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007: ImageSets/Main/train.txt, "
+        "val.txt and their like with ids, the splits; Annotations/ID.xml and JPEGImages/ID.jpg. Its classes may be "
+        "others than VOC's",
         open=_open_voc,
         labels=_voc_labels,
         options=lambda path, split: f"--voc {path}",
