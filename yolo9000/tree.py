@@ -455,7 +455,7 @@ def _at_least_1(given: argparse.Namespace, *names: str) -> None:
 
 def _can_print(text: str) -> bool:
     try:
-        text.encode(sys.stdout.encoding or "ascii")
+        text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         return False
     return True
@@ -464,7 +464,7 @@ def _can_print(text: str) -> bool:
 def _print(text: str) -> None:
     """Print text that a terminal of few characters may not have all of."""
     if not _can_print(text):
-        encoding = sys.stdout.encoding or "ascii"
+        encoding = sys.stdout.encoding or "utf-8"
         text = text.encode(encoding, "replace").decode(encoding)
     print(text.rstrip("\n"))
 

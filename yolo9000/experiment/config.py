@@ -96,7 +96,7 @@ class DataConfig:
         Layout (a name of `LAYOUTS`) and path of each data set. Sets with boxes are joined; the held-out split of the
         first one is evaluated.
     tree : str or None
-        The tree of all labels: a bundled name or a file (tools/build_wordtree.py). Without one a tree is built from
+        The tree of all labels: a bundled name, a file (yolo9000 tree build) or a run. Without one a tree is built from
         the labels themselves.
     splits : tuple of (str, str)
         The parts that are trained on and held out, as the data sets name them.

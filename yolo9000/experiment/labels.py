@@ -235,8 +235,8 @@ def class_advice(config: DataConfig, classes: Classes) -> Iterator[None]:
                 f"{len(names)} classes by name, and these are {listed(names)}"
             ) from error
         if isinstance(error, UnknownClasses) or "has no node" in str(error):
-            names, missing = NodesByName(classes), getattr(error, "missing", ())
-            said = [text for name in missing[:MOST_EXPLAINED] if "\n" in (text := names.why_not(name))]
+            known, missing = NodesByName(classes), getattr(error, "missing", ())
+            said = [text for name in missing[:MOST_EXPLAINED] if "\n" in (text := known.why_not(name))]
             command = tree_command(config.sets, config.splits[0])
             made = f"A tree of these labels, for `tree`, is made by\n  {command}"
             raise DatasetError("\n".join([str(error), *said, made])) from error
