@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from wordtree import UnknownName, WordTree, load_tree
 from wordtree.formats import BUNDLED
-from yolo9000.experiment.layouts import LAYOUTS, own_labels
+from yolo9000.experiment.layouts import LAYOUTS
 from yolo9000.runtime.mistakes import Mistake, run
 from yolo9000.runtime.mistyped import OneLineParser, unknown_word
 
@@ -337,6 +337,7 @@ def _named(kind: str, path: str) -> tuple[str, Path]:
 def _read_source(kind: str, path: Path | None) -> LabelSource:
     """The classes that an option of `SOURCES` names."""
     from wordtree import sources
+    from yolo9000.experiment.layouts import own_labels
 
     if path is None:
         return {"coco": sources.coco, "voc": sources.voc, "imagenet1k": sources.imagenet1k}[kind]()

@@ -445,10 +445,10 @@ def test_a_run_that_failed_before_its_first_checkpoint_is_started_over(
     with monkeypatch.context() as patched:
         patched.setattr("yolo9000.training.loop.save_checkpoint", _full_disk)
         assert "No space left" in errors(capsys, *command, "--evaluate-at", "2")
-    assert {path.name for path in out.iterdir()} == {"config.json", "tree.json", "results.csv"}
+    assert {path.name for path in out.iterdir()} == {"config.json", "tree.json", "results.csv", "validation.jpg"}
     assert len(ResultsFile(out / "results.csv").column("loss")[0]) == 2
     said = errors(capsys, "--resume", str(out))
-    assert "nothing to resume: looked for last.pt, found config.json, results.csv, tree.json" in said
+    assert "nothing to resume: looked for last.pt, found config.json, results.csv, tree.json, validation.jpg" in said
     assert "run the same command again to start it over" in said
     assert train.main([*command, "--seed", "3"]) == 0
     assert json.loads((out / "config.json").read_text())["config"]["seed"] == 3
@@ -473,7 +473,7 @@ def test_a_run_killed_while_it_saved_its_first_checkpoint_is_started_over(data: 
     assert any(path.name.endswith(".tmp") for path in out.iterdir())
     assert train.main(command) == 0
     names = {path.name for path in out.iterdir()}
-    assert names == {"config.json", "tree.json", "results.csv", "curves.png", "last.pt", "best.pt"}
+    assert names == {"config.json", "tree.json", "results.csv", "curves.png", "validation.jpg", "last.pt", "best.pt"}
 
 
 def test_one_class_and_fewer_images_than_a_batch(data: dict[str, str], tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ COMMANDS = {  # flags of whole commands that the library runs or tells its user 
     "yolo9000/comparison/runs.py": {"---"},
     "yolo9000/evaluation/node_table.py": {"---"},
     "yolo9000/evaluation/ladder_table.py": {"---"},  # a line of a table in Markdown
+    "yolo9000/evaluation/node_table.py": {"---", "---:"},  # the same
     "yolo9000/experiment/beginning.py": {"--resume"},
     "yolo9000/experiment/layouts.py": {"--categories", "--data", "--voc", "--imagenet"}
     | {"--imagenet1k", "--wnids", "--out"},

@@ -79,7 +79,7 @@ def _at_or_below(labels: torch.Tensor, paths: torch.Tensor) -> Counter[int]:
 def node_rows(
     report: Mapping[str, Any], classes: Classes, taught: Mapping[str, Mapping[int, int]] | None = None
 ) -> list[dict[str, Any]]:
-    """The rows of the table, in the order of the nodes.
+    """The rows of the table; what is below a concept follows it.
 
     Parameters
     ----------
@@ -98,7 +98,8 @@ def node_rows(
     scores = {row["node"]: row for row in report.get("classes", []) if row["boxes"]}
     rows = []
     found = {row["node"]: row for row in report.get("confusions", [])}
-    for node in sorted({*found, *below.get("boxes", ()), *below.get("images", ())}):
+    nodes = {*found, *below.get("boxes", ()), *below.get("images", ())}
+    for node in sorted(nodes, key=lambda node: classes.path(node) or (node,)):
         row = found.get(node, {"boxes": 0, "images": 0, "asked": 0, "right": 0, "taken_for": []})
         path = classes.path(node)
         names = [

@@ -209,8 +209,8 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "voc": Layout(
         teaches="boxes",
-        help="images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007: ImageSets/Main/train.txt and "
-        "val.txt with ids (or lists of other names, as splits), Annotations/ID.xml, JPEGImages/ID.jpg. Names may be "
+        help="images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007: ImageSets/Main/train.txt, "
+        "val.txt and their like with ids, the splits; Annotations/ID.xml and JPEGImages/ID.jpg. Its classes may be "
         "others than VOC's",
         open=_open_voc,
         labels=_voc_labels,
