@@ -42,7 +42,6 @@ COMMANDS = {  # flags of whole commands that the library runs or tells its user 
     "datasets/pictograms.py": {"--upgrade"},
     "yolo9000/comparison/ladder_runs.py": {"--config", "--out", "--resume", "--size", "--images", "--device"},
     "yolo9000/comparison/runs.py": {"---"},
-    "yolo9000/evaluation/node_table.py": {"---"},
     "yolo9000/evaluation/ladder_table.py": {"---"},  # a line of a table in Markdown
     "yolo9000/evaluation/node_table.py": {"---", "---:"},  # the same
     "yolo9000/experiment/beginning.py": {"--resume"},
