@@ -154,6 +154,7 @@ def test_editable_install(checkout: Path, environment: Path, hugging_face: Path,
         code, words = paths(run(environment, "-c", PROBE, cwd=cwd, PYTHONPATH=str(hugging_face)))
         assert code == checkout / "datasets" / "sample.py"
         assert words == checkout / "wordtree" / "__init__.py"
+    assert run(environment.with_name("yolo9000"), "--version", cwd=tmp_path).startswith("yolo9000 ")
 
 
 @builds

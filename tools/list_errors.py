@@ -8,6 +8,7 @@ An indented line below a message is a person's, and is kept as long as the messa
 
 from __future__ import annotations
 
+import argparse
 import ast
 import re
 import sys
@@ -57,6 +58,9 @@ def messages() -> dict[str, set[str]]:
 
 def main() -> int:
     """Write the page, or compare; return 1 if it is not as the code is."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing: is the page as the code is?")
+    given = parser.parse_args()
     before = PAGE.read_text(encoding="utf-8")
     by_hand, _, listed = before.partition(BEGIN)
     notes = dict(re.findall(r"^- (.*)\n((?:  .*\n)+)", listed, re.MULTILINE))
@@ -64,12 +68,10 @@ def main() -> int:
     for folder, said in messages().items():
         in_order = sorted(said, key=lambda text: (text.strip("`'.").casefold(), text))
         after += f"\n## {folder}/\n\n" + "".join(f"- {text}\n{notes.get(text, '')}" for text in in_order)
-    if "--check" not in sys.argv:
+    if not given.check:
         PAGE.write_text(after, encoding="utf-8")
     elif after != before:
-        print(
-            "docs/troubleshooting.md lacks messages, or has old ones: run python tools/list_errors.py", file=sys.stderr
-        )
+        print(f"{PAGE.name} lacks messages, or has old ones: run python tools/list_errors.py", file=sys.stderr)
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""``python -m yolo9000.export RUN --format onnx``: a trained detector as files that other programs run."""
+"""``yolo9000 export RUN --format onnx``: a trained detector as files that other programs run."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from yolo9000.inference.model import TrainedModel
     from yolo9000.inference.sources import Sources
 
-PROGRAM = "python -m yolo9000.export"
+PROGRAM = "yolo9000 export"
 ABOUT = """Write a trained detector as a folder of files: for onnxruntime, OpenVINO, torch without this program, the
 Hugging Face Hub, or darknet. The folder is opened again in place of a RUN by predict and evaluate, with the same
 detections.
 
 examples:
-  python -m yolo9000.export runs/joint --format onnx --check photos/
-  python -m yolo9000.export runs/joint --format onnx --decoded --threshold 0.3
-  python -m yolo9000.export runs/joint --format openvino --int8 --calibrate photos/
-  python -m yolo9000.export runs/joint --format safetensors --license cc-by-sa-4.0
-  python -m yolo9000.export yolo9000.weights --cfg yolo9000.cfg --format onnx"""
+  yolo9000 export runs/joint --format onnx --check photos/
+  yolo9000 export runs/joint --format onnx --decoded --threshold 0.3
+  yolo9000 export runs/joint --format openvino --int8 --calibrate photos/
+  yolo9000 export runs/joint --format safetensors --license cc-by-sa-4.0
+  yolo9000 export yolo9000.weights --cfg yolo9000.cfg --format onnx"""
 
 if TYPE_CHECKING:
     Opened = OpenConfig
