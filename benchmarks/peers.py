@@ -25,6 +25,8 @@ from torch import Tensor, nn
 
 from benchmarks.harness import PeerAbsent
 from yolo9000.darknet import DarknetNet
+from yolo9000.exporting.errors import EngineAbsent
+from yolo9000.exporting.formats import write_onnx
 
 FROM_PYPI = 'pip install -e ".[benchmark]"'
 
@@ -81,14 +83,10 @@ def to_onnx(net: DarknetNet, batch: int, size: int, file: Path) -> Path:
     PeerAbsent
         The exporter needs onnx and onnxscript.
     """
-    module("onnx"), module("onnxscript")
-    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            _Raw(net).eval(), (torch.zeros(batch, 3, size, size),), dynamo=True, input_names=["images"], verbose=False
-        )
-        assert program is not None
-        program.save(str(file))
+    try:
+        write_onnx(_Raw(net), file, size=size, outputs=["raw"], multiple=None, batch=batch)
+    except EngineAbsent as error:
+        raise PeerAbsent(f"{error}") from error
     return file
 
 

@@ -1,7 +1,8 @@
 """Imports go one way, never sideways and never in a circle.
 
-edges -> {api, comparison} -> experiment -> results -> {evaluation, inference} -> {training, darknet} -> detection
--> models -> runtime -> {wordtree, datasets} -> torch. The module `config` of a package obeys as the others do.
+edges -> {api, comparison} -> experiment -> results -> exporting -> {evaluation, inference} -> {training, darknet}
+-> detection -> models -> runtime -> {wordtree, datasets} -> torch. The module `config` of a package obeys as the others
+do.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYER = {"wordtree": 0, "yolo9000.datasets": 0, "yolo9000.runtime": 1, "yolo9000.models": 2, "yolo9000.detection": 3}
 LAYER |= {"yolo9000.training": 4, "yolo9000.darknet": 4, "yolo9000.evaluation": 5, "yolo9000.inference": 5}
 LAYER |= {"yolo9000.results": 6, "yolo9000.experiment": 7, "yolo9000.comparison": 8, "yolo9000.api": 8}
+LAYER |= {"yolo9000.exporting": 5.5}  # on top of inference, and experiment evaluates what it opens
 LAYER |= {"yolo9000.options": 8}  # what the commands read their words with
 EDGE = 9  # every other module: yolo9000/train.py and its like, and tools/
 LAYER |= {"benchmarks": EDGE}  # an edge of several modules
@@ -103,7 +105,7 @@ def test_our_datasets_are_imported_by_their_full_name_only() -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("package", ["wordtree", "yolo9000.models", "yolo9000.detection"])
+@pytest.mark.parametrize("package", ["wordtree", "yolo9000", "yolo9000.models", "yolo9000.detection"])
 def test_no_name_that_is_imported_when_asked_for_is_that_of_a_module(package: str) -> None:
     """Once such a module is imported, the package's attribute is the module, and the function is not found any more."""
     found = importlib.import_module(package)

@@ -67,8 +67,8 @@ class Command(Options):
     Parameters
     ----------
     paths : tuple of str
-        The folder of a run or a checkpoint (none with --weights); then images: files, folders, patterns, addresses,
-        videos, or the number of a camera.
+        The folder of a run or an export, or a checkpoint (none with --weights); then images: files, folders, patterns,
+        addresses, videos, or the number of a camera.
     """
 
     paths: Positional[Annotated[tuple[str, ...], arg(metavar="RUN IMAGES")]]
@@ -131,7 +131,8 @@ def _open(net: str, config: PredictConfig) -> Predictor:
     from yolo9000.darknet.cfg_files import read_names
     from yolo9000.darknet.decoding import detect_as_darknet
     from yolo9000.detection.decode import detect
-    from yolo9000.inference.darknet_files import letterbox_of, open_detector
+    from yolo9000.exporting.opening import open_any
+    from yolo9000.inference.darknet_files import letterbox_of
     from yolo9000.inference.predictor import Predictor
     from yolo9000.inference.restrict import restrict
     from yolo9000.runtime.device import pick_device, pick_precision
@@ -140,7 +141,7 @@ def _open(net: str, config: PredictConfig) -> Predictor:
     device = pick_device(opened.device)
     tree = load_tree(opened.tree) if opened.tree else None
     names = read_names(opened.names) if opened.names else None
-    trained = open_detector(net, opened.cfg, tree=tree, names=names, best=opened.best, device=device)
+    trained = open_any(net, opened.cfg, tree=tree, names=names, best=opened.best, engine=opened.engine, device=device)
     if config.classes:
         trained = restrict(trained, config.classes)
     return Predictor(

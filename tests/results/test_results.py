@@ -180,6 +180,10 @@ def test_some_of_the_boxes() -> None:
     assert found[1].explain(0).probability == pytest.approx(0.513, rel=1e-5)
     with pytest.raises(IndexError):
         found[3]
+    with pytest.raises(TypeError, match=r"where\('dog'\) gives the boxes of a kind"):
+        found["dog"]  # type: ignore[index]
+    with pytest.raises(TypeError, match=r"as in explain\(0, 'dog'\)"):
+        found.explain("dog")  # type: ignore[arg-type]
 
 
 def test_no_boxes_are_no_special_case() -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from yolo9000.api.opening import How
 from yolo9000.experiment.beginning import Asked, begin_with, check_resumed, usual_folder
@@ -14,13 +14,15 @@ from yolo9000.experiment.config import EvaluateConfig, RunConfig
 from yolo9000.experiment.config_file import override, read_config
 from yolo9000.experiment.keywords import WrongKeyword, sets_of_keywords, with_keywords
 from yolo9000.experiment.layouts import LAYOUTS
+from yolo9000.exporting.config import ExportConfig, Format
 from yolo9000.inference.config import OpenConfig
 from yolo9000.inference.darknet_files import is_darknet_file
 from yolo9000.inference.model import TrainedModel
 from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.mistyped import unknown_choice
 
-_OF_LOAD = ("cfg", "tree", "names", "best", "precision", "device")
+_OF_LOAD = ("cfg", "tree", "names", "best", "engine", "precision", "device")
 _OF_COMMAND = ("weights", "raw_weights")
 """Options of the command that say which weights are opened."""
 
@@ -106,3 +108,24 @@ def asked_evaluation(how: How, options: Mapping[str, Any]) -> EvaluateConfig:
             raise WrongKeyword(f"evaluate: {name}: is for the command alone, which opens the weights itself")
     opened = OpenConfig(size=how.size, letterbox=how.letterbox)
     return with_keywords(EvaluateConfig(sets=sets, open=opened), given, "evaluate", also=(*LAYOUTS, "out"))
+
+
+def asked_export(format: str, options: Mapping[str, Any]) -> ExportConfig:
+    """The export that keywords ask for.
+
+    Parameters
+    ----------
+    format : str
+    options : mapping of str to any
+        Options of an export.
+
+    Raises
+    ------
+    WrongKeyword, Mistake
+        See `yolo9000.api.model.YOLO9000.export`.
+    """
+    if format not in get_args(Format):
+        raise Mistake(f"`format` {unknown_choice(str(format), get_args(Format))}")
+    if "check" in options:
+        raise WrongKeyword("export: check: is for the command alone; `yolo9000.exporting.checking.compare` does it")
+    return with_keywords(ExportConfig(), {"format": format, **options}, "export")

@@ -6,24 +6,30 @@ is one file because it is one class, most of which is the description of keyword
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, get_args, overload
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from wordtree import WordTree
-from yolo9000.api.keywords import asked_evaluation, asked_training
-from yolo9000.api.opening import How, open_net
+from yolo9000.api.keywords import asked_evaluation, asked_export, asked_training
+from yolo9000.api.opening import How, default_decoding, open_net
 from yolo9000.darknet.decoding import detect_as_darknet
 from yolo9000.datasets.sample import Record
 from yolo9000.detection.config import DecodeConfig, Nms
 from yolo9000.detection.decode import detect
 from yolo9000.experiment.evaluate import evaluate_trained, write_evaluation
 from yolo9000.experiment.keywords import check_keywords
+from yolo9000.experiment.label_counts import counts_if_there
 from yolo9000.experiment.run import train_run
+from yolo9000.exporting.hub import from_pretrained, push_to_hub, save_pretrained
+from yolo9000.exporting.writing import export_model
+from yolo9000.inference.config import Engine
 from yolo9000.inference.darknet_files import letterbox_of
 from yolo9000.inference.model import TrainedModel
 from yolo9000.inference.pixels import pixels_of
@@ -37,6 +43,7 @@ from yolo9000.runtime.checkpoint import save_checkpoint
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.device import pick_precision
 from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.mistyped import unknown_choice
 
 _PREDICT = ("threshold", "tree_threshold", "size", "batch", "stream", "max_boxes", "nms", "nms_iou")
 _ELSEWHERE = {"conf": "threshold", "iou": "nms_iou", "imgsz": "size", "max_det": "max_boxes", "batch_size": "batch"}
@@ -55,8 +62,8 @@ class YOLO9000:
     Parameters
     ----------
     path : str or Path, optional
-        A run's folder, a checkpoint, or weights of darknet's; see `load`. Without one there is no net yet, until
-        `train` has trained one.
+        A run's folder, a checkpoint, an exported folder, or weights of darknet's; see `load`. Without one there is no
+        net yet, until `train` has trained one.
     **options : any
         The keywords of `load`.
 
@@ -92,6 +99,7 @@ class YOLO9000:
         tree: WordTree | str | os.PathLike[str] | None = None,
         names: Iterable[str] | str | os.PathLike[str] | None = None,
         best: bool = False,
+        engine: Engine | None = None,
         device: str | torch.device | None = None,
         precision: Precision | None = None,
         size: int | None = None,
@@ -104,7 +112,7 @@ class YOLO9000:
         Parameters
         ----------
         path : str or Path
-            The folder of a run, a checkpoint, or a ``.weights`` file of darknet's.
+            The folder of a run, a checkpoint, an exported folder, or a ``.weights`` file of darknet's.
         cfg : str or Path, optional
             The net of darknet's weights: its cfg, or a built-in one such as ``yolov2``. Without it the name of the
             file says which.
@@ -115,6 +123,8 @@ class YOLO9000:
             The names of the classes of a net without a tree, or a file with one a line.
         best : bool
             ``best.pt`` of a run in place of ``last.pt``.
+        engine : {"onnxruntime", "openvino", "torch"}, optional
+            What runs an exported folder; the engine that its file is made for by default.
         device : str or torch.device, optional
             ``cpu``, ``cuda`` or ``cuda:1``; the GPU if there is one by default.
         precision : {"float32", "bfloat16", "float16"}, optional
@@ -136,15 +146,40 @@ class YOLO9000:
 
         Raises
         ------
-        CheckpointError, CfgError, WeightsError, wordtree.TreeError, Mistake
+        CheckpointError, CfgError, WeightsError, ExportError, wordtree.TreeError, Mistake
             A file is absent or cannot be used, or there is no such device; the message says what is there.
         """
         how = How(
-            cfg=cfg, tree=tree, names=names, best=best, device=device, precision=precision, size=size,
+            cfg=cfg, tree=tree, names=names, best=best, engine=engine, device=device, precision=precision, size=size,
             letterbox=letterbox, decoding=decoding, compile=compile,
         )  # fmt: skip
         model = cls()
         model._open(path, how)
+        return model
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None, **options: Any) -> YOLO9000:
+        """Open a folder that `save_pretrained` wrote, or download a repository of the Hugging Face Hub and open that.
+
+        Parameters
+        ----------
+        name : str or Path
+            The folder, or OWNER/NAME.
+        revision : str, optional
+            A branch, tag or commit of the repository.
+        **options : any
+            The keywords of `load`.
+
+        Raises
+        ------
+        EngineAbsent, ExportError
+            huggingface_hub is not installed, or the repository cannot be read.
+        """
+        check_keywords(options, How.keywords(), "from_pretrained")
+        model, how = cls(), How(**options)
+        trained = from_pretrained(os.fspath(name), revision=revision, engine=how.engine, device=how.on)
+        model._how, model._device = how, how.on
+        model._take(dataclasses.replace(trained, model=trained.detector))
         return model
 
     @classmethod
@@ -244,14 +279,14 @@ class YOLO9000:
         self,
         source: Source | Iterable[Source],
         *,
-        threshold: float = DecodeConfig.threshold,
-        tree_threshold: float = DecodeConfig.tree_threshold,
+        threshold: float | None = None,
+        tree_threshold: float | None = None,
         size: int | None = None,
         batch: int = 16,
         stream: bool = False,
-        max_boxes: int = DecodeConfig.max_detections,
-        nms: Nms = DecodeConfig.nms,
-        nms_iou: float = DecodeConfig.nms_iou,
+        max_boxes: int | None = None,
+        nms: Nms | None = None,
+        nms_iou: float | None = None,
         **wrong: Any,
     ) -> list[Results] | Iterator[Results]:
         """Find things in images.
@@ -264,11 +299,12 @@ class YOLO9000:
             Photographs are turned upright as their EXIF orientation says, and boxes are those of the upright image.
         threshold : float
             Least score of a box: objectness, how sure the net is that there is a thing, times P(label), how sure it is
-            of its name if there is one. It is the number that is drawn and saved. Both factors are in the results.
+            of its name if there is one. It is the number that is drawn and saved. Both factors are in the results. By
+            default .24 (darknet's).
         tree_threshold : float
             How probable a name must be before a label goes one step deeper in the tree. Higher is safer and more
             general, lower bolder and more specific. A more general name is more probable, so fewer boxes then fall
-            below `threshold`.
+            below `threshold`. By default .5: the deepest name that is more probable than not.
         size : int, optional
             Side of the network's input in pixels; that of the model by default.
         batch : int
@@ -277,12 +313,12 @@ class YOLO9000:
             Give the results one after the other as they are computed, in place of a list: for videos, and for more
             images than fit into memory.
         max_boxes : int
-            Most boxes of one image.
+            Most boxes of one image, 100 by default.
         nms : {"tree", "class", "all"}
             Which overlapping boxes are doubles: those of the same label, of one the other's ancestor, or of siblings;
-            those of the same label only; or all.
+            those of the same label only; or all. By default "tree".
         nms_iou : float
-            The overlap from which on two boxes can be doubles.
+            The overlap from which on two boxes can be doubles, by default .45.
 
         Returns
         -------
@@ -298,11 +334,19 @@ class YOLO9000:
             An array is no image, or a number is out of its range.
         """
         check_keywords(wrong, _PREDICT, "predict", meant=_ELSEWHERE)
-        if not isinstance(batch, int) or batch < 1:
-            raise Mistake(f"`batch` {batch}: at least 1 image is needed")
-        config = DecodeConfig(
-            threshold=threshold, tree_threshold=tree_threshold, nms=nms, nms_iou=nms_iou, max_detections=max_boxes
-        )
+        for name, number in (("batch", batch), ("max_boxes", max_boxes), ("size", size)):
+            if number is not None and (not isinstance(number, int | np.integer) or number < 1):
+                raise Mistake(f"`{name}` {number}: a whole number from 1 on is needed")
+        for name, part in (("threshold", threshold), ("tree_threshold", tree_threshold), ("nms_iou", nms_iou)):
+            if part is not None and not isinstance(part, float | int | np.number):
+                raise Mistake(f"`{name}` {part!r}: a number from 0 to 1 is needed")
+        if nms is not None and nms not in get_args(Nms):
+            raise Mistake(f"`nms` {unknown_choice(str(nms), get_args(Nms))}")
+        told = {"threshold": threshold, "tree_threshold": tree_threshold, "nms": nms, "nms_iou": nms_iou}
+        given: dict[str, Any] = {
+            name: value for name, value in (told | {"max_detections": max_boxes}).items() if value is not None
+        }
+        config: DecodeConfig = dataclasses.replace(default_decoding(self.trained), **given)
         side = self.trained.input_size(size or self._how.size)
         if isinstance(source, Iterator):  # it may be endless
             if stream:
@@ -461,11 +505,74 @@ class YOLO9000:
         file = Path(path)
         if file.exists():
             raise FileExistsError(f"{file}: is there already; name another file")
+        if self.trained.detector.has_engine:
+            raise Mistake(f"save: {self.path} is an export already, whose weights are inside; copy its folder")
         kept = {name: value for name, value in self.trained.content.items() if name not in _OF_TRAINING}
         position = {"step": self.trained.step}
         weights = {"average": None, "model": self.trained.model.state_dict()}
         save_checkpoint(file, {**kept, **weights, "net": self.trained.model.description, "position": position})
         return file
+
+    def export(self, format: str = "onnx", **options: Any) -> Path:
+        """Write a folder for other programs, as ``yolo9000 export`` does, which `load` opens as well.
+
+        Parameters
+        ----------
+        format : {"onnx", "openvino", "torchscript", "safetensors", "darknet"}
+        **options : any
+            The options of ``yolo9000 export --help``, such as ``out="folder"``, ``raw=True``, ``decoded=True``,
+            ``int8=True``, ``calibrate="photos"``, ``license=``.
+
+        Returns
+        -------
+        Path
+            The folder, by default NAME-FORMAT in the working directory.
+
+        Raises
+        ------
+        WrongKeyword
+            There is no such option; the message says which is meant.
+        EngineAbsent, ExportError, Mistake
+            Something is not installed, or the net cannot be written so.
+        """
+        config = asked_export(format, options)
+        out = Path(config.out or f"{_name_of(self.path)}-{config.format}")
+        if config.format == "safetensors":
+            counts = counts_if_there(self.trained)
+            save_pretrained(self.trained, out, size=self._how.size, license=config.license, counts=counts)
+        else:
+            export_model(
+                self.trained,
+                out,
+                config.format,
+                form=config.form,
+                size=self._how.size,
+                decode=config.decode,
+                calibrate=[Path(config.calibrate)] if config.calibrate else None,
+                calibration_images=config.calibration_images,
+                opset=config.opset,
+            )
+        if config.push_to_hub:
+            push_to_hub(out, config.push_to_hub)
+        return out
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, license: str | None = None) -> Path:
+        """Write a folder in the conventions of the Hugging Face Hub: safetensors, config.json, tree.json, a model card.
+
+        Parameters
+        ----------
+        folder : str or Path
+            It must not be there.
+        license : str, optional
+            What the model card states, such as ``cc-by-sa-4.0``.
+        """
+        return self.export("safetensors", out=folder, license=license)
+
+
+def _name_of(path: Path) -> str:
+    """What an export of a net is called: by the folder of its run, or by its file."""
+    whole = path.resolve()
+    return whole.name if whole.is_dir() else whole.parent.name if whole.suffix == ".pt" else whole.stem
 
 
 def _one_by_one(images: Iterator[Source]) -> Iterator[Frame]:

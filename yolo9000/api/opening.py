@@ -12,7 +12,9 @@ import torch
 
 from wordtree import WordTree, load_tree
 from yolo9000.darknet.cfg_files import read_names
-from yolo9000.inference.darknet_files import open_model
+from yolo9000.detection.config import DecodeConfig
+from yolo9000.exporting.opening import open_any
+from yolo9000.inference.config import Engine
 from yolo9000.inference.model import TrainedModel
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.device import pick_device, use_huge_pages
@@ -24,7 +26,7 @@ class How:
 
     Parameters
     ----------
-    cfg, tree, names, best, device, precision, size, letterbox, decoding, compile : any
+    cfg, tree, names, best, engine, device, precision, size, letterbox, decoding, compile : any
         See `yolo9000.api.model.YOLO9000.load`.
     """
 
@@ -32,6 +34,7 @@ class How:
     tree: WordTree | str | os.PathLike[str] | None = None
     names: Iterable[str] | str | os.PathLike[str] | None = None
     best: bool = False
+    engine: Engine | None = None
     device: str | torch.device | None = None
     precision: Precision | None = None
     size: int | None = None
@@ -51,11 +54,11 @@ class How:
 
     def of_run(self) -> How:
         """The same for a run that was trained now, which needs no other files."""
-        return dataclasses.replace(self, cfg=None, tree=None, names=None, best=False, size=None)
+        return dataclasses.replace(self, cfg=None, tree=None, names=None, best=False, engine=None, size=None)
 
 
 def open_net(path: str | os.PathLike[str], how: How) -> TrainedModel:
-    """Open a detector of any kind: a run's folder, a checkpoint, or weights of darknet's.
+    """Open a detector of any kind: a run's folder, a checkpoint, an exported folder, or weights of darknet's.
 
     Parameters
     ----------
@@ -69,19 +72,29 @@ def open_net(path: str | os.PathLike[str], how: How) -> TrainedModel:
 
     Raises
     ------
-    CheckpointError, CfgError, WeightsError, wordtree.TreeError, Mistake
+    CheckpointError, CfgError, WeightsError, ExportError, wordtree.TreeError, Mistake
         A file is absent or cannot be used; the message says what is there.
     """
     use_huge_pages()
-    trained = open_model(
+    trained = open_any(
         os.fspath(path),
         None if how.cfg is None else os.fspath(how.cfg),
         tree=load_tree(os.fspath(how.tree)) if isinstance(how.tree, str | os.PathLike) else how.tree,
         names=read_names(os.fspath(how.names)) if isinstance(how.names, str | os.PathLike) else _listed(how.names),
         best=how.best,
+        engine=how.engine,
         device=how.on,
     )
     return dataclasses.replace(trained, model=trained.detector)
+
+
+def default_decoding(trained: TrainedModel) -> DecodeConfig:
+    """How detections are made unless it is said: what is inside of an exported net that decodes, or the defaults."""
+    if trained.detector.decodes_inside:
+        inside = getattr(trained.detector, "decode", None)
+        assert isinstance(inside, DecodeConfig)
+        return inside
+    return DecodeConfig()
 
 
 def _listed(names: Iterable[str] | None) -> tuple[str, ...] | None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from yolo9000.detection.boxes import iou
 from yolo9000.detection.config import DecodeConfig, Nms
+from yolo9000.detection.decoded_output import DecodedOutput
 from yolo9000.detection.results import Detections
 from yolo9000.models.classes import Classes
 from yolo9000.models.output import DetectorOutput
@@ -91,7 +92,9 @@ def _survivors(output: DetectorOutput, threshold: float) -> list[_Survivors]:
 
 
 @torch.no_grad()
-def detect(output: DetectorOutput, classes: Classes, config: DecodeConfig | None = None) -> list[Detections]:
+def detect(
+    output: DetectorOutput | DecodedOutput, classes: Classes, config: DecodeConfig | None = None
+) -> list[Detections]:
     """One label a box: the deepest node that the net is sure enough of; score = objectness * P(node).
 
     A box is kept if its score is above the threshold, so the number that is shown is the number that was asked for.
@@ -101,6 +104,8 @@ def detect(output: DetectorOutput, classes: Classes, config: DecodeConfig | None
     list of Detections
         One for each image.
     """
+    if isinstance(output, DecodedOutput):
+        return output.detections(config)
     config = config or DecodeConfig()
     survivors = _survivors(output, config.threshold)  # no score is above the objectness
     if not survivors:

@@ -32,7 +32,9 @@ from yolo9000.experiment.config import DataConfig, EvaluateConfig
 from yolo9000.experiment.config_file import from_plain
 from yolo9000.experiment.data import Data, Excerpt, chosen_classes, load_data
 from yolo9000.experiment.evaluate_classifier import evaluate_classifier, is_classifier, open_classifier
-from yolo9000.inference.darknet_files import Letterbox, letterbox_of, open_detector
+from yolo9000.exporting.folder import is_exported
+from yolo9000.exporting.opening import open_any
+from yolo9000.inference.darknet_files import Letterbox, letterbox_of
 from yolo9000.inference.model import TrainedModel, checkpoint_of
 from yolo9000.inference.prepare import prepare
 from yolo9000.inference.torchvision_detector import Rival, is_rival, load_rival
@@ -50,7 +52,7 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
     Parameters
     ----------
     run : str or Path
-        The folder of a run, a checkpoint, weights of darknet's, or a detector of torchvision's, see
+        The folder of a run or of an export, a checkpoint, weights of darknet's, or a detector of torchvision's, see
         `yolo9000.inference.torchvision_detector.load_rival`.
     config : EvaluateConfig
         With no data sets named they are the held-out part of the run's own.
@@ -75,8 +77,9 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
         return _evaluate_rival(run, config, device)
     if config.weights:
         raise Mistake(f"`weights` {config.weights}: they are for `torchvision:NAME`; {run} has its own")
-    checkpoint = checkpoint_of(run, best=config.open.best)
-    if is_classifier(checkpoint, config.open.cfg):
+    exported = is_exported(run)
+    checkpoint = Path(run) if exported else checkpoint_of(run, best=config.open.best)
+    if not exported and is_classifier(checkpoint, config.open.cfg):
         trained = open_classifier(checkpoint, config, device)
         report = evaluate_classifier(
             trained, held_out_data(config, trained), config, device=device, precision=precision
@@ -84,8 +87,14 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
         return report | {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
     given = load_tree(config.open.tree) if config.open.tree else None
     names = read_names(config.open.names) if config.open.names else None
-    trained = open_detector(
-        checkpoint, config.open.cfg, tree=given, names=names, averaged=not config.raw_weights, device=device
+    trained = open_any(
+        checkpoint,
+        config.open.cfg,
+        tree=given,
+        names=names,
+        averaged=not config.raw_weights,
+        engine=config.open.engine,
+        device=device,
     )
     return evaluate_trained(trained, config, device=device, precision=precision)
 
@@ -105,6 +114,10 @@ def evaluate_trained(
     precision : {"float32", "bfloat16", "float16"}
         Number format of the convolutions.
     """
+    if trained.detector.decodes_inside:
+        raise Mistake(
+            f"{trained.path}: it decodes inside, and average precision needs raw numbers; export it without `decoded`"
+        )
     data_config, classes, nodes = held_out_data(config, trained), trained.classes, None
     if config.map:
         tree = classes.tree

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from tyro.conf import arg
 
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.mistakes import Mistake
+
+Engine: TypeAlias = Literal["onnxruntime", "openvino", "torch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,9 @@ class OpenConfig:
         is darknet's for a net that darknet trained, and otherwise area. Darknet stretches images for nets of YOLOv1's.
     precision : str or None
         Number format of the convolutions. None is bfloat16 where it pays.
+    engine : str or None
+        What runs an exported folder: "onnxruntime", "openvino" or "torch". None is the engine that its file is made
+        for; OpenVINO also runs ONNX files.
     device : str or None
         ``cpu``, ``cuda`` or ``cuda:1``. None takes the GPU if there is one.
 
@@ -51,6 +56,7 @@ class OpenConfig:
     size: Annotated[int | None, arg(metavar="PIXELS")] = None
     letterbox: Literal["area", "darknet"] | None = None
     precision: Precision | None = None
+    engine: Engine | None = None
     device: str | None = None
 
     def __post_init__(self) -> None:

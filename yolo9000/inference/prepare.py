@@ -67,7 +67,7 @@ def prepare(
     Parameters
     ----------
     detector : Model
-        Trained; it stays as it is.
+        Trained; it stays as it is. One that an engine runs is asked as it is, in float32.
     device : torch.device
         Where the copy works.
     precision : {"float32", "bfloat16", "float16"}
@@ -79,7 +79,7 @@ def prepare(
     Raises
     ------
     DeviceError
-        float16 on a CPU, or no compiler.
+        float16 on a CPU, or no compiler; or a net that an engine runs is to be compiled.
 
     Examples
     --------
@@ -89,6 +89,10 @@ def prepare(
     >>> fast(torch.zeros(1, 3, 64, 64)).objectness.dtype
     torch.float32
     """
+    if detector.has_engine:  # what is done below was done when it was exported, or is done by the engine
+        if compile:
+            raise DeviceError("`compile`: an exported net is run by its own engine; leave it out")
+        return PreparedDetector(detector.eval(), torch.float32, images_at_once=None)
     if precision == "float16" and device.type == "cpu":
         raise DeviceError("`precision` float16 is for GPUs; on a CPU use bfloat16 or float32")
     dtype: torch.dtype = getattr(torch, precision)

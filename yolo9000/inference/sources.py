@@ -230,7 +230,7 @@ def fetch(address: str, limits: Limits | None = None) -> bytes:
     Parameters
     ----------
     address : str
-        Of http or https; it is not followed to any other kind of address.
+        It begins with http or https; it is not followed to any other kind of address.
     limits : Limits, optional
 
     Raises
@@ -294,7 +294,7 @@ def _several(source: Source | Iterable[Source]) -> Sequence[Source]:
         if isinstance(source, np.ndarray | torch.Tensor) and source.ndim == 4:
             return list(source)
         return [source]
-    if not isinstance(source, Iterable):
+    if not isinstance(source, Iterable) or isinstance(source, bytes | dict):
         raise Mistake(f"`source`: a {type(source).__name__} is no image, file, folder, address or camera")
     return list(source)
 

@@ -36,6 +36,8 @@ def find_class(classes: Classes, name: str | int) -> int:
     >>> find_class(FlatClasses(2, names=("traffic light", "dog")), "Traffic_Light")
     0
     """
+    if not isinstance(name, str) and not hasattr(name, "__index__"):
+        raise UnknownName(f"{name!r} is no name; a text or the number of a class is needed")
     if classes.tree is not None:
         return classes.tree.node(name)
     assert isinstance(classes, FlatClasses)
@@ -69,7 +71,7 @@ def find_classes(classes: Classes, names: str | int | Iterable[str | int]) -> tu
     >>> find_classes(FlatClasses(3, names=("cat", "dog", "car")), ["car", "cat", "CAR"])
     (2, 0)
     """
-    listed = [names] if isinstance(names, str | int) else list(names)
+    listed = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
     found, errors = [], []
     for name in listed:
         try:

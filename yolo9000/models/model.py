@@ -23,9 +23,13 @@ class Model(nn.Module, ABC):
     ----------
     objective : {"detection", "classification"}
         The loss that it is trained with. A detector answers with a `DetectorOutput`, a classifier with logits (B, K).
+    has_engine : bool
+        Whether its convolutions are in a file that an engine of its own runs, such as onnxruntime. It is ready for
+        inference as it is, and cannot be trained.
     """
 
     objective: ClassVar[Objective]
+    has_engine: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -61,6 +65,11 @@ class DetectionModel(Model):
     def only_size(self) -> int | None:
         """The side of its input in pixels, if it takes no other; None if any multiple of the stride will do."""
         return None
+
+    @property
+    def decodes_inside(self) -> bool:
+        """Whether it answers with detections in place of raw numbers, as an exported file may."""
+        return False
 
     @property
     def learns_image_labels(self) -> bool:

@@ -254,6 +254,11 @@ class SparseRegionOutput(_GridBoxes):
         self._box_rows = box_rows.view(b, h, w, num_priors, 5).permute(0, 3, 1, 2, 4)
 
     @property
+    def features(self) -> Tensor:
+        """What the net made of the images: (B, D, H, W)."""
+        return self._features
+
+    @property
     def boxes(self) -> Tensor:
         return self._box_rows[..., :4]
 
@@ -302,13 +307,25 @@ class SparseRegionOutput(_GridBoxes):
             return self._products(features, [0], columns)
         if not host_knows([boxes]):
             # to sort them one needs to know how many boxes each prior has, for which a GPU would make the host wait
-            logits = self._products(features, range(self._num_priors), columns).unflatten(1, (self._num_priors, -1))
-            of_prior: Tensor = logits.gather(1, prior[:, None, None].expand(-1, 1, logits.shape[2])).squeeze(1)
-            return of_prior
+            return self._of_own_prior(features, prior, columns)
         order = torch.argsort(prior, stable=True)
         parts = features.index_select(0, order).split(torch.bincount(prior, minlength=self._num_priors).tolist())
         logits = torch.cat([self._products(part, [prior], columns) for prior, part in enumerate(parts)])
         return logits.index_select(0, torch.argsort(order))
+
+    def followed_class_logits(self, boxes: Tensor) -> Tensor:
+        """`class_logits` of all columns in operations that an exporter can follow, whatever boxes there are."""
+        prior, cell = self._place(boxes)
+        features = full_precision(self._cells.index_select(0, cell))
+        if not self._has_own_rows:
+            return self._products(features, [0], None)
+        return self._of_own_prior(features, prior, None)
+
+    def _of_own_prior(self, features: Tensor, prior: Tensor, columns: Tensor | None) -> Tensor:
+        """Class logits of every prior, of which those of one are taken: (N, D), (N,) and (C,) -> (N, C)."""
+        logits = self._products(features, range(self._num_priors), columns).unflatten(1, (self._num_priors, -1))
+        of_prior: Tensor = logits.gather(1, prior[:, None, None].expand(-1, 1, logits.shape[2])).squeeze(1)
+        return of_prior
 
     def _products(self, features: Tensor, priors: Sequence[int], columns: Tensor | None) -> Tensor:
         """Class logits of some priors, one after the other: (N, D) and (C,) -> (N, priors * C)."""

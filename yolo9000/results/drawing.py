@@ -173,7 +173,8 @@ def draw_marks(
     marks : sequence of Mark
         Best first: the first choose their places first and are drawn over the others.
     text_size : int, optional
-        Height of the letters in pixels of the picture; by default it follows the size of the picture.
+        Height of the letters in pixels of the picture, at most a third of its shorter side; by default it follows the
+        size of the picture.
     enlarge : bool
         Enlarge a picture whose longer side is below 384 pixels by a whole factor, so that labels can be read.
     font : str, optional
@@ -237,7 +238,8 @@ def _fit(
     font: str | None,
 ) -> tuple[_Labels, NDArray[np.int64]]:
     """As many lines, and then as large letters, as leave most of the picture free and cover no label; their places."""
-    wanted = text_size or max(12, round(math.sqrt(picture[0] * picture[1]) / 38))
+    usual = max(12, round(math.sqrt(picture[0] * picture[1]) / 38))
+    wanted = min(text_size or usual, max(LEAST_TEXT, min(picture) // 3))
     tries = [(wanted, lines) for lines in range(max((len(mark.further) for mark in marks), default=0), -1, -1)]
     while text_size is None and tries[-1][0] > LEAST_TEXT:
         tries.append((max(LEAST_TEXT, round(0.85 * tries[-1][0])), 0))

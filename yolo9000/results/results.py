@@ -91,6 +91,8 @@ class Results:
 
     def __getitem__(self, rows: int | slice | Sequence[int] | Sequence[bool] | NDArray[Any]) -> Results:
         """Some of the boxes: a number, a slice, several numbers, or a mask."""
+        if isinstance(rows, str):
+            raise TypeError(f"{rows!r}: rows are numbers, a slice or a mask; where({rows!r}) gives the boxes of a kind")
         which = np.asarray(rows) if isinstance(rows, Sequence) else rows
         if isinstance(which, np.ndarray) and not which.size:
             which = which.astype(np.int64)  # of an empty list NumPy makes floats
@@ -196,6 +198,8 @@ class Results:
         wordtree.UnknownName, wordtree.AmbiguousName, Mistake
             As for `prob`.
         """
+        if isinstance(box, str):
+            raise TypeError(f"explain: {box!r}: the row of a box comes first, as in explain(0, {box!r})")
         if not -len(self) <= box < len(self):
             raise IndexError(f"box {box}: there are {len(self)} boxes")
         box %= len(self)
@@ -363,6 +367,6 @@ class Results:
 
 
 def _probability(value: float, name: str) -> float:
-    if not 0 <= value <= 1:
+    if not isinstance(value, float | int | np.number) or not 0 <= value <= 1:
         raise Mistake(f"`{name}` {value}: a number from 0 to 1 is needed")
-    return value
+    return float(value)

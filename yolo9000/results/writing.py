@@ -108,7 +108,7 @@ class PredictionWriter:
         for video in self._videos.values():
             video.close()
         written = [f"{self._pictures} picture{'s' * (self._pictures != 1)}"] * bool(self._pictures)
-        written += [video.file.name for video in self._videos.values()]
+        written += [video.file.name for video in self._videos.values() if video.file.exists()]
         written += [f"{self._crops} crop{'s' * (self._crops != 1)}"] * bool(self._crops)
         if self._entries:
             self._write(REPORT, json.dumps(self._entries, indent=1) + "\n")

@@ -1,0 +1,180 @@
+"""A net beside its files, and the command that makes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from yolo9000.datasets.sample import Record
+from yolo9000.detection.config import DecodeConfig
+from yolo9000.export import main
+from yolo9000.exporting.checking import compare
+from yolo9000.exporting.config import ExportConfig
+from yolo9000.exporting.opening import open_exported
+from yolo9000.exporting.quantising import quantise_onnx
+from yolo9000.inference.model import TrainedModel
+from yolo9000.models.region import copy_of_net
+from yolo9000.predict import main as predict
+from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.run_folder import RunFolder
+
+DECODE = DecodeConfig(threshold=0.5, tree_threshold=0.4)
+
+
+@pytest.fixture
+def photographs() -> list[Record]:
+    rng = np.random.default_rng(0)
+    return [Record(rng.integers(0, 256, (80, 60, 3), np.uint8), f"{number}.jpg") for number in range(3)]
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A folder of one photograph."""
+    (tmp_path / "photos").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 60, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photos" / "a.png")
+    return tmp_path / "photos"
+
+
+def test_a_faithful_file(trained: TrainedModel, exports: Callable[..., Any], photographs: list[Record]) -> None:
+    found = compare(trained, open_exported(exports("torchscript").path), photographs, DECODE)
+    assert (found.images, found.differing) == (3, ())
+    assert found.detections >= 3
+    assert found.raw_difference is not None
+    assert found.raw_difference < 1e-3
+    assert str(found).startswith("3 images: raw outputs differ by ")
+
+
+def test_a_file_that_is_off_by_one_class(trained: TrainedModel, photographs: list[Record]) -> None:
+    """The logit of dog made 50 larger: every animal becomes a dog, and each difference has a line."""
+    net = copy_of_net(trained.detector)
+    with torch.no_grad():
+        for _, bias in net.head.dense_rows():
+            if len(bias) == 7:
+                bias[2] += 50
+    off = dataclasses.replace(trained, model=net)
+    found = compare(trained, off, photographs, DECODE)
+    assert found.raw_difference == pytest.approx(50, abs=1e-3)
+    assert found.differing
+    assert all(".jpg: " in line for line in found.differing)
+    assert all("found by the file" in line for line in found.differing)
+    assert compare(off, off, photographs, DECODE).differing == ()
+
+
+def test_a_decoded_file_has_no_raw_numbers(
+    trained: TrainedModel, exports: Callable[..., Any], photographs: list[Record]
+) -> None:
+    found = compare(trained, open_exported(exports("torchscript", "decoded").path), photographs, DECODE)
+    assert (found.raw_difference, found.differing) == (None, ())
+    assert "cannot be compared" in str(found)
+
+
+@pytest.mark.slow
+def test_eight_bits(trained: TrainedModel, exports: Callable[..., Any], tmp_path: Path) -> None:
+    folder = exports("onnx")
+    import onnx
+    from onnx import numpy_helper
+
+    from yolo9000.exporting.engines import open_engine
+
+    images = torch.rand(4, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    quantise_onnx(folder.model, tmp_path / "int8.onnx", images.split(1))
+    before, after = (open_engine(file)(images)[0] for file in (folder.model, tmp_path / "int8.onnx"))
+    # seven bits of weights and eight of numbers, layer after layer: not equal, and not another net
+    relative = float((after - before).norm() / before.norm())
+    assert 1e-3 < relative < 0.25
+    stored = {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(tmp_path / "int8.onnx").graph.initializer
+    }
+    weights = [array for array in stored.values() if array.ndim == 4]
+    assert weights
+    assert all(array.dtype == np.int8 and abs(array.astype(int)).max() <= 64 for array in weights)
+    with pytest.raises(ValueError, match="`calibrate`: there is no image"):
+        quantise_onnx(folder.model, tmp_path / "none.onnx", [])
+
+
+# ---------------------------------------------------------------------------------------------------- the command
+
+
+def test_the_command(
+    run: RunFolder, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--format", "torchscript", "--check", str(photo), "--threshold", "0.01"]
+    assert main([str(run.path), *words]) == 0
+    name = f"{run.path.name}-torchscript"
+    said = capsys.readouterr().out
+    assert said.startswith(f"written to {name}: config.json ")
+    assert "1 images: raw outputs differ by" in said
+    assert json.loads((tmp_path / name / "config.json").read_text())["decode"]["threshold"] == 0.01
+    assert main([str(run.path), *words]) == 2
+    assert capsys.readouterr().err == f"error: {name}: is there already; name another folder with --out\n"
+    assert predict([name, str(photo), "--threshold", "0.01", "--out", "seen"]) == 0
+    assert predict([str(run.path), str(photo), "--threshold", "0.01", "--out", "before"]) == 0
+    seen, before = (json.loads((tmp_path / out / "predictions.json").read_text()) for out in ("seen", "before"))
+    assert [box["node"] for box in seen[0]["detections"]] == [box["node"] for box in before[0]["detections"]]
+
+
+def test_the_command_makes_a_card(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([str(run.path), "--format", "safetensors", "--license", "mit", "--out", "hub"]) == 0
+    assert 'license: "mit"' in (tmp_path / "hub" / "README.md").read_text()
+    assert "README.md" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--raw", "--decoded"], "--raw and --decoded: a file answers with one of them"),
+        (["--format", "darknet", "--raw"], "--raw: darknet holds weights, which answer nothing by themselves"),
+        (["--int8"], "--int8 needs a folder of images to take its ranges from; name it with --calibrate"),
+        (
+            ["--format", "torchscript", "--int8", "--calibrate", "x"],
+            "--int8: for onnx and openvino, not for torchscript",
+        ),
+        (["--calibrate", "x"], "--calibrate: there is nothing to calibrate without --int8"),
+        (["--push-to-hub", "a/b"], "--push-to-hub: the Hub keeps safetensors, not onnx"),
+        (["--size", "100"], "--size 100: a multiple of 32 is needed"),
+        (["--check", "absent"], "no images at absent (no such file)"),
+        (["--int8", "--calibrate", "absent"], "no images at absent (no such file)"),
+        (["--int8", "--calibrate", "x", "--calibration-images", "0"], "--calibration-images 0: at least 1 is needed"),
+    ],
+)
+def test_mistakes(
+    run: RunFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([str(run.path), *words]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "absent")]) == 2
+    assert "absent: no such run or checkpoint" in capsys.readouterr().err
+
+
+def test_the_form_follows_the_format() -> None:
+    assert ExportConfig(format="safetensors").form == "weights"
+    assert [ExportConfig(raw=True).form, ExportConfig(decoded=True).form, ExportConfig().form] == [
+        "raw",
+        "decoded",
+        None,
+    ]
+    with pytest.raises(Mistake, match="`raw` and `decoded`"):
+        ExportConfig(raw=True, decoded=True)

@@ -1,0 +1,107 @@
+"""Convolutions in eight bits, after the training: ranges from images, the head in float."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from tqdm import tqdm
+
+from yolo9000.exporting.errors import ExportError, optional_module
+from yolo9000.exporting.formats import INPUT
+
+QUANTISED = ("Conv", "LeakyRelu", "MaxPool", "Concat", "Add", "Mul", "GlobalAveragePool")
+"""Operators that work in eight bits. The products of a head (Gemm, MatMul) are none of them: their numbers are places
+of boxes and logits, which eight bits would blur."""
+
+
+def quantise_onnx(source: Path, target: Path, images: Iterable[Tensor]) -> None:
+    """Write an ONNX file whose convolutions work in eight bits.
+
+    Weights have a scale for each output channel, and seven bits: products of eight with eight overflow in the
+    instructions of processors without VNNI, and a file shall answer the same on all. Activations have eight bits, and
+    the range that they have over the images.
+
+    Parameters
+    ----------
+    source, target : Path
+        The file in float32, and the one that is written.
+    images : iterable of Tensor (1, 3, S, S)
+        What the net may see, in 0..1.
+
+    Raises
+    ------
+    EngineAbsent
+    ExportError
+        There is no image, or a layer cannot be quantised.
+    """
+    onnx = optional_module("onnx")
+    quantisation = optional_module("onnxruntime.quantization")
+
+    base: Any = quantisation.CalibrationDataReader
+
+    class Reader(base):  # type: ignore[misc]  # of a package that may be absent
+        def __init__(self) -> None:
+            self._images = iter(images)
+            self.seen = 0
+
+        def get_next(self) -> dict[str, Any] | None:
+            image = next(self._images, None)
+            if image is None:
+                return None
+            self.seen += 1
+            return {INPUT: image.contiguous().numpy()}
+
+    reader = Reader()
+    nodes = list(onnx.load(str(source)).graph.node)
+    read_by = {name: node.op_type for node in nodes for name in node.input}
+    # a convolution without an activation gives a head's numbers
+    ends = [n.name for n in nodes if n.op_type == "Conv" and read_by.get(n.output[0]) not in ("LeakyRelu", *QUANTISED)]
+    try:
+        with _quiet(), tempfile.TemporaryDirectory() as folder:
+            prepared = Path(folder) / "prepared.onnx"
+            quantisation.shape_inference.quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+            quantisation.quantize_static(
+                str(prepared),
+                str(target),
+                reader,
+                quant_format=quantisation.QuantFormat.QDQ,
+                op_types_to_quantize=list(QUANTISED),
+                nodes_to_exclude=ends,
+                per_channel=True,
+                reduce_range=True,
+                activation_type=quantisation.QuantType.QUInt8,
+                weight_type=quantisation.QuantType.QInt8,
+                calibrate_method=quantisation.CalibrationMethod.MinMax,
+                extra_options={"CalibTensorRangeSymmetric": False},
+            )
+    except Exception as error:
+        if not reader.seen:
+            raise ExportError("`calibrate`: there is no image to take ranges from") from error
+        raise ExportError(f"the net cannot be brought into eight bits: {error}") from error
+
+
+def shown(images: Iterable[Tensor], total: int) -> Iterator[Tensor]:
+    """The images with a bar."""
+    yield from tqdm(images, total=total, desc="calibrating", unit="image", disable=None)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantiser's words about itself."""
+    root = logging.getLogger()
+    level = root.level
+    try:
+        root.setLevel(logging.ERROR)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)
