@@ -61,10 +61,13 @@ def exports(trained: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> 
     """Format and form -> the folder, whose files a test leaves as they are."""
 
     @cache
-    def export(format: Format, form: Form | None = None) -> ExportedFolder:
-        skip_without(format)
+    def make(format: Format, form: Form | None) -> ExportedFolder:
         out = tmp_path_factory.mktemp("exports") / f"{format}-{form}"
         return export_model(trained, out, format, form=form, decode=DECODE)
+
+    def export(format: Format, form: Form | None = None) -> ExportedFolder:
+        skip_without(format)
+        return make(format, form)
 
     return export
 

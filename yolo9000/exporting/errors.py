@@ -50,7 +50,7 @@ def optional_module(name: str) -> Any:
     >>> EXTRA_OF["another"] = "export"
     >>> optional_module("another.part")
     Traceback (most recent call last):
-    yolo9000.exporting.errors.EngineAbsent: the package another is not installed; pip install "yolo9000[export]" ...
+    yolo9000.exporting.errors.EngineAbsent: the package another is not installed; pip install "yolo9000[export]"...
     >>> del EXTRA_OF["another"]
     """
     package = name.partition(".")[0]
