@@ -1,4 +1,4 @@
-"""``yolo9000 demo`` (or ``python -m yolo9000.demo``): the whole job on drawn scenes, with the commands that anyone would type.
+"""``yolo9000 demo``: the whole job on drawn scenes, with the commands that anyone would type.
 
 Builds a tree, trains one classifier on images with a label, then goes on from it twice, side by side: on boxes alone,
 and jointly on boxes and image labels. The table says what image labels taught about the classes that never had a box.
@@ -74,6 +74,7 @@ def _run(options: argparse.Namespace) -> int:
     print(format_table(report))
     print(f"\n{out}/report.json: these figures.  {out}/detections.png: what the joint net sees.")
     print(f"Next: python -m yolo9000.predict {first}/joint YOUR_IMAGE.png")
+    print(f"Look: python -m yolo9000.serve {first}/joint   (a page in the browser; try {out}/scenes/00.png on it)")
     return 0
 
 

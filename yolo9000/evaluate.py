@@ -26,6 +26,18 @@ often as they say; top-1 on images with a label; mean loss of each source. With 
 run's own data is used. Boxes are compared where the data set has them: for the stored pixels, or for the upright ones
 if the size that it states is theirs; images with a label are turned upright as their EXIF orientation says.
 
+what it prints:
+  AP50, AP50:95     average precision at an overlap (IoU) of .5, and the mean over .5 to .95; 1 is perfect
+  at parents        the same, with every label replaced by its parent: is a coarser name right?
+  constant box      what a box of one size in the middle of each image reaches if it is told the label: no detector
+  CorLoc            in how many images with a label the surest box for it overlaps a thing of that label
+  of ten            how many true boxes one of the ten surest boxes overlaps, whatever it is called
+  ECE               expected calibration error: by how much the stated probabilities miss how often they are right
+  unclaimed         of the concepts that would be right, the share that the net never gave; ECE does not see these
+  exact .. missed   how boxes are named when a label backs off until the net is sure: the label, one above it, one below
+                    it, a wrong one, or no box. depth: how far down the way to the label, 1 is all of it
+  best, worst       classes by AP50
+
 examples:
   yolo9000 evaluate runs/joint
   yolo9000 evaluate yolo9000.weights --cfg yolo9000.cfg --coco COCO_DIR --map coco9k.map
@@ -39,9 +51,10 @@ class Options:
     Parameters
     ----------
     out : str, optional
-        Where the figures go: a new file (default: evaluation.json in the run, and reliability.png beside it; for
-        NAME.json that is NAME.reliability.png; evaluation2.json and so on where there is one). Of torchvision:NAME they
-        go to NAME.json in the working directory.
+        Where the figures go: a new file (default: evaluation.json in the run, and beside it reliability.png and, a row
+        for each concept, nodes.md and nodes.csv; for NAME.json these are NAME.reliability.png and NAME.nodes.md;
+        evaluation2.json and so on where there is one). Of torchvision:NAME they go to NAME.json in the working
+        directory.
     overwrite : bool
         Replace the figures that are there.
     """

@@ -97,7 +97,8 @@ def errors(capsys: pytest.CaptureFixture[str], *arguments: str, command: Any = t
 
 def test_a_run_leaves_everything(run: Path) -> None:
     names = {path.name for path in run.iterdir()}
-    assert names >= {"config.json", "tree.json", "results.csv", "curves.png", "last.pt", "best.pt"}
+    assert names >= {"config.json", "tree.json", "results.csv", "curves.png", "validation.jpg", "last.pt", "best.pt"}
+    assert load_checkpoint(run / "last.pt")["taught"] == {"boxes": {3: 3, 4: 3}, "images": {2: 3, 3: 3}}
     config = json.loads((run / "config.json").read_text())
     assert config["config"]["optimiser"]["learning_rate"] == 1e-3
     assert config["config"]["net"]["detector"]["width"] == 0.05
@@ -389,9 +390,22 @@ def test_what_does_not_fit_is_said_in_flags(data: dict[str, str], tmp_path: Path
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
     warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 2, done.stderr
-    assert warnings[0].startswith("warning: --burn-in 1: the learning rate rises for longer than the 1 steps")
+    assert warnings[0].startswith("warning: --steps 1: in batches of 4 they show 2 of the 6 images with boxes; 3 steps")
     assert warnings[1].endswith("begin with --classification-steps, or from trained weights with --init")
     assert "`" not in done.stderr
+
+
+def test_a_training_that_fails_at_once_leaves_no_folder(
+    data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        assert (tmp_path / "runs" / "a" / "config.json").exists()
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(experiment_run, "train", fail)
+    with pytest.raises(RuntimeError, match="no memory"):
+        train.main(joint(data, "--steps", "1", "--out", str(tmp_path / "runs" / "a")))
+    assert not (tmp_path / "runs" / "a").exists()
 
 
 def test_joint_needs_both_sources(data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -400,7 +414,7 @@ def test_joint_needs_both_sources(data: dict[str, str], tmp_path: Path, capsys: 
     assert said.startswith("--joint trains on boxes and image labels together")
     assert "no data with image labels (--imagenet) were named" in said
     said = errors(capsys, *options, "--imagenet", data["imagenet"], "--out", str(tmp_path / "b"))
-    assert "no data with boxes (--coco, --voc or --tiles) were named" in said
+    assert "no data with boxes (--coco, --voc, --yolo, --csv or --tiles) were named" in said
     said = errors(capsys, *options[1:], "--imagenet", data["imagenet"], "--out", str(tmp_path / "c"))
     assert "a detector needs images with boxes" in said
 
@@ -431,10 +445,10 @@ def test_a_run_that_failed_before_its_first_checkpoint_is_started_over(
     with monkeypatch.context() as patched:
         patched.setattr("yolo9000.training.loop.save_checkpoint", _full_disk)
         assert "No space left" in errors(capsys, *command, "--evaluate-at", "2")
-    assert {path.name for path in out.iterdir()} == {"config.json", "tree.json", "results.csv"}
+    assert {path.name for path in out.iterdir()} == {"config.json", "tree.json", "results.csv", "validation.jpg"}
     assert len(ResultsFile(out / "results.csv").column("loss")[0]) == 2
     said = errors(capsys, "--resume", str(out))
-    assert "nothing to resume: looked for last.pt, found config.json, results.csv, tree.json" in said
+    assert "nothing to resume: looked for last.pt, found config.json, results.csv, tree.json, validation.jpg" in said
     assert "run the same command again to start it over" in said
     assert train.main([*command, "--seed", "3"]) == 0
     assert json.loads((out / "config.json").read_text())["config"]["seed"] == 3
@@ -459,7 +473,7 @@ def test_a_run_killed_while_it_saved_its_first_checkpoint_is_started_over(data: 
     assert any(path.name.endswith(".tmp") for path in out.iterdir())
     assert train.main(command) == 0
     names = {path.name for path in out.iterdir()}
-    assert names == {"config.json", "tree.json", "results.csv", "curves.png", "last.pt", "best.pt"}
+    assert names == {"config.json", "tree.json", "results.csv", "curves.png", "validation.jpg", "last.pt", "best.pt"}
 
 
 def test_one_class_and_fewer_images_than_a_batch(data: dict[str, str], tmp_path: Path) -> None:

@@ -40,6 +40,10 @@ class Detections:
     def __len__(self) -> int:
         return int(self.scores.shape[0])
 
+    def __repr__(self) -> str:
+        best = f", best score {float(self.scores.max()):.3f}" if len(self) else ""
+        return f"<Detections: {len(self)} boxes{best}>"
+
     def on_cpu(self) -> Detections:
         """The same in float32 on the CPU, without paths and places."""
         return Detections(

@@ -230,7 +230,7 @@ def fetch(address: str, limits: Limits | None = None) -> bytes:
     Parameters
     ----------
     address : str
-        It begins with http or https; it is not followed to any other kind of address.
+        It begins with http or https, and is not followed to any other kind of address.
     limits : Limits, optional
 
     Raises

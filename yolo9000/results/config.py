@@ -31,7 +31,7 @@ class SaveConfig:
     save_json : bool
         predictions.json: all numbers, with the whole path of each label. Boxes are in pixels of the upright image.
     save_coco : bool
-        coco.json: COCO's format with scores, which annotation tools and --coco of a training read.
+        coco.json: COCO's format with scores, which annotation tools read, and so does a training.
     save_txt : bool
         labels/NAME.txt: YOLO's text, a line "class cx cy w h score" a box; classes.txt names the classes.
     save_csv : bool

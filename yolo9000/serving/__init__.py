@@ -1,0 +1,1 @@
+"""The page and its HTTP interface: the tree to search and look at, and photos to try a trained detector on."""
