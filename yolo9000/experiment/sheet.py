@@ -15,6 +15,7 @@ from torch import nn
 from yolo9000.datasets.sample import Batch, Record, Source, collate, pixels
 from yolo9000.datasets.transforms import letterbox
 from yolo9000.datasets.unreadable import read_or_next
+from yolo9000.detection.config import DecodeConfig
 from yolo9000.detection.decode import detect
 from yolo9000.detection.results import Detections
 from yolo9000.models.classes import Classes
@@ -92,17 +93,16 @@ class ValidationSheet(Callback):
         device = next(model.parameters()).device
         with torch.no_grad(), autocast(device, pick_precision(device, self._precision)):
             output = model(pixels(self._batch.images, device))
-        return [found.on_cpu() for found in detect(output, self._classes)]
+        return [found.on_cpu() for found in detect(output, self._classes, DecodeConfig(threshold=_THRESHOLD))]
 
     def _drawn(self, found: Sequence[Detections]) -> list[Image.Image]:
         pictures = []
         for record, placement, each in zip(self._records, self._batch.placements, found, strict=True):
-            shown = _first(each, int((each.scores > _THRESHOLD).sum()))  # the best score comes first
             # drawn at the size that it is looked at, so that the labels can be read
             image, factor = _shrunk(record.image)
-            boxes = placement.to_image(shown.boxes_cxcywh.float().cpu()) * factor
+            boxes = placement.to_image(each.boxes_cxcywh.float().cpu()) * factor
             picture = draw_detections(
-                image, shown, boxes, self._classes, text_size=12, starred=self._starred, enlarge=False
+                image, each, boxes, self._classes, text_size=12, starred=self._starred, enlarge=False
             )
             pictures.append(picture)
         return pictures
@@ -114,16 +114,6 @@ def _truth(record: Record, batch: Batch, number: int) -> Detections:
     sure = torch.ones(len(record.labels))
     return Detections(
         boxes_cxcywh=boxes, scores=sure, nodes=torch.from_numpy(record.labels), objectness=sure, probabilities=sure
-    )
-
-
-def _first(found: Detections, count: int) -> Detections:
-    return Detections(
-        boxes_cxcywh=found.boxes_cxcywh[:count],
-        scores=found.scores[:count],
-        nodes=found.nodes[:count],
-        objectness=found.objectness[:count],
-        probabilities=found.probabilities[:count],
     )
 
 
