@@ -42,8 +42,12 @@ def detection_objective(
         return lambda output, targets, images_seen: slides_loss(output, targets, region)
 
     def loss(output: RegionOutput, targets: Sequence[Target], images_seen: int) -> dict[str, Tensor]:
-        offsets = None if truth_offsets is None else to_device(truth_offsets, output.objectness.device)
-        return joint_loss(output, targets, region, images_seen=images_seen, recipe=image_labels, truth_offsets=offsets)
+        nonlocal truth_offsets
+        if truth_offsets is not None:  # which stay where the first step needed them
+            truth_offsets = to_device(truth_offsets, output.objectness.device)
+        return joint_loss(
+            output, targets, region, images_seen=images_seen, recipe=image_labels, truth_offsets=truth_offsets
+        )
 
     return loss
 
