@@ -2,6 +2,7 @@
 #
 #   make demo             the main job on the embedded scenes (SEEDS=3 for mean and spread)
 #   make test             the test suite; `make test-all` adds the slow tests
+#   make docs             the documentation as pages, in site/
 #   make check            lint, types and the whole suite, as CI runs them
 #
 #   PYTHON=python3.12     another interpreter;  VENV=dir  another place for the environment
@@ -19,10 +20,10 @@ export PYTHONNOUSERSITE := 1
 RUN := "$(VENV)/bin/python"
 READY := $(VENV)/.installed
 
-.PHONY: help demo test test-all lint format types check install clean
+.PHONY: help demo test test-all lint format types docs check install clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,7p'
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,8p'
 
 demo: $(READY)
 	$(RUN) -m yolo9000.demo --seeds $(SEEDS)
@@ -45,7 +46,11 @@ format: $(READY)
 types: $(READY)
 	$(RUN) -m mypy
 
-check: lint types test-all
+# Strict (mkdocs.yml): a link that leads nowhere is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
+
+check: lint types docs test-all
 
 install: $(READY)
 
@@ -78,5 +83,5 @@ $(READY): pyproject.toml
 
 clean:
 	if [ -f "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
-	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

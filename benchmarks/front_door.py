@@ -1,11 +1,19 @@
-"""Rows of the front door from Python: a net that is prepared once, and one that is restricted to a few classes."""
+"""Rows of the front door from Python: a net that is prepared once, and one that is restricted to a few classes.
+
+``python -m benchmarks.front_door`` measures the same in processor time of one thread, which other work on the machine
+disturbs little, and the parts of a prediction apart.
+"""
 
 from __future__ import annotations
 
+import statistics
 import tempfile
+import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +23,10 @@ from benchmarks import nets
 from benchmarks.harness import Goal, Row, Scale, Side, Sides
 from yolo9000.api.model import YOLO9000
 from yolo9000.datasets.decode import decode
+from yolo9000.detection.config import DecodeConfig
+from yolo9000.detection.decode import detect
 from yolo9000.inference.model import TrainedModel
+from yolo9000.inference.prepare import prepare
 from yolo9000.inference.restrict import restrict
 from yolo9000.models import Detector, DetectorConfig
 from yolo9000.results.results import Results
@@ -31,6 +42,10 @@ SURE_LABEL = 12.0
 
 def _asked(trained: TrainedModel) -> YOLO9000:
     return YOLO9000.of(trained, device="cpu", precision="float32")
+
+
+def _prepared_anew(trained: TrainedModel, image: NDArray[np.uint8]) -> Results:
+    return _asked(trained).predict(image)[0]
 
 
 def _trained(config: DetectorConfig, nodes: int, size: int, image: NDArray[np.uint8]) -> TrainedModel:
@@ -74,7 +89,7 @@ def _once(large: bool, scale: Scale, stack: ExitStack) -> Sides:
             run=lambda: model.predict(image)[0],
             setting=f"float32, {torch.get_num_threads()} threads, {boxes} boxes",
         ),
-        "anew": Side(run=lambda: _asked(trained).predict(image)[0], setting="prepared at every call"),
+        "anew": Side(run=partial(_prepared_anew, trained, image), setting="prepared at every call"),
     }
 
 
@@ -121,3 +136,50 @@ def rows() -> list[Row]:
             goals=(Goal(other="whole"),),
         ),
     ]
+
+
+def _in_turn(what: str, sides: Mapping[str, Callable[[], Any]], rounds: int) -> None:
+    """Print the median processor time of each side in milliseconds."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for measured in (False, *[True] * rounds):
+        for name, run in sides.items():
+            begun = time.process_time()
+            run()
+            if measured:
+                times[name].append(1000 * (time.process_time() - begun))
+    print(
+        f"{what}: {', '.join(f'{name} {statistics.median(each):.1f} ms' for name, each in times.items())}", flush=True
+    )
+
+
+@torch.no_grad()
+def main() -> None:
+    """Measure predictions and their parts in processor time of one thread."""
+    torch.set_num_threads(1)
+    with ExitStack() as stack:
+        image = _photo(stack)
+        for large, rounds in ((False, 15), (True, 5)):
+            whole = _job(Scale(quick=False, rounds=rounds), image, large=large)
+            model, net = _asked(whole), prepare(whole.detector, device=nets.CPU)
+            batch = torch.rand(1, 3, whole.size, whole.size)
+            sides: dict[str, Callable[[], Any]] = {
+                "prepared once": partial(model.predict, image),
+                "at every call": partial(_prepared_anew, whole, image),
+                "forward alone": partial(net, batch),
+            }
+            boxes = len(model.predict(image)[0])
+            _in_turn(f"{whole.classes}, {whole.size} px, {boxes} boxes", sides, rounds)
+        small = restrict(whole, KEPT)
+        outputs = {
+            "restricted": (prepare(small.detector, device=nets.CPU)(batch), small),
+            "whole": (net(batch), whole),
+        }
+        every = DecodeConfig(threshold=0.0)
+        decoded = {name: partial(detect, output, each.classes, every) for name, (output, each) in outputs.items()}
+        _in_turn(f"labels of {outputs['whole'][0].objectness.numel()} boxes", decoded, 5)
+        dense = {name: partial(getattr, output, "raw") for name, (output, _) in outputs.items()}
+        _in_turn("all raw numbers", dense, 3)
+
+
+if __name__ == "__main__":
+    main()

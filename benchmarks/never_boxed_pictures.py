@@ -20,8 +20,7 @@ from yolo9000.detection.results import Detections
 from yolo9000.evaluation.detector import score_batches
 from yolo9000.inference.model import load_detector
 from yolo9000.inference.prepare import prepare
-from yolo9000.results.colours import node_colour
-from yolo9000.results.drawing import Mark, draw_marks
+from yolo9000.results.drawing import draw_detections
 
 SIDE = 240
 """Pixels of a picture, enlarged from what the net sees."""
@@ -65,15 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             picture = Image.fromarray(scenes.read(number).image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
             if not right:
                 _outline_truth(picture, one, targets[number].boxes_cxcywh)
-            x0, y0, x1, y1 = _corners(one.boxes_cxcywh)[0].tolist()
-            node = int(one.nodes[0])
-            mark = Mark(
-                (x0, y0, x1, y1),
-                f"{trained.classes.name(node)}*",
-                f"{float(one.scores[0]):.2f}",
-                node_colour(trained.classes, node),
-            )
-            picture = draw_marks(picture, [mark], enlarge=False)
+            boxes = _corners(one.boxes_cxcywh)
+            picture = draw_detections(picture, one, boxes, trained.classes, starred=trained.never_boxed, enlarge=False)
             row, column = divmod(place, COLUMNS)
             sheet.paste(picture, (column * SIDE, (half * ROWS + row) * SIDE))
     sheet.save(options.sheet)

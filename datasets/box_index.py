@@ -47,6 +47,8 @@ class BoxIndex:
         True for crowds and difficult objects.
     dropped : dict of str to int
         The number of boxes that were left out or clipped, for each reason.
+    upright : bool
+        Whether boxes and sizes refer to the images as they stand upright, whatever their sizes say.
     """
 
     folder: Path
@@ -57,6 +59,7 @@ class BoxIndex:
     labels: NDArray[np.int64]
     ignore: NDArray[np.bool_]
     dropped: dict[str, int]
+    upright: bool = False
 
     @classmethod
     def build(
@@ -70,6 +73,8 @@ class BoxIndex:
         labels: NDArray[np.int64],
         ignore: NDArray[np.bool_],
         dropped: dict[str, int] | None = None,
+        *,
+        upright: bool = False,
     ) -> BoxIndex:
         """Clip boxes to their images, leave out those of which nothing remains, and order them by image.
 
@@ -93,6 +98,8 @@ class BoxIndex:
             True for crowds and difficult objects.
         dropped : dict of str to int, optional
             The number of boxes that the reader has left out already, for each reason.
+        upright : bool
+            Whether boxes and sizes refer to the images as they stand upright.
 
         Returns
         -------
@@ -128,6 +135,7 @@ class BoxIndex:
             labels=labels[order].astype(np.int64),
             ignore=ignore[order],
             dropped=counts,
+            upright=upright,
         )
 
     def __len__(self) -> int:
@@ -153,17 +161,18 @@ class BoxIndex:
         Notes
         -----
         Boxes usually refer to the pixels as they are stored; COCO's and VOC's do. If the size that the data set
-        states only fits the image turned upright by its EXIF orientation, they refer to the upright pixels.
+        states only fits the image turned upright by its EXIF orientation, they refer to the upright pixels. Those of
+        an `upright` index always do.
         """
         name = self.names[index]
         try:
             data = (self.folder / name).read_bytes()
         except OSError as error:
             raise Unreadable(name, error.strerror or str(error)) from error
-        image = decode(data, name, upright=False)
+        image = decode(data, name, upright=self.upright)
         width, height = (int(side) for side in self.sizes[index])
         is_swapped = image.shape[:2] == (width, height) != (height, width)
-        if is_swapped:
+        if is_swapped and not self.upright:
             image = turn_upright(image, orientation_of(data))
         if image.shape[:2] != (height, width):
             found = f"{image.shape[1]} x {image.shape[0]}"
@@ -197,6 +206,16 @@ def size_of_file(path: Path) -> tuple[int, int]:
     """
     try:
         return image_size(path.read_bytes(), path.name)
+    except OSError:
+        return 1, 1
+
+
+def upright_size_of_file(path: Path) -> tuple[int, int]:
+    """Return the width and height of an image as it stands upright by its EXIF orientation; as `size_of_file`."""
+    try:
+        data = path.read_bytes()
+        width, height = image_size(data, path.name)
+        return (height, width) if orientation_of(data) >= 5 else (width, height)
     except OSError:
         return 1, 1
 
@@ -264,7 +283,7 @@ def nodes_of(
     if missing and not skip_missing:
         raise UnknownClasses(
             f"{source}: {len(missing)} of {len(class_names)} {what} have no node in the label map: "
-            f"{', '.join(missing)}. Add them to the tree, or leave them out with `skip_missing`",
+            f"{', '.join(missing)}. Add them to the tree",
             source=source,
             missing=tuple(missing),
         )

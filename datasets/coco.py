@@ -16,6 +16,12 @@ from yolo9000.datasets.box_index import BoxIndex, contents, listed, nodes_of, si
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Kind, Record
 
+LAYOUT = """\
+coco/annotations/instances_train2017.json     lists images, annotations and categories; instances_val2017.json too
+coco/train2017/000000000009.jpg               the images, in a folder named as the file (or in coco/images/train2017/)
+coco/val2017/"""
+"""How the files lie, for messages and the documentation."""
+
 # For each list of the JSON: the keys of whole numbers and the other keys that each of its entries must have.
 _FIELDS = (
     ("images", ("id",), ("file_name",)),
@@ -203,7 +209,8 @@ def _locate(root: Path, split: str, images: Path | None) -> tuple[Path, Path]:
             if folder.is_dir():
                 return root, folder
         raise DatasetError(
-            f"{root}: looked for its images in {listed([str(f) for f in tried])}, found no such folder; pass images=DIR"
+            f"{root}: looked for its images in {listed([str(f) for f in tried])}, found no such folder. "
+            f"Expected:\n{LAYOUT}"
         )
     folder = root / "annotations"
     pattern = f"instances_{split}.json"
@@ -218,11 +225,14 @@ def _locate(root: Path, split: str, images: Path | None) -> tuple[Path, Path]:
                 hint = f" That is one level too low: pass {root.parent}."
             elif len(found) > 1:
                 hint = f" Pass one of these as the split: {listed([p.stem[10:] for p in found])}."
-        raise DatasetError(f"{root}: looked for annotations/{pattern}, found {contents(root)}.{hint}")
+        raise DatasetError(
+            f"{root}: looked for annotations/{pattern}, found {contents(root)}.{hint} Expected:\n{LAYOUT}"
+        )
     if images is None:
-        images = root / found[0].stem.removeprefix("instances_")
+        stem = found[0].stem.removeprefix("instances_")
+        images = next((place for place in (root / stem, root / "images" / stem) if place.is_dir()), root / stem)
     if not images.is_dir():
-        raise DatasetError(f"{root}: looked for the images in {images}, found {contents(images)}. Or pass images=DIR")
+        raise DatasetError(f"{root}: looked for the images in {images}, found {contents(images)}. Expected:\n{LAYOUT}")
     return found[0], images
 
 

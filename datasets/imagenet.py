@@ -17,6 +17,12 @@ from yolo9000.datasets.names import NameTable
 from yolo9000.datasets.sample import Kind, Record, Unreadable
 from yolo9000.datasets.tar_index import IMAGE_SUFFIXES, index_tars
 
+LAYOUT = """\
+imagenet/train/n02084071/anything.JPEG     a folder for each class, named by its wnid, or by a concept of your own
+imagenet/train/n02121620.tar               or a tar for each class
+imagenet/val/n02084071/anything.JPEG       the same, held out"""
+"""How the files lie, for messages and the documentation."""
+
 _WNID = re.compile(r"n\d{8}$")
 _OUTER_TAR = re.compile(r"ILSVRC\d*_img_(train|val|test).*\.tar$")
 
@@ -177,7 +183,7 @@ def _classes(root: Path, split: str | None) -> tuple[Path, dict[str, Path]]:
         folder = root  # the folder of the training classes itself
     if not folder.is_dir():
         looked = f"looked for the folder {split}/" if split is not None else "looked for the folder"
-        raise DatasetError(f"{root}: {looked}, found {contents(root)}.{_hint(root)}")
+        raise DatasetError(f"{root}: {looked}, found {contents(root)}.{_hint(root)} Expected:\n{LAYOUT}")
     found: dict[str, Path] = {}
     others = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
@@ -196,7 +202,7 @@ def _classes(root: Path, split: str | None) -> tuple[Path, dict[str, Path]]:
     if not found or _WNID.match(folder.name) or own or any(_holds_wnids(path) for path in odd):
         raise DatasetError(
             f"{folder}: looked for a folder or a .tar per class (n02085620/, n02085620.tar, ..), "
-            f"found {contents(folder, most=5)}.{_hint(folder)}"
+            f"found {contents(folder, most=5)}.{_hint(folder)} Expected:\n{LAYOUT}"
         )
     return folder, dict(sorted(found.items()))
 
@@ -220,12 +226,14 @@ def _hint(folder: Path) -> str:
         return f" {flat} images lie in it without a class. {_FLAT_ADVICE}."
     below = sorted(name for name in names if (folder / name).is_dir() and _holds_wnids(folder / name))
     if below:
-        return f" That is one level too high: pass {folder / below[0]}, or name {' or '.join(below)} with `split`."
+        return f" That is one level too high: pass {' or '.join(str(folder / name) for name in below)}."
     deeper = sorted(str(p) for p in folder.glob("*/*") if p.is_dir() and _holds_wnids(p))
     if deeper:
         return f" That is too high: pass {Path(deeper[0]).parent}."
     if _holds_wnids(folder):
-        return " It holds classes itself: move them into a folder of that name in it, or read it as it is without `split`."
+        return (
+            " It holds classes itself: move them into a folder of that name in it, or read it as it is without `split`."
+        )
     return ""
 
 

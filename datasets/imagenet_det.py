@@ -12,6 +12,11 @@ from yolo9000.datasets.box_index import contents, listed
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.voc import VocSource
 
+LAYOUT = """\
+ILSVRC/Annotations/DET/val/ILSVRC2012_val_00000001.xml     as VOC's, with a wnid for the name of each object
+ILSVRC/Data/DET/val/ILSVRC2012_val_00000001.JPEG"""
+"""How the files lie, for messages and the documentation."""
+
 _SUFFIX = ".JPEG"
 
 
@@ -76,5 +81,5 @@ def _folders(root: Path, split: str) -> tuple[Path, Path]:
                 return annotations, images
     raise DatasetError(
         f"{root}: looked for Annotations/DET/{split} and Data/DET/{split}, found {contents(root)}. Pass the folder "
-        "ILSVRC of the challenge's archive"
+        f"ILSVRC of the challenge's archive. Expected:\n{LAYOUT}"
     )

@@ -22,7 +22,7 @@ from yolo9000.datasets.darknet_augment import DarknetAugment, DarknetCrops, augm
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.joined import labelled_by, single_sources, with_labelled_nodes
 from yolo9000.datasets.sample import Record, Replacement, Sample, Source
-from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION, AugmentConfig, augment, mosaic
+from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION, AugmentConfig, augment, box_mosaic, mosaic
 from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,8 @@ class MixedDataset(Dataset[Sample]):
         How much augmentation; a `DarknetAugment` augments as darknet does, `DarknetCrops` as it does for a classifier.
     mosaic : float
         Probability that a classification sample is a mosaic.
+    box_mosaic : float
+        Probability that a detection sample is a mosaic of images with boxes.
     mosaic_side : int
         Number of images along one side of a mosaic: 2 makes four cells.
 
@@ -103,17 +105,21 @@ class MixedDataset(Dataset[Sample]):
         detection_augment: Augment = DETECTION,
         classification_augment: Augment = CLASSIFICATION,
         mosaic: float = 0.0,
+        box_mosaic: float = 0.0,
         mosaic_side: int = 2,
     ) -> None:
         _check_sources(detection, classification, ratio)
-        if not 0 <= mosaic <= 1:
-            raise DatasetError(f"`mosaic` {mosaic}: a probability from 0 to 1 is needed")
+        for name, probability in (("mosaic", mosaic), ("box_mosaic", box_mosaic)):
+            if not 0 <= probability <= 1:
+                raise DatasetError(f"`{name}` {probability}: a probability from 0 to 1 is needed")
         if mosaic and classification is None:
             raise DatasetError("`mosaic`: mosaics are made of images with a label, and no source has them")
         if detection is not None and isinstance(detection_augment, DarknetCrops):
             raise DatasetError("darknet turns and crops the images of a classifier, which have no boxes")
         if mosaic and not isinstance(classification_augment, AugmentConfig):
             raise DatasetError("darknet's augmentation knows no mosaics; `mosaic` must be 0")
+        if box_mosaic and not isinstance(detection_augment, AugmentConfig):
+            raise DatasetError("darknet's augmentation knows no mosaics; `box_mosaic` must be 0")
         if not sizes or min(sizes) < 1:
             raise DatasetError(f"`sizes` {list(sizes)}: sides in pixels are needed")
         for name, value, least in (("batch_size", batch_size, 1), ("size_every", size_every, 1), ("seed", seed, 0)):
@@ -129,7 +135,9 @@ class MixedDataset(Dataset[Sample]):
         self.batch_size, self.sizes, self.seed = batch_size, tuple(sizes), seed
         self.interleave, self.size_every = interleave, size_every
         self.augments = (detection_augment, classification_augment)
-        self.mosaic, self.mosaic_side = mosaic, mosaic_side
+        self.mosaics = (box_mosaic, mosaic)
+        """Probability that an image with boxes, and one with a label, is a mosaic."""
+        self.mosaic_side = mosaic_side
         self.detection_share = Fraction(ratio[1], ratio[0] + ratio[1])
         """Fraction of the images that come from the detection source."""
         self.unreadable = UnreadableCounter({source.name: len(source) for source in single_sources(self.sources)})
@@ -175,7 +183,7 @@ class MixedDataset(Dataset[Sample]):
         size, config = self.size_at(position), self.augments[slot]
         source = self._source(slot)
         indices = [index]
-        if slot == 1 and rng.random() < self.mosaic:
+        if (slot == 1 or self.mosaics[slot]) and rng.random() < self.mosaics[slot]:
             indices += rng.integers(len(source), size=self.mosaic_side**2 - 1).tolist()
         records: list[Record] = []
         replaced: tuple[Replacement, ...] = ()
@@ -183,10 +191,11 @@ class MixedDataset(Dataset[Sample]):
             record, skipped = read_or_next(source, i)
             records.append(_checked(record, source))
             replaced += skipped
+        records = [labelled_by(source, record) for record in records]
         sample = _augmented(records, size, rng, config)
         if replaced and get_worker_info() is None:
             self.unreadable.add(replaced)
-        target = with_labelled_nodes(sample.target, labelled_by(source, records[0]).labelled_nodes)
+        target = with_labelled_nodes(sample.target, _labelled_by_all(records))
         return replace(sample, target=target, replaced=replaced)
 
     def _source(self, slot: int) -> Source:
@@ -249,7 +258,21 @@ def _augmented(records: Sequence[Record], size: int, rng: np.random.Generator, c
         return augment_as_darknet(records[0], size, rng, config)
     if isinstance(config, DarknetCrops):
         return crop_as_darknet(records[0], size, rng, config)
-    return augment(records[0], size, rng, config) if len(records) == 1 else mosaic(records, size, rng, config)
+    if len(records) == 1:
+        return augment(records[0], size, rng, config)
+    return (box_mosaic if records[0].image_label is None else mosaic)(records, size, rng, config)
+
+
+def _labelled_by_all(records: Sequence[Record]) -> NDArray[np.int64] | None:
+    """What each of some images labels exhaustively; None means everything."""
+    declared = [record.labelled_nodes for record in records if record.labelled_nodes is not None]
+    if not declared:
+        return None
+    # mostly all are of one source, whose array is kept so that a batch carries it once
+    common = declared[0]
+    for nodes in declared[1:]:
+        common = common if nodes is common else np.intersect1d(common, nodes)
+    return common
 
 
 def _checked(record: Record, source: Source) -> Record:

@@ -167,7 +167,9 @@ def write_pack(
     """
     path = Path(path)
     if path.exists() and not overwrite:
-        raise FileExistsError(errno.EEXIST, "the file exists; choose another, or replace it with `overwrite`", str(path))
+        raise FileExistsError(
+            errno.EEXIST, "the file exists; choose another, or replace it with `overwrite`", str(path)
+        )
     if not path.parent.is_dir():
         raise PackError(errno.ENOENT, "no such folder", str(path.parent))
     keys = NameTable(source.key(i) for i in range(len(source)))

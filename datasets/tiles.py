@@ -30,6 +30,12 @@ from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.sample import Kind, Record
 from yolo9000.datasets.transforms import AugmentConfig
 
+LAYOUT = """\
+tiles/train/n02084071.tar     tiles of each class in ImageNet's layout; val/ the same, held out
+tiles/boxes/train.tsv         the box of each tile: val.tsv the same
+tiles/split.json              the lists boxed and image_only: which classes have boxes in training"""
+"""How the files lie, for messages and the documentation."""
+
 _SPLITS = ("train", "val")
 _FEATHER = 3
 """The pixels over which a tile fades into the canvas: a net could find a hard edge without recognising the object."""
@@ -83,9 +89,7 @@ def read_split(root: str | Path) -> TileSplit:
     """
     path = Path(root) / "split.json"
     if not path.is_file():
-        raise DatasetError(
-            f"{root}: looked for split.json (beside train/, val/ and boxes/), found {contents(Path(root))}"
-        )
+        raise DatasetError(f"{root}: looked for split.json, found {contents(Path(root))}. Expected:\n{LAYOUT}")
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         boxed, image_only = tuple(table["boxed"]), tuple(table["image_only"])

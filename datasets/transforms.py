@@ -1,5 +1,7 @@
 """Transforms of images and their boxes: random augmentation for training, letterboxing for evaluation.
 
+It is one file because all of them place images by the same maps, and boxes must follow each in the same way.
+
 One affine map for each axis moves an image, ``input = pixel * scale + offset`` (see `Placement`), and the image may be
 mirrored; boxes go through the same map. Coordinates are edges: the first pixel covers 0 to 1. Pixels stay bytes in
 rows of RGB, as the decoder leaves them; a `Sample` views them as (3, H, W) without copying.
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -170,6 +172,68 @@ def mosaic(records: Sequence[Record], size: int, rng: np.random.Generator, confi
     return Sample(_tensor(canvas), target, key, Placement(size, size, 1.0, 1.0, 0.0, 0.0, size))
 
 
+def box_mosaic(records: Sequence[Record], size: int, rng: np.random.Generator, config: AugmentConfig) -> Sample:
+    """Lay n x n images with boxes side by side, each cut off at the borders of its cell.
+
+    The borders between the cells are drawn at random, and each image is augmented by itself: its size is a factor on
+    the largest that fits into its cell. So a net sees several photographs at once, and smaller things than they show
+    (Bochkovskiy et al. 2020, YOLOv4, section 3.3).
+
+    Parameters
+    ----------
+    records : sequence of Record
+        The n * n records.
+    size : int
+        The side of the network's input in pixels.
+    rng : Generator
+        The source of all randomness.
+    config : AugmentConfig
+        How much the augmentation of each image changes.
+
+    Returns
+    -------
+    Sample
+        Its target has the boxes of all images, and what every one of them labels exhaustively.
+
+    Raises
+    ------
+    ValueError
+        If the number of records is no square or one of them has an `image_label`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> record = Record(np.zeros((8, 8, 3), np.uint8), "a.jpg", np.float32([[0, 0, 8, 8]]), np.array([7]))
+    >>> box_mosaic([record] * 4, 64, np.random.default_rng(0), AugmentConfig(scale=(1, 1))).target.labels
+    tensor([7, 7, 7, 7])
+    """
+    n = round(len(records) ** 0.5)
+    if n * n != len(records) or not records:
+        raise ValueError(f"box_mosaic: the number of images must be a square, not {len(records)}")
+    if any(record.image_label is not None for record in records):
+        raise ValueError("box_mosaic: images with boxes are needed, and one has an image_label")
+    columns, rows = _borders(n, size, rng), _borders(n, size, rng)
+    canvas = np.full((size, size, 3), GREY, np.uint8)
+    boxes, labels, ignored = [], [], []
+    for i, record in enumerate(records):
+        (y0, y1), (x0, x1) = rows[i // n : i // n + 2], columns[i % n : i % n + 2]
+        inside = _draw(record.image, canvas[y0:y1, x0:x1], rng, config)
+        # a mirrored cell is mirrored about its own middle, and a placement about that of the input
+        left = size - x1 if inside.flipped else x0
+        placement = replace(inside, offset_x=inside.offset_x + left, offset_y=inside.offset_y + y0, size=size)
+        cell = np.array([x0, y0, x1, y1]) / size
+        target = target_in_input(record, placement, config.min_visible, _THINNEST, cell)
+        boxes.append(target.boxes_cxcywh)
+        labels.append(target.labels)
+        if target.ignore_boxes_cxcywh is not None:
+            ignored.append(target.ignore_boxes_cxcywh)
+    everywhere = Target(
+        torch.cat(boxes), torch.cat(labels), ignore_boxes_cxcywh=torch.cat(ignored) if ignored else None
+    )
+    key = "+".join(record.key for record in records)
+    return Sample(_tensor(canvas), everywhere, key, Placement(size, size, 1.0, 1.0, 0.0, 0.0, size))
+
+
 def letterbox(record: Record, size: int) -> Sample:
     """Scale a record to the largest size that fits and centre it on grey.
 
@@ -316,7 +380,13 @@ def _tensor(image: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(image).permute(2, 0, 1)
 
 
-def target_in_input(record: Record, placement: Placement, min_visible: float = 0.0, thinnest: float = 0.0) -> Target:
+def target_in_input(
+    record: Record,
+    placement: Placement,
+    min_visible: float = 0.0,
+    thinnest: float = 0.0,
+    cell: NDArray[np.float64] | None = None,
+) -> Target:
     """Return the target of a record whose image was placed in the network's input.
 
     Parameters
@@ -329,6 +399,8 @@ def target_in_input(record: Record, placement: Placement, min_visible: float = 0
         The least fraction of a box's area that must be left in the input; a box with less becomes an ignore box.
     thinnest : float
         The least side of a box, as a fraction of the input; a thinner box is left out.
+    cell : array (4,), optional
+        Left, top, right and bottom of the part of the input that shows the image, 0..1; all of it if None.
 
     Returns
     -------
@@ -336,8 +408,9 @@ def target_in_input(record: Record, placement: Placement, min_visible: float = 0
     """
     if record.image_label is not None:
         return Target.of_image(record.image_label)
-    boxes, visible = _place(record.boxes_xyxy, placement, thinnest)
-    ignore, ignore_visible = _place(record.ignore_boxes_xyxy, placement, thinnest)
+    cell = np.array([0.0, 0.0, 1.0, 1.0]) if cell is None else cell
+    boxes, visible = _place(record.boxes_xyxy, placement, thinnest, cell)
+    ignore, ignore_visible = _place(record.ignore_boxes_xyxy, placement, thinnest, cell)
     keep = (visible >= min_visible) & (visible > 0)
     ignore = np.concatenate([ignore[ignore_visible > 0], boxes[~keep & (visible > 0)]])
     return Target(
@@ -348,14 +421,14 @@ def target_in_input(record: Record, placement: Placement, min_visible: float = 0
 
 
 def _place(
-    boxes_xyxy: NDArray[np.float32], placement: Placement, thinnest: float
+    boxes_xyxy: NDArray[np.float32], placement: Placement, thinnest: float, cell: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return the boxes as cxcywh in the input, clipped to it, and the fraction of each box's area that is left."""
+    """Return the boxes as cxcywh in the input, clipped to their cell, and the fraction of each area that is left."""
     if not len(boxes_xyxy):
         return np.zeros((0, 4), np.float32), np.zeros(0)
     whole = placement.to_input(torch.from_numpy(np.asarray(boxes_xyxy, np.float64))).numpy()
     low, high = whole[:, :2] - whole[:, 2:] / 2, whole[:, :2] + whole[:, 2:] / 2
-    low, high = low.clip(0, 1), high.clip(0, 1)
+    low, high = low.clip(cell[:2], cell[2:]), high.clip(cell[:2], cell[2:])
     clipped = np.concatenate([(low + high) / 2, high - low], axis=1)
     area = whole[:, 2] * whole[:, 3]
     left = clipped[:, 2] * clipped[:, 3]

@@ -16,6 +16,12 @@ from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Kind, Record
 
 _LISTS, _XMLS, _IMAGES = "ImageSets/Main", "Annotations", "JPEGImages"
+LAYOUT = """\
+VOC2007/ImageSets/Main/train.txt     the ids of the images, one a line; val.txt the same, held out
+VOC2007/Annotations/000001.xml       a file for each id: size and objects, each with name and bndbox
+VOC2007/JPEGImages/000001.jpg        the images"""
+"""How the files lie, for messages and the documentation."""
+
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
@@ -182,7 +188,9 @@ def _ids(root: Path, split: str) -> list[str]:
             hint = f" That is too high: pass {' or '.join(map(str, below))}."
         elif above:
             hint = f" That is too low: pass {above}."
-        raise DatasetError(f"{root}: looked for {_LISTS}/{split}.txt, found {contents(root)}.{hint}")
+        raise DatasetError(
+            f"{root}: looked for {_LISTS}/{split}.txt, found {contents(root)}.{hint} Expected:\n{LAYOUT}"
+        )
     # The list of a single class ("dog_train.txt") has a second column.
     ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not ids:
@@ -192,7 +200,10 @@ def _ids(root: Path, split: str) -> list[str]:
         raise DatasetError(f"{path} names images more than once: {listed(twice)}")
     missing = sorted(set(ids) - {p.stem for p in (root / _XMLS).glob("*.xml")})
     if missing:
-        raise DatasetError(f"{path}: {len(missing)} of its {len(ids)} images have no {_XMLS}/*.xml: {listed(missing)}")
+        expected = "" if (root / _XMLS).is_dir() else f". Expected:\n{LAYOUT}"
+        raise DatasetError(
+            f"{path}: {len(missing)} of its {len(ids)} images have no {_XMLS}/*.xml: {listed(missing)}{expected}"
+        )
     return ids
 
 
@@ -205,7 +216,8 @@ def _image_files(folder: Path, ids: Sequence[str]) -> list[str]:
                 files[stem] = min(name, files.get(stem, name))  # independent of the file system's order
     missing = [image_id for image_id in ids if image_id not in files]
     if missing:
-        raise DatasetError(f"{len(missing)} of {len(ids)} images are not in {folder}: {listed(missing)}")
+        expected = "" if folder.is_dir() else f". Expected:\n{LAYOUT}"
+        raise DatasetError(f"{len(missing)} of {len(ids)} images are not in {folder}: {listed(missing)}{expected}")
     return [files[image_id] for image_id in ids]
 
 

@@ -36,8 +36,8 @@ for seed in ${SEEDS:-0 1 2}; do
             --steps 1500 --size 64 --fine-tuning-steps 0 --width 0.25 --stride 16 --batch 32 --val-images 1000 \
             --seed "$seed" --out "$runs/$form-$seed" ${CLASSIFY_OPTIONS:-}
     done
-    "$python" -m yolo9000.evaluate "$runs/tree-$seed" --images 5000
-    "$python" -m yolo9000.evaluate "$runs/flat-$seed" --images 5000 --tree "$runs/tree-$seed/tree.json"
+    "$python" -m yolo9000.evaluate "$runs/tree-$seed" --images 5000 --overwrite
+    "$python" -m yolo9000.evaluate "$runs/flat-$seed" --images 5000 --overwrite --tree "$runs/tree-$seed/tree.json"
     evaluations="$evaluations tree=$runs/tree-$seed/evaluation.json flat=$runs/flat-$seed/evaluation.json"
 done
 # shellcheck disable=SC2086

@@ -67,4 +67,4 @@ stage detector train --preset paper --coco "$coco" --tree "$tree" --init "$runs/
 stage yolo9000 train --preset paper --joint --coco "$coco" --imagenet "$imagenet" --tree "$tree" \
     --init "$runs/detector" $detector ${NET_OPTIONS:-} ${JOINT_OPTIONS:-}
 
-"$python" -m yolo9000.evaluate "$runs/yolo9000"
+"$python" -m yolo9000.evaluate "$runs/yolo9000" --overwrite

@@ -19,28 +19,6 @@ set -eu
 python=${PYTHON:-python}
 here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 
-if [ "${1:-}" = --one ]; then # RUN BOXED OPTION ...: one run, scored with these classes as boxed, or not at all
-    run=$2
-    boxed=$3
-    shift 3
-    if [ -e "$run/done" ]; then exit 0; fi
-    if [ -d "$run" ] && [ ! -e "$run/config.json" ] && [ -n "$(ls -A "$run")" ]; then
-        echo "$run is there and is no run; name another folder" >&2
-        exit 255
-    fi
-    rm -rf "$run"
-    mkdir -p "$(dirname "$run")"
-    {
-        "$python" -m yolo9000.train --width 0.25 --classification-size 64 --threads 1 --out "$run" "$@" &&
-            { [ "$boxed" = none ] || "$python" -m yolo9000.evaluate "$run" --images 1000 --boxed "$boxed"; }
-    } > "$run.log" 2>&1 || {
-        tail -n 5 "$run.log" >&2
-        exit 255 # which stops xargs
-    }
-    touch "$run/done"
-    echo "$run"
-    exit 0
-fi
 if [ "$#" -lt 1 ]; then
     sed -n '2,18s/^# \{0,1\}//p' "$0" >&2
     exit 2
@@ -53,10 +31,11 @@ shift
 data=${DATA:-tiles_a tiles_b pictograms}
 parts=${PARTS:-leading rival picks cluttered flat ablations}
 export PYTHON="$python" PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS=1
+export TRAIN_OPTIONS="--width 0.25 --classification-size 64 --threads 1" EVALUATE_OPTIONS="--images 1000"
 
 # Lines "RUN BOXED OPTION ..." -> runs, JOBS at a time.
 run_all() {
-    xargs -P "${JOBS:-2}" -L 1 sh "$here/scripts/joint_benchmark.sh" --one
+    xargs -P "${JOBS:-2}" -L 1 sh "$here/scripts/one_run.sh"
 }
 
 wanted() { # PART
@@ -151,6 +130,7 @@ LINES
 "$to/one_to_two" own $from --joint --batch 48 --ratio 1:2 --steps $all
 "$to/floor" own $from $labels --label-objectness floor
 "$to/shared_rows" own $from $labels --share-class-rows
+"$to/unboxed_are_mistakes" own $from $labels --unboxed-weight 1
 LINES
         fi
     done

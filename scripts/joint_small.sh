@@ -42,4 +42,4 @@ if [ -d "$imagenet/train" ]; then classes=$imagenet/train; fi
     --classification-steps "${CLASSIFICATION_STEPS:-1000}" --detection-steps 0 --steps "${STEPS:-300}" \
     --evaluate-at 20 --evaluate-every 50 --val-images 300 --workers 1 --out "$run" ${TRAIN_OPTIONS:-}
 
-"$python" -m yolo9000.evaluate "$run"
+"$python" -m yolo9000.evaluate "$run" --overwrite

@@ -43,8 +43,8 @@ else
 fi
 
 # shellcheck disable=SC2086
-"$python" -m yolo9000.evaluate "$run" ${EVALUATE_OPTIONS:-}
+"$python" -m yolo9000.evaluate "$run" --overwrite ${EVALUATE_OPTIONS:-}
 # shellcheck disable=SC2086
 "$python" -m yolo9000.evaluate "$run" --imagenet-det "$det" --split val --images 100000 \
     --map imagenet_det --boxed "$here/scripts/imagenet_det_shared.json" --out "$run/imagenet_det.json" \
-    ${EVALUATE_OPTIONS:-}
+    --overwrite ${EVALUATE_OPTIONS:-}

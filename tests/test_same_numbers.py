@@ -158,7 +158,7 @@ def test_a_short_run_from_end_to_end(tmp_path: Path) -> None:
     options = (
         "--joint --classification-steps 4 --detection-steps 4 --steps 12 --batch 8 --width 0.1 --passthrough "
         "--classification-size 64 --extra-convs 1 --val-images 16 --threads 1 --precision float32 --lr 0.001 "
-        "--burn-in 2 --evaluate-every 10 --save-every 7 --seed 3 --out run"
+        "--burn-in 2 --unboxed-weight 1 --evaluate-every 10 --save-every 7 --seed 3 --out run"
     )
     command(tmp_path, "yolo9000.train", *options.split())
     content = load_checkpoint(tmp_path / "run" / "last.pt")
@@ -175,7 +175,9 @@ def test_a_short_run_from_end_to_end(tmp_path: Path) -> None:
     scenes = SceneSource(SceneConfig(split="test", size=128), length=2)
     for number in range(2):
         Image.fromarray(scenes.read(number).image).save(tmp_path / f"{number}.png")
-    options = "--threshold 0.005 --tree-threshold 0.1 --precision float32 --out found run 0.png 1.png"
+    options = (
+        "--threshold 0.005 --tree-threshold 0.1 --precision float32 --picture-format png --out found run 0.png 1.png"
+    )
     command(tmp_path, "yolo9000.predict", *options.split())
     predictions = json.loads((tmp_path / "found" / "predictions.json").read_text())
     pictures = [torch.from_numpy(np.array(Image.open(tmp_path / "found" / f"{n}.png"))) for n in range(2)]

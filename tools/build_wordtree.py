@@ -1,4 +1,4 @@
-"""The same as ``yolo9000 tree build``, for a checkout that is not installed: ``python tools/build_wordtree.py --help``."""
+"""``yolo9000 tree build`` for a checkout that is not installed: ``python tools/build_wordtree.py --help``."""
 
 from __future__ import annotations
 

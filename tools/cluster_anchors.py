@@ -1,4 +1,4 @@
-"""The same as ``yolo9000 anchors``, for a checkout that is not installed: ``python tools/cluster_anchors.py --help``."""
+"""``yolo9000 anchors`` for a checkout that is not installed: ``python tools/cluster_anchors.py --help``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same as ``yolo9000 convert``, for a checkout that is not installed: ``python tools/convert_weights.py --help``."""
+"""``yolo9000 convert`` for a checkout that is not installed: ``python tools/convert_weights.py --help``."""
 
 from __future__ import annotations
 

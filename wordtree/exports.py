@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CSV_COLUMNS = ("index", "wnid", "name", "synset", "parent", "depth", "children", "lemmas")
 
+
 def to_networkx(tree: WordTree) -> networkx.DiGraph[str]:
     """Return the tree as a graph whose nodes are the ids, in tree order, with edges from parent to child.
 

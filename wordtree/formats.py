@@ -43,8 +43,9 @@ def load_tree(name_or_path: str | Path) -> WordTree:
     ----------
     name_or_path : str or Path
         A tree that comes with the package (``"yolo9000"``, ``"imagenet1k"`` or ``"coco"``), a file that ends in
-        ``.json``, ``.json.gz`` or ``.tree``, or a folder with a ``tree.json``, as that of a run. A file ``x.names`` beside ``x.tree`` gives the display names; without it
-        they are the ids. A file ``x.labels`` must hold the same ids.
+        ``.json``, ``.json.gz`` or ``.tree``, or a folder with a ``tree.json``, as that of a run. A file ``x.names``
+        beside ``x.tree`` gives the display names; without it they are the ids. A file ``x.labels`` must hold the same
+        ids.
 
     Returns
     -------

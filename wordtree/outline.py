@@ -149,6 +149,8 @@ def _children(
         is_last = place == len(shown) - 1 and not left_out
         yield before + (last_branch if is_last else branch) + _one(tree, child, below)
         further = None if depth is None else depth - 1
-        yield from _children(tree, tree.children(child), below, before + (blank if is_last else stem), further, most, line)
+        yield from _children(
+            tree, tree.children(child), below, before + (blank if is_last else stem), further, most, line
+        )
     if left_out:
         yield f"{before}{last_branch}and {left_out:,} more"

@@ -1,5 +1,7 @@
 """A tree as a picture: an icicle, or rings, in plain SVG or as a PNG.
 
+It is one file because both forms become the same shapes, which both kinds of file are written from.
+
 Terms
 -----
 cell
@@ -324,7 +326,8 @@ def to_svg(picture: Picture) -> str:
     --------
     >>> tree = WordTree(("a", "b"), ("dog", "terrier"), (-1, 0))
     >>> print(to_svg(draw_tree(tree, size=20)))
-    <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 128 20" width="128" height="20" font-family="sans-serif" text-anchor="middle" fill="#222">
+    <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 128 20" width="128" height="20"
+      font-family="sans-serif" text-anchor="middle" fill="#222">
     <g stroke="#fff" stroke-width="0.7">
     <path d="M0 0L64 0L64 20L0 20Z" fill="#9cdebe"><title>dog (a), 1 below</title></path>
     <path d="M64 0L128 0L128 20L64 20Z" fill="#a0dfc1"><title>terrier (b)</title></path>
@@ -337,8 +340,8 @@ def to_svg(picture: Picture) -> str:
     """
     width, height = _number(picture.width), _number(picture.height)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'font-family="sans-serif" text-anchor="middle" fill="#222">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"\n'
+        '  font-family="sans-serif" text-anchor="middle" fill="#222">',
         '<g stroke="#fff" stroke-width="0.7">',
     ]
     for shape in picture.shapes:
@@ -353,7 +356,9 @@ def to_svg(picture: Picture) -> str:
         turn = f' transform="rotate({_number(shape.turned)} {_number(x)} {_number(y)})"' if shape.turned else ""
         down = y + 0.355 * shape.font  # from the middle of small letters to their foot
         size = _number(shape.font)
-        lines.append(f'<text x="{_number(x)}" y="{_number(down)}" font-size="{size}"{turn}>{escape(shape.label)}</text>')
+        lines.append(
+            f'<text x="{_number(x)}" y="{_number(down)}" font-size="{size}"{turn}>{escape(shape.label)}</text>'
+        )
     return "\n".join([*lines, "</g>", "</svg>"])
 
 
@@ -425,4 +430,3 @@ def check_picture(path: Path) -> None:
 
 def _number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
-

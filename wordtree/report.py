@@ -142,7 +142,7 @@ def summarize_difference(
     Parameters
     ----------
     compared : ParentComparison
-        Of `a` with `b`.
+        The comparison of `a` with `b`.
     a, b : WordTree
     name_a, name_b : str
         What they are called in the text.
@@ -170,7 +170,9 @@ def summarize_difference(
     total, agreeing, different, missing, extra = (
         compared.total, compared.agreeing, compared.different, compared.missing, compared.extra,
     )  # fmt: skip
-    lines = [f"{name}: {len(tree):,} concepts, {len(tree.leaves):,} leaves" for name, tree in ((name_a, a), (name_b, b))]
+    lines = [
+        f"{name}: {len(tree):,} concepts, {len(tree.leaves):,} leaves" for name, tree in ((name_a, a), (name_b, b))
+    ]
     lines.append(f"{total - len(missing):,} concepts are in both, {agreeing:,} of them below the same parent")
 
     def listed(title: str, entries: list[str]) -> None:
@@ -190,7 +192,9 @@ def summarize_difference(
     listed(f"only in {name_a}", list(extra))
     listed(f"only in {name_b}", list(missing))
     if a.rest != b.rest:
-        lines.append(f"groups with a rest: {a.rest.replace('_', ' ')} in {name_a}, {b.rest.replace('_', ' ')} in {name_b}")
+        lines.append(
+            f"groups with a rest: {a.rest.replace('_', ' ')} in {name_a}, {b.rest.replace('_', ' ')} in {name_b}"
+        )
     maps = [f"{name}: {', '.join(tree.label_maps) or 'none'}" for name, tree in ((name_a, a), (name_b, b))]
     if list(a.label_maps) != list(b.label_maps):
         lines.append(f"label maps of {'; '.join(maps)}")

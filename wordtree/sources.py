@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from wordtree import labels
@@ -65,17 +65,6 @@ def voc_folder(folder: Path) -> LabelSource:
     return LabelSource("voc", labels.voc_folder(folder), fillable=True)
 
 
-def named(name: str, names: Iterable[str]) -> LabelSource:
-    """Return a source of names that a person chose; each is its own concept, and a template is written for the others.
-
-    Examples
-    --------
-    >>> named("farm", ["cow", "hen"]).classes
-    {'cow': 'cow', 'hen': 'hen'}
-    """
-    return LabelSource(name, {each: each for each in names}, fillable=True)
-
-
 def imagenet1k() -> LabelSource:
     """Return the source ``imagenet1k``."""
     return LabelSource("imagenet1k", labels.imagenet1k_classes())
@@ -89,6 +78,28 @@ def default_sources() -> list[LabelSource]:
 def imagenet(folder: Path) -> LabelSource:
     """Return the source ``imagenet`` of a folder that holds folders or tars named by wnid."""
     return LabelSource("imagenet", labels.imagenet_folder(folder))
+
+
+def own_names(name: str, names: Sequence[str], concepts: Mapping[str, str] | None = None) -> LabelSource:
+    """Return the source of a data set whose classes are called as a person chose.
+
+    Each name means COCO's or VOC's class of that name if all names are COCO's, or all are VOC's, and otherwise itself.
+
+    Parameters
+    ----------
+    name : str
+    names : sequence of str
+    concepts : mapping of str to str, optional
+        What some of the names mean instead.
+
+    Examples
+    --------
+    >>> own_names("farm", ["mouse", "cow", "hen"], {"mouse": "mouse.n.01"}).classes
+    {'mouse': 'mouse.n.01', 'cow': 'cow', 'hen': 'hen'}
+    """
+    known = (labels.coco_classes(), labels.voc_classes())
+    meant = next((table for table in known if set(names) <= set(table)), {name: name for name in names})
+    return LabelSource(name, {each: meant[each] for each in names} | dict(concepts or {}), fillable=True)
 
 
 def lvis(path: Path) -> LabelSource:
@@ -146,11 +157,6 @@ def all_nouns(
     hierarchy = resolve_concepts([], root=root, extra_edges=extra_edges, wordnet=wordnet).hierarchy
     below = sorted(filter(hierarchy.reaches_root, hierarchy.wordnet.descendants(hierarchy.root)))
     return LabelSource("all_nouns", dict(zip(below, below, strict=True)), mapped=False)
-
-
-def read_later(read: Callable[[Path], LabelSource]) -> Callable[[str], Callable[[], LabelSource]]:
-    """Return a type for argparse that only keeps the path, so that a wrong file is no error of the command line."""
-    return lambda path: partial(read, Path(path))
 
 
 def categories(path: Path) -> LabelSource:
@@ -371,7 +377,8 @@ def _template_row(
     resolution: Resolution, name: str, concept: str | None, problem: ConceptProblem | None
 ) -> Sequence[str]:
     if problem is not None:
-        return name, "", " | ".join((f"{problem.concept}: {problem.reason}", *problem.candidates))
+        reason = re.sub(r", or [^`]*`\w+`\)?", "", problem.reason)  # a table has no options
+        return name, "", " | ".join((f"{problem.concept}: {reason}", *problem.candidates))
     if concept is None:
         return name, "-", "skipped: it does not reach the root"
     new = resolution.hierarchy.new.get(concept)

@@ -6,9 +6,10 @@ Only the module of the command that is asked for is imported, so the list of all
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
+from importlib.machinery import PathFinder
+from pathlib import Path
 
 from yolo9000 import __version__
 
@@ -40,7 +41,9 @@ def there() -> list[str]:
     >>> there()[:3]
     ['demo', 'train', 'classify']
     """
-    return [name for name in COMMANDS if importlib.util.find_spec(f"yolo9000.{name}") is not None]
+    # looked for beside this file: a finder of an editable install may know another checkout's modules as well
+    here = [str(Path(__file__).parent)]
+    return [name for name in COMMANDS if PathFinder.find_spec(f"yolo9000.{name}", here) is not None]
 
 
 def overview() -> str:
@@ -104,4 +107,5 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    sys.argv[0] = "yolo9000"  # what a run's config.json says that it was begun with
     sys.exit(main())

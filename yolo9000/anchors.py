@@ -11,8 +11,8 @@ from pathlib import Path
 from yolo9000.runtime.mistakes import run
 from yolo9000.runtime.mistyped import OneLineParser
 
-ABOUT = """Priors from the boxes of a data set: clusters with the distance 1 - IoU (YOLO9000 paper, section 2), as --priors
-of a training and as the anchors of a cfg.
+ABOUT = """Priors from the boxes of a data set: clusters with the distance 1 - IoU (YOLO9000 paper, section 2), as
+--priors of a training and as the anchors of a cfg.
 
 examples:
   yolo9000 anchors --coco COCO_DIR -k 5 --size 416 --stride 32
@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("--coco", action="append", default=[], metavar="DIR", help="COCO's layout, or an annotation file; repeatable")
     add("--voc", action="append", default=[], metavar="DIR", help="VOC's layout, such as VOCdevkit/VOC2007; repeatable")
+    add("--yolo", action="append", default=[], metavar="DATA_YAML", help="YOLO's layout; repeatable")
+    add("--csv", action="append", default=[], metavar="FILE", help="a table path,x0,y0,x1,y1,label; repeatable")
     add("--split", default="train", help="the part of the data (%(default)s); VOC's may be trainval")
     add("--images", metavar="DIR", help="the images of an annotation file, if they are not beside it")
     add("-k", type=int, default=5, metavar="K", help="number of priors (%(default)s)")
@@ -54,7 +56,8 @@ def _cluster(given: argparse.Namespace) -> int:
     )
     from yolo9000.experiment.prior_boxes import read_box_shapes
 
-    shapes = read_box_shapes(coco=given.coco, voc=given.voc, split=given.split, images=given.images)
+    sets = {"coco": given.coco, "voc": given.voc, "yolo": given.yolo, "csv": given.csv}
+    shapes = read_box_shapes(**sets, split=given.split, images=given.images)
     start = {"seed": given.seed, "restarts": given.restarts}
     priors, mean_iou = cluster_priors(shapes, given.k, distance=given.distance, **start)
     cells = in_cells(priors, given.size, given.stride)
@@ -67,7 +70,7 @@ def _cluster(given: argparse.Namespace) -> int:
         bar = functools.partial(tqdm, desc="priors", unit="k", disable=None)  # quiet where no one watches
         curves = fit_curves(shapes, progress=bar, **start)
         print("\n" + curve_csv(curves))
-        title = f"{len(shapes):,} boxes of {', '.join(Path(path).stem for path in given.coco + given.voc)}"
+        title = f"{len(shapes):,} boxes of {', '.join(Path(path).stem for paths in sets.values() for path in paths)}"
         draw_fits(curves, fixed_fits(shapes), given.k, given.title or title, given.curve)
     return 0
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import tyro
 from tyro.conf import arg
 
 from yolo9000.experiment.beginning import Asked, check_resumed, config_before, train_asked
@@ -72,7 +73,10 @@ class Beginning:
     preset : str, optional
         Values of all that is not typed; scenes for drawn data and tiles, and paper for photographs, if none is named.
     config : str, optional
-        Begin with the configuration of another run: its folder or its config.json.
+        Begin with the configuration of another run, its folder or its config.json; or with a file of your own, YAML or
+        JSON, that has some of what --print-config prints, on top of a preset that it may name (preset: small).
+    print_config : bool
+        Print the configuration that these options make, as YAML, and train nothing.
     resume : str, optional
         Continue a run at the exact position, with its own configuration.
     out : str, optional
@@ -81,6 +85,7 @@ class Beginning:
 
     preset: Literal["scenes", "small", "paper"] | None = None
     config: Annotated[str | None, arg(metavar="FILE")] = None
+    print_config: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     resume: Annotated[str | None, arg(metavar="RUN")] = None
     out: Annotated[str | None, arg(metavar="RUN")] = None
 
@@ -128,13 +133,19 @@ def configure(words: Sequence[str]) -> Asked:
     """
     deciding = parse_some(_Deciding, words, program=PROGRAM)
     beginning, named = deciding.beginning, sets_of(deciding.sets)
-    before = config_before(preset=beginning.preset, config=beginning.config, resume=beginning.resume, out=beginning.out)
+
+    def begin(sets: tuple[tuple[str, str], ...], preset: str | None, recipe: str | None) -> RunConfig:
+        if recipe is not None:
+            raise Mistake(f"{beginning.config}: recipe {recipe}: a classifier has none")
+        return classifier_preset_for(named or sets, preset)
+
+    before = config_before(
+        preset=beginning.preset, config=beginning.config, resume=beginning.resume, out=beginning.out, begin=begin
+    )
     if before is None:
-        before = classifier_preset_for(named, beginning.preset)
+        before = begin((), beginning.preset, None)
     elif not before.is_classifier:
-        raise Mistake(
-            f"{beginning.resume or beginning.config}: it trains a detector; `yolo9000 train` goes on with it"
-        )
+        raise Mistake(f"{beginning.resume or beginning.config}: it trains a detector; `yolo9000 train` goes on with it")
     defaults = Command(run=part_of(ClassifierOptions, before))
     command = parse(Command, words, program=PROGRAM, about=ABOUT, default=defaults)
     changes = {**values_of(command.run), "data.sets": named or before.data.sets}
@@ -145,10 +156,11 @@ def configure(words: Sequence[str]) -> Asked:
         raise Mistake("nothing to train: `steps` is 0; fine-tuning of a trained classifier is `init` with a `size`")
     config = override(before, changes)
     if beginning.resume is None:
-        return Asked(config, Path(beginning.out or "runs/classifier"), resume=False)
+        out = Path(beginning.out or "runs/classifier")
+        return Asked(config, out, resume=False, only_print=beginning.print_config)
     last = "plan.fine_tuning_steps" if before.plan.fine_tuning_steps and fine else "plan.classification_steps"
     check_resumed(beginning.resume, before, config, {last} if bool(fine) == bool(before.plan.fine_tuning_steps) else ())
-    return Asked(config, Path(beginning.resume), resume=True)
+    return Asked(config, Path(beginning.resume), resume=True, only_print=beginning.print_config)
 
 
 def main(words: Sequence[str] | None = None) -> int:

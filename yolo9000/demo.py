@@ -1,4 +1,4 @@
-"""``yolo9000 demo`` (or ``python -m yolo9000.demo``): the whole job on drawn scenes, with the commands that anyone would type.
+"""``yolo9000 demo``: the whole job on drawn scenes, with the commands that anyone would type.
 
 Builds a tree, trains one classifier on images with a label, then goes on from it twice, side by side: on boxes alone,
 and jointly on boxes and image labels. The table says what image labels taught about the classes that never had a box.
@@ -154,7 +154,7 @@ def draw_pictures(run: Path, out: Path) -> None:
     folder.mkdir()
     for i in range(PICTURES):
         Image.fromarray(scenes.read(i).image).save(folder / f"{i:02}.png")
-    thresholds = ["--threshold", "0.4", "--tree-threshold", "0.3"]
+    thresholds = ["--threshold", "0.25", "--tree-threshold", "0.3", "--picture-format", "png"]
     subprocess.run(
         command("predict", str(run / "joint"), str(folder), *thresholds, "--out", str(out / "predictions")),
         check=True,

@@ -16,14 +16,27 @@ from tyro.conf import Positional, arg
 
 from yolo9000.experiment.config import EvaluateConfig
 from yolo9000.options import DataSets, flags_of, parse, sets_of, typed
-from yolo9000.runtime.mistakes import run
+from yolo9000.runtime.mistakes import Mistake, run
 
 PROGRAM = "yolo9000 evaluate"
 ABOUT = """Evaluate a run on images it has not seen: average precision (COCO's) of the classes that had boxes in
 training and of those that had none, at the label and at its parent in the tree; how often boxes are in the right place
 whatever they are called, how things are named as far as the net is sure, and whether its probabilities are right as
 often as they say; top-1 on images with a label; mean loss of each source. With no data named the held-out part of the
-run's own data is used.
+run's own data is used. Boxes are compared where the data set has them: for the stored pixels, or for the upright ones
+if the size that it states is theirs; images with a label are turned upright as their EXIF orientation says.
+
+what it prints:
+  AP50, AP50:95     average precision at an overlap (IoU) of .5, and the mean over .5 to .95; 1 is perfect
+  at parents        the same, with every label replaced by its parent: is a coarser name right?
+  constant box      what a box of one size in the middle of each image reaches if it is told the label: no detector
+  CorLoc            in how many images with a label the surest box for it overlaps a thing of that label
+  of ten            how many true boxes one of the ten surest boxes overlaps, whatever it is called
+  ECE               expected calibration error: by how much the stated probabilities miss how often they are right
+  unclaimed         of the concepts that would be right, the share that the net never gave; ECE does not see these
+  exact .. missed   how boxes are named when a label backs off until the net is sure: the label, one above it, one below
+                    it, a wrong one, or no box. depth: how far down the way to the label, 1 is all of it
+  best, worst       classes by AP50
 
 examples:
   yolo9000 evaluate runs/joint
@@ -38,11 +51,16 @@ class Options:
     Parameters
     ----------
     out : str, optional
-        Where the figures go (default: evaluation.json in the run, and reliability.png beside it; for NAME.json that is
-        NAME.reliability.png). Of torchvision:NAME they go to NAME.json in the working directory.
+        Where the figures go: a new file (default: evaluation.json in the run, and beside it reliability.png and, a row
+        for each concept, nodes.md and nodes.csv; for NAME.json these are NAME.reliability.png and NAME.nodes.md;
+        evaluation2.json and so on where there is one). Of torchvision:NAME they go to NAME.json in the working
+        directory.
+    overwrite : bool
+        Replace the figures that are there.
     """
 
     out: Annotated[str | None, arg(metavar="FILE")] = None
+    overwrite: bool = False
     sets: Annotated[DataSets, arg(name="")] = DataSets()
     config: Annotated[EvaluateConfig, arg(name="")] = EvaluateConfig()
 
@@ -74,14 +92,20 @@ def _evaluate(command: Command) -> int:
     from yolo9000.evaluation.report import format_report
     from yolo9000.experiment.evaluate import evaluate_run, write_evaluation
     from yolo9000.inference.torchvision_detector import PREFIX
+    from yolo9000.runtime.output_folder import free_file
 
+    if command.out and Path(command.out).exists() and not command.overwrite:
+        raise Mistake(f"{command.out} is there already: name another `out`, or ask with `overwrite` to replace it")
     config = dataclasses.replace(command.config, sets=sets_of(command.sets))
     report = evaluate_run(command.run, config)
     print(format_report(report), flush=True)  # first: the figures shall not be lost where no file can be written
     out = Path(command.out) if command.out else Path(report["checkpoint"]).parent / "evaluation.json"
     if not command.out and command.run.startswith(PREFIX):
         out = Path(f"{command.run.removeprefix(PREFIX)}.json")
-    write_evaluation(report, out, picture=f"{out.stem}.reliability.png" if command.out else "reliability.png")
+    if not command.overwrite:
+        out = free_file(out)
+    is_the_run_s = not command.out and out.stem == "evaluation"
+    write_evaluation(report, out, picture="reliability.png" if is_the_run_s else f"{out.stem}.reliability.png")
     print(f"written to {out}", file=sys.stderr)
     return 0
 

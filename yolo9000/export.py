@@ -17,6 +17,7 @@ from yolo9000.runtime.mistakes import Mistake, run
 
 if TYPE_CHECKING:
     from yolo9000.inference.model import TrainedModel
+    from yolo9000.inference.sources import Sources
 
 PROGRAM = "python -m yolo9000.export"
 ABOUT = """Write a trained detector as a folder of files: for onnxruntime, OpenVINO, torch without this program, the
@@ -51,7 +52,7 @@ class Command(Options):
     Parameters
     ----------
     run : str
-        The folder of a run, a checkpoint, or weights of darknet's.
+        The folder of a run, a checkpoint, a safetensors folder, or weights of darknet's.
     """
 
     run: Positional[Annotated[str, arg(metavar="RUN")]]
@@ -72,14 +73,14 @@ def _export(command: Command) -> int:
     from yolo9000.experiment.label_counts import counts_if_there
     from yolo9000.exporting.checking import describe_files
     from yolo9000.exporting.hub import push_to_hub, save_pretrained
+    from yolo9000.exporting.opening import open_any
     from yolo9000.exporting.writing import export_model
-    from yolo9000.inference.darknet_files import open_detector
-    from yolo9000.inference.predict import find_images
+    from yolo9000.inference.sources import open_sources
 
     config, opened = command.config, command.open
-    images = find_images(config.check) if config.check else []  # before anything is made
+    images = open_sources(config.check) if config.check else None  # before anything is made
     OpenConfig(size=opened.size)  # refuses a size that is no multiple of 32
-    trained = open_detector(
+    trained = open_any(
         command.run,
         opened.cfg,
         tree=load_tree(opened.tree) if opened.tree else None,
@@ -110,19 +111,16 @@ def _export(command: Command) -> int:
     return status
 
 
-def _check(trained: TrainedModel, out: Path, images: list[Path], config: ExportConfig) -> int:
+def _check(trained: TrainedModel, out: Path, images: Sources, config: ExportConfig) -> int:
     from tqdm import tqdm
 
-    from yolo9000.datasets.sample import Unreadable
+    from yolo9000.datasets.sample import Record
     from yolo9000.exporting.checking import compare
     from yolo9000.exporting.opening import open_exported
-    from yolo9000.inference.predict import read_images
 
-    unreadable: list[Unreadable] = []
-    records = read_images(tqdm(images, desc="checking", unit="image", disable=None), unreadable)
+    frames = tqdm(images, desc="checking", total=images.total, unit="image", disable=None)
+    records = (Record(image, name) for name, image in frames)
     found = compare(trained, open_exported(out), records, config.decode)
-    for image in unreadable:
-        print(f"skipped: {image}", file=sys.stderr)
     if not found.images:
         raise Mistake("`check`: none of the images can be read")
     for line in found.differing[:20]:

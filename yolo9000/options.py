@@ -25,6 +25,14 @@ _FORM = (tyro.conf.OmitArgPrefixes, tyro.conf.SuppressFixed)
 """Flags are the fields' own names, whatever class they are in. A switch can be turned on and off, whatever the
 configuration that a run begins with has."""
 
+OF_OTHER_COMMANDS = {
+    "first_sense": "yolo9000 tree build --first-sense",
+    "skip_unreachable": "yolo9000 tree build --skip-unreachable",
+    "root": "yolo9000 tree build --root",
+    "extra_edges": "yolo9000 tree build --extra-edge",
+}
+"""Fields that messages to users of all commands name, and the commands that have them."""
+
 
 if typing.TYPE_CHECKING:
 
@@ -251,7 +259,7 @@ def flags_of(*kinds: Any) -> Mapping[str, str]:
     >>> flags["batch_size"], flags["batch"], flags["log_every"]
     ('--batch', '--batch', '--log-every')
     """
-    return {name: flag for kind in kinds for name, flag in _flags(kind)}
+    return {**OF_OTHER_COMMANDS, **{name: flag for kind in kinds for name, flag in _flags(kind)}}
 
 
 def _flags(kind: Any) -> Iterator[tuple[str, str]]:

@@ -1,33 +1,56 @@
-"""``python -m yolo9000.predict RUN IMAGES...``: pictures with boxes and back-off labels, and JSON with the path."""
+"""``yolo9000 predict RUN IMAGES...``: pictures with boxes and back-off labels, and all numbers in many formats."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from yolo9000.inference.config import PredictConfig
 from yolo9000.options import flags_of, parse, typed
+from yolo9000.results.config import PredictConfig
+from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 from yolo9000.runtime.mistakes import Mistake, run
 
-PROGRAM = "python -m yolo9000.predict"
+if TYPE_CHECKING:
+    from yolo9000.inference.predictor import Predictor
+    from yolo9000.inference.sources import Sources
+    from yolo9000.results.results import Results
+    from yolo9000.results.writing import PredictionWriter
+
+PROGRAM = "yolo9000 predict"
+DEFAULT_FOLDER = "runs/predict"
 ABOUT = """Detect things in images and say what they are as precisely as the net is sure.
 
-  python -m yolo9000.predict [options] RUN IMAGES...
-  python -m yolo9000.predict [options] --weights FILE [--cfg FILE] IMAGES...
+  yolo9000 predict RUN IMAGES... [options]
+  yolo9000 predict --weights FILE [--cfg FILE] IMAGES... [options]
+
+RUN is the folder of a run, or a checkpoint. IMAGES are files, folders (with all folders inside), patterns in quotes
+('photos/**/*.jpg'), http(s) addresses, video files, or the number of a camera. What cannot be read is named and left
+out. Photographs are turned upright as their EXIF orientation says; boxes are pixels of the upright image.
 
 two thresholds, two questions:
-  --threshold       Is there a thing at all? A box is shown if its objectness is above this. Lower it to see more boxes,
-                    also wrong ones; raise it to see only the surest.
-  --tree-threshold  What is it, and how precisely do we say so? A label starts at the top of the tree and goes to the
-                    best child as long as that child is more probable than this. At 0.5 a dog of which the net cannot
-                    tell the breed is shown as "dog". Higher: safer, more general labels. Lower: bolder, more specific
-                    ones. It never removes a box.
-The number beside a label is the probability of that label, given that there is a thing. The score in the JSON, by which
-boxes are ordered, is objectness times that probability."""
+  --threshold       Which boxes are shown? Those whose score is above this. The score is the number beside a label:
+                    objectness (is there a thing at all?) times the probability of the label. Lower it to see more
+                    boxes, also wrong ones; raise it to see only the surest.
+  --tree-threshold  How precisely do we say what it is? A label starts at the top of the tree and goes to the best child
+                    as long as that child is more probable than this. At 0.5 a dog of which the net cannot tell the
+                    breed is shown as "dog". Higher: safer, more general labels. Lower: bolder, more specific ones,
+                    whose lower probability also lowers their score.
+
+A label with a star, in a box with a broken line, is a class that never had a box in training.
+
+examples:
+  yolo9000 predict runs/joint photo.jpg
+  yolo9000 predict runs/joint holiday/ --save-csv --no-pictures
+  yolo9000 predict runs/joint clip.mp4 --save-video --classes dog cat
+  yolo9000 predict runs/joint --source 0 --stream --no-pictures --no-save-json
+
+Formats and the folder's contents: docs/predict.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +67,8 @@ class Command(Options):
     Parameters
     ----------
     paths : tuple of str
-        The folder of a run or an export, or a checkpoint (none with --weights); then image files, or folders of them.
+        The folder of a run or an export, or a checkpoint (none with --weights); then images: files, folders, patterns,
+        addresses, videos, or the number of a camera.
     """
 
     paths: Positional[Annotated[tuple[str, ...], arg(metavar="RUN IMAGES")]]
@@ -55,58 +79,116 @@ def main(words: Sequence[str] | None = None) -> int:
     return run(
         lambda: _predict(parse(Command, typed(words), program=PROGRAM, about=ABOUT, options=Options)),
         flags={**flags_of(Command), "resume": "train --resume", "init": "train --init"},
-        interrupted="interrupted; predictions.json was not written",
+        interrupted="interrupted; nothing was written",
     )
 
 
 def _predict(command: Command) -> int:
-    from tqdm import tqdm  # these here, for --help needs no torch
+    # these here, for --help needs no torch
+    from yolo9000.inference.sources import is_video, open_sources
+    from yolo9000.results.writing import PredictionWriter
+    from yolo9000.runtime.device import use_huge_pages
+    from yolo9000.runtime.output_folder import choose_folder
 
+    config = command.config
+    net, named = _net_and_images(command)
+    use_huge_pages()
+    sources = open_sources(named, config.recursive)
+    if config.save.save_video and not (sources.cameras or any(map(is_video, sources.files))):
+        raise Mistake("`save_video`: there is no video and no camera among the images")
+    out = choose_folder(config.out, DEFAULT_FOLDER, overwrite=config.overwrite)
+    writer = PredictionWriter(out, config.save, inputs=sources.files, rates=sources.rates)
+    predictor = _open(net, config)
+    try:
+        ended = _write_all(_found(predictor, sources, config), writer, stream=config.stream)
+    finally:
+        written = writer.close()
+    if sources.unreadable:
+        left_out = len(sources.unreadable)
+        print(f"{left_out} image{'s' * (left_out != 1)} could not be read", file=sys.stderr)
+    print(f"written to {out}: {', '.join(written)}" if written else "nothing was written", file=sys.stderr)
+    if not ended:
+        print("interrupted; what was found before is there", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 1 if sources.unreadable else 0
+
+
+def _net_and_images(command: Command) -> tuple[str, tuple[str, ...]]:
+    config, paths = command.config, command.paths
+    net = config.weights
+    if net is None and paths:
+        net, paths = paths[0], paths[1:]
+    images = (*paths, *config.source)
+    if net is None or not images:
+        given = "neither a run nor an image is named" if net is None else f"{net} is taken for the run"
+        hint = "" if config.weights else "; or name `weights`"
+        raise Mistake(f"which images? {given}{hint}")
+    return net, images
+
+
+def _open(net: str, config: PredictConfig) -> Predictor:
     from wordtree import load_tree
     from yolo9000.darknet.cfg_files import read_names
     from yolo9000.darknet.decoding import detect_as_darknet
-    from yolo9000.datasets.sample import Unreadable
     from yolo9000.detection.decode import detect
     from yolo9000.exporting.opening import open_any
     from yolo9000.inference.darknet_files import letterbox_of
-    from yolo9000.inference.predict import choose_folder, find_images, predict_images, read_images, write_predictions
-    from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
+    from yolo9000.inference.predictor import Predictor
+    from yolo9000.inference.restrict import restrict
+    from yolo9000.runtime.device import pick_device, pick_precision
 
-    config, opened = command.config, command.config.open
-    net, paths = config.weights, command.paths
-    if net is None:
-        if len(paths) < 2:
-            given = f"{paths[0]} is taken for the run" if paths else "neither a run nor an image is named"
-            raise Mistake(f"which images? {given}; or name `weights`")
-        net, paths = paths[0], paths[1:]
-    use_huge_pages()
-    unreadable: list[Unreadable] = []
+    opened = config.open
     device = pick_device(opened.device)
-    images = find_images(paths)
-    out = choose_folder(config.out, images, overwrite=config.overwrite)
     tree = load_tree(opened.tree) if opened.tree else None
     names = read_names(opened.names) if opened.names else None
     trained = open_any(net, opened.cfg, tree=tree, names=names, best=opened.best, engine=opened.engine, device=device)
-    predictions = predict_images(
+    if config.classes:
+        trained = restrict(trained, config.classes)
+    return Predictor(
         trained,
-        read_images(tqdm(images, unit="image", disable=None), unreadable),
-        config.decode,
         device=device,
         precision=pick_precision(device, opened.precision),
-        size=opened.size,
-        batch_size=config.batch_size,
         letterbox=letterbox_of(trained, opened.letterbox),
         decode=detect_as_darknet if config.decoding == "darknet" else detect,
         compile=config.compile,
     )
-    entries = write_predictions(predictions, trained, out, inputs=images, overwrite=config.overwrite)
-    for entry in entries:
-        found = ", ".join(f"{each.get('name', each['node'])} {each['probability']:.2f}" for each in entry["detections"])
-        print(f"{entry['image']}: {found or 'nothing'}")
-    for image in unreadable:
-        print(f"skipped: {image}", file=sys.stderr)
-    print(f"written to {out}/predictions.json and pictures beside it", file=sys.stderr)
-    return 1 if unreadable else 0
+
+
+def _found(predictor: Predictor, sources: Sources, config: PredictConfig) -> Iterator[Results]:
+    from tqdm import tqdm
+
+    from yolo9000.datasets.sample import Record
+    from yolo9000.results.finding import find_in_images
+
+    with tqdm(sources, total=sources.total, unit="image", disable=True if config.stream else None) as frames:
+        yield from find_in_images(
+            predictor,
+            (Record(image, name) for name, image in frames),
+            config.decode,
+            size=config.open.size,
+            batch_size=1 if sources.cameras else config.batch_size,
+        )
+
+
+def _write_all(found: Iterator[Results], writer: PredictionWriter, *, stream: bool) -> bool:
+    """Write and print what was found, image by image; False if Ctrl-C came, which is how a camera ends."""
+    from tqdm import tqdm
+
+    try:
+        for results in found:
+            entry = writer.add(results)
+            tqdm.write(json.dumps(entry) if stream else _line(entry), file=sys.stdout)
+            sys.stdout.flush()
+    except BrokenPipeError:  # who reads our lines has enough of them, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def _line(entry: dict[str, Any]) -> str:
+    found = ", ".join(f"{each.get('name', each['node'])} {each['score']:.2f}" for each in entry["detections"])
+    return f"{entry['image']}: {found or 'nothing'}"
 
 
 if __name__ == "__main__":

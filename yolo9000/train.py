@@ -6,13 +6,13 @@ those that are not typed.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import tyro
 from tyro.conf import arg
 
 from yolo9000.experiment.beginning import Asked, begin_with, check_resumed, train_asked, usual_folder
@@ -23,12 +23,21 @@ from yolo9000.runtime.mistakes import run
 PROGRAM = "yolo9000 train"
 ABOUT = """Train a detector, on boxes alone or jointly on boxes and image labels over one tree of concepts.
 With no data named it trains on scenes of pictograms that are drawn on the fly.
+Boxes belong to the pixels of an image as they are stored, or to the upright ones if the size that the data set states
+is theirs; images with a label are turned upright as their EXIF orientation says.
 
 examples:
   yolo9000 train --joint
   yolo9000 train --joint --coco COCO_DIR --imagenet IMAGENET_DIR --tree wordtree.json
-  yolo9000 train --joint --preset small-photographs --coco COCO_DIR --imagenet IMAGENET_DIR
+  yolo9000 train --preset small --yolo DATA_YAML
+  yolo9000 train --joint --preset small --coco COCO_DIR --imagenet IMAGENET_DIR
+  yolo9000 train --config mine.yaml --steps 500
   yolo9000 train --resume runs/joint
+
+what it logs, for an image on average: box (where assigned boxes are), prior_pull (early in the training, boxes without
+a thing are pulled to their prior), objectness and background (is there a thing?), class (what is in a box),
+image_class and image_objectness (what an image label teaches), lr (the rate), and the held-out scores that `yolo9000
+evaluate --help` explains.
 
 The defaults below are those of the preset: name the data or a preset before --help to see others."""
 
@@ -40,22 +49,27 @@ class Beginning:
     Parameters
     ----------
     preset : str, optional
-        Values of all that is not typed; scenes for drawn data and photographs for real data, if none is named.
+        Values of all that is not typed; scenes for drawn data and photographs for real data, if none is named. small
+        is short for small-photographs: thousands of photographs or fewer, in minutes to tens of minutes.
     recipe : str, optional
         How joint training mixes images with a label with those with boxes, and what a label teaches.
     config : str, optional
-        Begin with the configuration of another run: its folder or its config.json.
+        Begin with the configuration of another run, its folder or its config.json; or with a file of your own, YAML or
+        JSON, that has some of what --print-config prints, on top of a preset that it may name (preset: small).
+    print_config : bool
+        Print the configuration that these options make, as YAML, and train nothing.
     resume : str, optional
         Continue a run at the exact position, with its own configuration.
     out : str, optional
         The run's folder (default: runs/joint or runs/boxes).
     """
 
-    preset: Literal["scenes", "small-photographs", "photographs", "paper"] | None = None
+    preset: Literal["scenes", "small-photographs", "photographs", "paper", "small"] | None = None
     recipe: (
         Literal["mil", "paper", "paper-literal", "darknet", "overlap", "max-size", "objectness", "constant"] | None
     ) = None
     config: Annotated[str | None, arg(metavar="FILE")] = None
+    print_config: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     resume: Annotated[str | None, arg(metavar="RUN")] = None
     out: Annotated[str | None, arg(metavar="RUN")] = None
 
@@ -107,16 +121,22 @@ def configure(words: Sequence[str]) -> Asked:
     command = parse(Command, words, program=PROGRAM, about=ABOUT, default=Command(run=before))
     config = command.run
     if beginning.resume is None:
-        return Asked(config, Path(beginning.out or usual_folder(config)), resume=False)
+        out = Path(beginning.out or usual_folder(config))
+        return Asked(config, out, resume=False, only_print=beginning.print_config)
     check_resumed(beginning.resume, before, config, {"plan.steps"})
-    return Asked(config, Path(beginning.resume), resume=True)
+    return Asked(config, Path(beginning.resume), resume=True, only_print=beginning.print_config)
 
 
 def _before(deciding: _Deciding) -> RunConfig:
     """The configuration before the options of the command line are put in."""
+    beginning = deciding.beginning
     return begin_with(
         sets_of(deciding.sets),
-        **dataclasses.asdict(deciding.beginning),
+        preset=beginning.preset,
+        recipe=beginning.recipe,
+        config=beginning.config,
+        resume=beginning.resume,
+        out=beginning.out,
         started=deciding.net.cfg is not None or deciding.net.init is not None,
     )
 

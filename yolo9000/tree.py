@@ -1,19 +1,27 @@
-"""``yolo9000 tree``: search, show, draw, export, compare and build trees of concepts, and count the data of each node."""
+"""``yolo9000 tree``: search, show, draw, export, compare and build trees of concepts, and count their data.
+
+It is one file because the verbs share how a tree and a concept are named.
+"""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from wordtree import UnknownName, WordTree, load_tree
 from wordtree.formats import BUNDLED
 from yolo9000.experiment.layouts import LAYOUTS
 from yolo9000.runtime.mistakes import Mistake, run
 from yolo9000.runtime.mistyped import OneLineParser, unknown_word
+
+if TYPE_CHECKING:
+    from wordtree.sources import LabelSource
 
 VERBS = {
     "search": "concepts by name, synset or wnid, or by a part of one",
@@ -71,9 +79,11 @@ def main(words: Sequence[str] | None = None) -> int:
         case "build":
             act = _build(parser)
         case _:
-            print(f"error: {unknown_word(verb, VERBS, 'verbs')}", file=sys.stderr)
+            said = f"{verb}: a verb comes first: {', '.join(VERBS)}" if verb.startswith("-") else ""
+            print(f"error: {said or unknown_word(verb, VERBS, 'verbs')}", file=sys.stderr)
             return 2
-    return run(lambda: act(parser.read(rest)), flags={"skip_missing": "--skip-missing", **parser.fields})
+    flags = {**parser.fields, "extra_edges": "--extra-edge", "wnids": "--wnids", "categories": "--categories"}
+    return run(lambda: act(parser.read(rest)), flags=flags)
 
 
 # ------------------------------------------------------------------------------------------------------------- asking
@@ -173,7 +183,9 @@ examples:
         "--form", choices=("icicle", "radial"), default="icicle", help="levels from left to right, or rings (icicle)"
     )
     parser.add_argument("--depth", type=int, metavar="N", help="levels below it (default: all)")
-    parser.add_argument("--size", type=float, metavar="PIXELS", help="height, or side of rings (default: for the labels)")
+    parser.add_argument(
+        "--size", type=float, metavar="PIXELS", help="height, or side of rings (default: for the labels)"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite")
 
     def act(given: argparse.Namespace) -> int:
@@ -241,7 +253,7 @@ examples:
 
 
 def _diff(parser: OneLineParser) -> Verb:
-    parser.description = """Where two trees differ: concepts that only one has, and those that have another parent in it.
+    parser.description = """Where two trees differ: concepts that only one has, and those with another parent in it.
 
 examples:
   yolo9000 tree diff imagenet1k yolo9000
@@ -303,9 +315,46 @@ examples:
     return act
 
 
-def _build(parser: OneLineParser) -> Verb:
-    from wordtree import sources
+SOURCES: tuple[tuple[str, str | None, str], ...] = (
+    ("coco", None, "COCO's 80 classes"),
+    ("voc", "DIR", "PASCAL VOC's 20 classes; with a folder in VOC's layout, the names in its XMLs"),
+    ("imagenet1k", None, "ILSVRC's 1,000 classes"),
+    ("data", "PATH", "the classes of a data.yaml, a CSV of boxes, or a folder in VOC's layout"),
+    ("imagenet", "DIR", "folders or tars named by wnid"),
+    ("wnids", "FILE", "wnids, the first word of each line"),
+    ("darknet", "FILE", "the concepts of a darknet tree (9k.tree)"),
+    ("names", "FILE", "nouns, one a line"),
+    ("lvis", "FILE", "LVIS annotations"),
+    ("categories", "FILE", "your classes: a COCO JSON, or a CSV with name,concept"),
+)
+"""Options that name classes, what they take, and what they are."""
 
+
+def _named(kind: str, path: str) -> tuple[str, Path]:
+    return kind, Path(path)
+
+
+def _read_source(kind: str, path: Path | None) -> LabelSource:
+    """The classes that an option of `SOURCES` names."""
+    from wordtree import sources
+    from yolo9000.experiment.layouts import own_labels
+
+    if path is None:
+        return {"coco": sources.coco, "voc": sources.voc, "imagenet1k": sources.imagenet1k}[kind]()
+    read: dict[str, Callable[[Path], LabelSource]] = {
+        "voc": sources.voc_folder,
+        "data": own_labels,
+        "imagenet": sources.imagenet,
+        "wnids": sources.wnids,
+        "darknet": sources.darknet,
+        "names": sources.nouns,
+        "lvis": sources.lvis,
+        "categories": sources.categories,
+    }
+    return read[kind](path)
+
+
+def _build(parser: OneLineParser) -> Verb:
     parser.description = """One tree that has the classes of several data sets, written with the class -> node map of
 each. With no source named it is that of COCO and ImageNet-1k.
 
@@ -315,25 +364,17 @@ examples:
   yolo9000 tree build --voc MY_VOC_DIR --imagenet IMAGENET_DIR/train --out both.json
   yolo9000 tree build --coco --categories warehouse.csv
 
-A noun with several meanings, or one that WordNet lacks, is not guessed at: a table SOURCE.categories.csv is written with
-the candidates, to fill in; it is then named with --categories. The columns are name and concept: a wnid, a synset, or
-a concept of your own and what it is a kind of, as in "pallet jack < truck.n.01"."""
+A noun with several meanings, or one that WordNet lacks, is not guessed at: a table SOURCE.categories.csv is written
+with the candidates, to fill in; it is then named with --categories. The columns are name and concept: a wnid, a
+synset, or a concept of your own and what it is a kind of, as in "pallet jack < truck.n.01"."""
     add = parser.add_argument
-    add("--coco", dest="sources", action="append_const", const=sources.coco, help="COCO's 80 classes")
-    add(
-        "--voc", dest="sources", action="append", nargs="?", metavar="DIR", const=sources.voc,
-        type=sources.read_later(sources.voc_folder), help="PASCAL VOC's 20 classes; with a folder, the names in its XMLs",
-    )  # fmt: skip
-    add("--imagenet1k", dest="sources", action="append_const", const=sources.imagenet1k, help="ILSVRC's 1,000 classes")
-    for name, metavar, read, text in (
-        ("imagenet", "DIR", sources.imagenet, "folders or tars named by wnid"),
-        ("wnids", "FILE", sources.wnids, "wnids, the first word of each line"),
-        ("darknet", "FILE", sources.darknet, "the concepts of a darknet tree (9k.tree)"),
-        ("names", "FILE", sources.nouns, "nouns, one a line"),
-        ("lvis", "FILE", sources.lvis, "LVIS annotations"),
-        ("categories", "FILE", sources.categories, "your classes: a COCO JSON, or a CSV with name,concept"),
-    ):
-        add(f"--{name}", dest="sources", action="append", metavar=metavar, type=sources.read_later(read), help=text)
+    for name, metavar, text in SOURCES:
+        if metavar is None:
+            add(f"--{name}", dest="sources", action="append_const", const=(name, None), help=text)
+        else:
+            some: Any = {"nargs": "?", "const": (name, None)} if name == "voc" else {}
+            kind = functools.partial(_named, name)
+            add(f"--{name}", dest="sources", action="append", metavar=metavar, type=kind, help=text, **some)
     add("--all-nouns", action="store_true", help="every noun of WordNet below --root")
     add("--first-sense", action="store_true", help="of a noun with several senses take WordNet's first")
     add("--root", default="physical_entity.n.01", help="the synset above all nodes (%(default)s)")
@@ -369,7 +410,9 @@ def _build_tree(given: argparse.Namespace) -> int:
     sources.check_outputs(given.out, given.darknet_out, force=given.force)
     reference = load_tree(given.compare) if given.compare else None
     options = {"root": given.root, "extra_edges": given.extra_edge, "wordnet": given.wordnet}
-    wanted = [read() for read in given.sources or ()] + ([sources.all_nouns(**options)] if given.all_nouns else [])
+    wanted = [_read_source(kind, path) for kind, path in given.sources or ()] + (
+        [sources.all_nouns(**options)] if given.all_nouns else []
+    )
     lenient = {key: vars(given)[key] for key in ("skip_unreachable", "first_sense")}
     found = sources.resolve_labels(wanted or sources.default_sources(), **options, **lenient)
     for path, new in sources.write_templates(found, given.out.parent).items():
@@ -413,7 +456,7 @@ def _at_least_1(given: argparse.Namespace, *names: str) -> None:
 
 def _can_print(text: str) -> bool:
     try:
-        text.encode(sys.stdout.encoding or "ascii")
+        text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         return False
     return True
@@ -422,7 +465,7 @@ def _can_print(text: str) -> bool:
 def _print(text: str) -> None:
     """Print text that a terminal of few characters may not have all of."""
     if not _can_print(text):
-        encoding = sys.stdout.encoding or "ascii"
+        encoding = sys.stdout.encoding or "utf-8"
         text = text.encode(encoding, "replace").decode(encoding)
     print(text.rstrip("\n"))
 

@@ -59,7 +59,7 @@ def model(run: RunFolder) -> YOLO9000:
 
 
 def same(one: Results, other: Results) -> bool:
-    return one.labels == other.labels and np.array_equal(one.boxes.score, other.boxes.score)
+    return one.labels == other.labels and np.allclose(one.boxes.score, other.boxes.score, atol=1e-5)
 
 
 # ------------------------------------------------------------------------------------------------------- the package
@@ -310,6 +310,13 @@ def test_only_my_classes(model: YOLO9000) -> None:
         model.restrict("dog").predict(pixels(), threshold=0.0)[0].where("dog", 0.0).labels
     )  # from the whole net again
     assert model.restrict(None).predict(pixels(), threshold=0.0, nms_iou=1.0, max_boxes=1000)[0].labels == whole.labels
+
+
+def test_darknets_decoding_knows_no_restriction(run: RunFolder) -> None:
+    as_darknet = YOLO9000.load(run.path, device="cpu", decoding="darknet")
+    assert as_darknet.predict(pixels(), threshold=0.001)[0].labels
+    with pytest.raises(Mistake, match="`decoding` darknet: a net that is restricted"):
+        as_darknet.restrict("dog").predict(pixels(), threshold=0.001)
 
 
 def test_a_restricted_net_is_saved_and_opened(model: YOLO9000, tmp_path: Path) -> None:

@@ -109,7 +109,9 @@ def test_wrong_levels(tmp_path: Path) -> None:
     for split in (None, "train"):
         with pytest.raises(DatasetError, match="one class, one level too low: pass .*train"):
             ImageNetSource(root / "train" / DOG, LABELS, split=split)
-    with pytest.raises(DatasetError, match="looked for the folder val/.*holds classes itself: move them into a folder of that name"):
+    with pytest.raises(
+        DatasetError, match="looked for the folder val/.*holds classes itself: move them into a folder of that name"
+    ):
         ImageNetSource(root / "train", LABELS, split="val")
     with pytest.raises(DatasetError, match="no such folder"):
         ImageNetSource(tmp_path / "nowhere", LABELS)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from yolo9000.datasets.darknet_augment import DarknetAugment
+from yolo9000.datasets.joined import JoinedSource
 from yolo9000.datasets.loader import PositionSampler, make_evaluation_loader, make_loader
 from yolo9000.datasets.mixed import Interleave, MixedDataset
 from yolo9000.datasets.sample import Batch, Kind, Record, Replacement, Sample, Source, Unreadable
@@ -247,6 +248,18 @@ def test_classification_sources_never_leak_boxes() -> None:
             assert a[i].target.ignore_boxes_cxcywh is None
 
 
+def test_mosaics_of_boxes_come_as_often_as_asked_and_say_what_all_label() -> None:
+    source = Made("detection", 30, labelled_nodes=np.array([1, 2]))
+    dataset = MixedDataset(source, None, batch_size=10, sizes=[64], box_mosaic=0.25)
+    keys = [dataset[position].key for position in range(400)]
+    assert 70 < sum("+" in key for key in keys) < 130
+    assert all(dataset[position].target.labelled_nodes.tolist() == [1, 2] for position in range(9))  # type: ignore
+    parts = [Made("detection", 9, f"part {i}", labelled_nodes=np.array([i, 5, 7])) for i in range(2)]
+    joined = MixedDataset(JoinedSource(parts), None, batch_size=2, sizes=[64], box_mosaic=1.0)
+    common = {tuple(joined[position].target.labelled_nodes.tolist()) for position in range(120)}  # type: ignore
+    assert common == {(0, 5, 7), (1, 5, 7), (5, 7)}  # four of one part, of the other, and of both
+
+
 def test_mosaics_come_as_often_as_asked() -> None:
     dataset = MixedDataset(None, Made("classification", 30), batch_size=10, sizes=[32], mosaic=0.25, mosaic_side=2)
     targets = [dataset[i].target for i in range(400)]
@@ -361,6 +374,8 @@ def test_both_sources_for_joint_training() -> None:
         ({"sizes": [0]}, "sizes"),
         ({"seed": -1}, "seed"),
         ({"mosaic": 1.5}, "mosaic"),
+        ({"box_mosaic": -0.1}, "box_mosaic"),
+        ({"box_mosaic": 0.5, "detection_augment": DarknetAugment()}, "box_mosaic"),
         ({"mosaic_side": 1}, "mosaic_side"),
         ({"interleave": "both"}, "interleave"),
         ({"size_every": 0}, "size_every"),

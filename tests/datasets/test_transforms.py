@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from yolo9000.datasets.sample import Record, Sample, pixels
-from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION, AugmentConfig, augment, letterbox, mosaic
+from yolo9000.datasets.transforms import (
+    CLASSIFICATION,
+    DETECTION,
+    AugmentConfig,
+    augment,
+    box_mosaic,
+    letterbox,
+    mosaic,
+)
 
 STILL = AugmentConfig(scale=(1, 1), aspect=0, flip=0, hue=0, saturation=1, exposure=1)
 ONLY_MOVED = replace(DETECTION, hue=0, saturation=1, exposure=1)
@@ -237,6 +245,78 @@ def test_mosaic_cells_tile_the_input(n: int) -> None:
             assert middle.tolist() == pytest.approx([label] * 3, abs=1)
             assert w >= 96 / n / 2
         assert (seen == 1).all()
+
+
+class _Middle:
+    """Numbers from 0 to 1 that are all the same: borders in the middle, images in the middle of what is free."""
+
+    def __init__(self, value: float = 0.5) -> None:
+        self.value = value
+
+    def random(self, number: int) -> NDArray[np.float64]:
+        return np.full(number, self.value)
+
+    def uniform(self, low: float, high: float, number: int) -> NDArray[np.float64]:
+        return np.full(number, low + self.value * (high - low))
+
+
+def test_boxes_of_a_mosaic_by_hand() -> None:
+    # 80 x 40 pixels in cells of 32 x 32: scale .4, a band of 8 above and below
+    wide = Record(np.zeros((40, 80, 3), np.uint8), "w", np.array([[20, 10, 60, 40]], np.float32), np.array([3]))
+    tall = Record(np.zeros((32, 16, 3), np.uint8), "t", np.array([[0, 0, 16, 32]], np.float32), np.array([5]))
+    crowd = replace(tall, boxes_xyxy=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64))
+    crowd = replace(crowd, ignore_boxes_xyxy=np.array([[0, 16, 16, 32]], np.float32))
+    sample = box_mosaic([wide, tall, crowd, wide], 64, _Middle(), STILL)  # type: ignore[arg-type]
+    corners = sample.target.boxes_cxcywh * 64
+    # the middle half of the wide one is 8..24 in its cell, and its rows 10..40 are 12..24
+    assert corners.tolist() == [[16, 18, 16, 12], [48, 16, 16, 32], [48, 50, 16, 12]]
+    assert sample.target.labels.tolist() == [3, 5, 3]
+    assert sample.target.ignore_boxes_cxcywh is not None
+    assert (sample.target.ignore_boxes_cxcywh * 64).tolist() == [[16, 56, 16, 16]]
+    assert sample.target.image_label is None
+    # mirrored (0 is below any probability): the place in its cell is mirrored, and the cell stays
+    left = replace(wide, boxes_xyxy=np.array([[0, 0, 20, 40]], np.float32))
+    mirrored = box_mosaic([left] * 4, 64, _Middle(), replace(STILL, flip=1))  # type: ignore[arg-type]
+    assert (mirrored.target.boxes_cxcywh * 64).tolist() == [
+        [28, 16, 8, 16],
+        [60, 16, 8, 16],
+        [28, 48, 8, 16],
+        [60, 48, 8, 16],
+    ]
+
+
+def test_boxes_of_a_mosaic_end_at_the_borders_of_their_cell() -> None:
+    # twice as large as its cell and in its middle, so half of it is seen along each axis
+    whole = Record(np.zeros((32, 32, 3), np.uint8), "a", np.array([[0, 0, 32, 32]], np.float32), np.array([1]))
+    twice = replace(STILL, scale=(2, 2))
+    sample = box_mosaic([whole] * 4, 64, _Middle(), replace(twice, min_visible=0.2))  # type: ignore[arg-type]
+    corners = sample.target.boxes_cxcywh * 64
+    assert corners.tolist() == [[16, 16, 32, 32], [48, 16, 32, 32], [16, 48, 32, 32], [48, 48, 32, 32]]
+    hidden = box_mosaic([whole] * 4, 64, _Middle(), replace(twice, min_visible=0.3))  # type: ignore[arg-type]
+    assert hidden.target.labels.tolist() == []
+    assert hidden.target.ignore_boxes_cxcywh is not None
+    assert len(hidden.target.ignore_boxes_cxcywh) == 4
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_boxes_of_a_mosaic_follow_the_pixels(seed: int) -> None:
+    shown = _with_rectangle(90, 60, (20, 15, 70, 50))
+    blank = Record(np.zeros((50, 50, 3), np.uint8), "b")
+    place = seed % 4
+    records = [shown if i == place else blank for i in range(4)]
+    sample = box_mosaic(records, 192, np.random.default_rng(seed), replace(ONLY_MOVED, min_visible=0.5))
+    for cx, cy, w, h in (sample.target.boxes_cxcywh * 192).tolist():  # none if it was cut off
+        found = _found(_shown(sample))
+        assert found == pytest.approx([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], abs=1.01)
+
+
+def test_a_mosaic_of_boxes_wants_a_square_of_images_with_boxes() -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="square, not 2"):
+        box_mosaic([Record(np.zeros((4, 4, 3), np.uint8), "a")] * 2, 64, rng, DETECTION)
+    with pytest.raises(ValueError, match="image_label"):
+        box_mosaic([_tile(1)] * 4, 64, rng, DETECTION)
 
 
 def test_mosaic_wants_a_square_of_labelled_images() -> None:

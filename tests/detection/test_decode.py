@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from wordtree import WordTree
 from yolo9000.detection import DecodeConfig, Detections, RegionSpec, detect, score_nodes
@@ -155,15 +154,11 @@ def test_flat_classes_are_decoded_without_a_tree() -> None:
     assert found.paths is None
 
 
-def test_json_holds_the_whole_path() -> None:
+def test_the_whole_path_is_kept() -> None:
     out = output([(1, 1, 0.8, {ANIMAL: SURE, DOG: logit(0.9), POODLE: logit(0.6)})])
     (found,) = detect(out, REGION.classes)
-    boxes: Tensor = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
-    (entry,) = found.to_json(TreeClasses(TREE), boxes)
-    assert entry["name"] == "poodle"
-    assert entry["box_xyxy"] == [1, 2, 3, 4]
-    assert [step["name"] for step in entry["path"]] == ["thing", "animal", "dog", "poodle"]
-    assert [round(step["probability"], 3) for step in entry["path"]] == [1, 1, 0.9, 0.54]
+    assert found.paths is not None
+    assert found.paths[0] == pytest.approx((1, 1, 0.9, 0.54), abs=1e-3)  # thing, animal, dog, poodle
 
 
 def test_a_batch_of_no_images_gives_none() -> None:

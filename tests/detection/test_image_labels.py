@@ -12,8 +12,9 @@ from torch import Tensor
 from wordtree import WordTree, load_tree
 from yolo9000.detection import RECIPES, RegionSpec, Target, joint_loss
 from yolo9000.detection.config import ImageLabels, find_recipe
+from yolo9000.detection.loss import offsets_of_truths
 from yolo9000.models import BoxCoding, FlatClasses, TreeClasses
-from yolo9000.models.tree_classes import outside_of
+from yolo9000.models.tree_classes import outside_of, share_with_boxes
 
 TREE = WordTree(("animal", "dog", "cat", "poodle", "pug"), ("animal", "dog", "cat", "poodle", "pug"), (-1, 0, 0, 1, 1))
 REGION = RegionSpec(coding=BoxCoding(((1.0, 1.0), (3.0, 3.0))), classes=TreeClasses(TREE))
@@ -254,3 +255,51 @@ def test_what_a_source_does_not_label_by_the_definition(seed: int) -> None:
     # apart from all that is labelled, while its parent (if any) is above something labelled: the highest such node
     expected = [apart(n) and (tree.parents[n] < 0 or tree.parents[n] in above) for n in range(len(tree))]
     assert outside_of(nodes, tree).tolist() == expected
+
+
+def test_a_class_without_boxes_counts_less_among_the_siblings_of_a_box() -> None:
+    # only poodles have boxes; cats and pugs come as image labels: half of all dogs, a third of all animals have boxes
+    share = share_with_boxes([3], [2, 4], TREE)
+    assert share.tolist() == pytest.approx([1 / 3, 1 / 2, 0, 1, 0])
+    poodle = Target(torch.tensor([[0.375, 0.375, 0.25, 0.25]]), torch.tensor([3]))  # 1 x 1 cells, in cell (1, 1)
+
+    def class_loss(weight: float) -> tuple[float, list[float]]:
+        raw = raw_of({})
+        terms = joint_loss(raw, [poodle], REGION, images_seen=10**6, truth_offsets=offsets_of_truths(share, weight))
+        terms["class"].backward()
+        assert raw.grad is not None
+        return terms["class"].item(), raw.grad.reshape(2, 10, H, W)[0, 5:, 1, 1].tolist()
+
+    loss, grad = class_loss(1.0)  # as darknet's: one of two, twice
+    assert loss == pytest.approx(math.log(4))
+    assert grad == pytest.approx([0, -1 / 2, 1 / 2, -1 / 2, 1 / 2])
+    loss, grad = class_loss(0.5)  # dogs count 3/4 and cats 1/2: 3/5; poodles 1 and pugs 1/2: 2/3
+    assert loss == pytest.approx(-math.log(3 / 5 * 2 / 3))
+    assert grad == pytest.approx([0, -2 / 5, 2 / 5, -1 / 3, 1 / 3])
+    loss, grad = class_loss(0.0)  # a box that can only be a poodle teaches nothing, and least of all "no cat"
+    assert loss == 0
+    assert grad == [0, 0, 0, 0, 0]
+    assert offsets_of_truths(share, 1.0) is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_share_that_comes_with_boxes_by_the_definition(seed: int) -> None:
+    tree = load_tree("coco")
+    drawn = torch.randperm(len(tree), generator=torch.Generator().manual_seed(seed))[:40].tolist()
+    boxed, others = drawn[:15], drawn[15:]
+
+    def counts(label: int) -> bool:  # what stands above a label with boxes has no things of its own
+        return label in boxed or not any(label in tree.path(each) for each in boxed)
+
+    for node, share in enumerate(share_with_boxes(boxed, others, tree).tolist()):
+        under = [label for label in drawn if counts(label) and node in tree.path(label)]
+        with_boxes = [label for label in under if any(each in tree.path(label) for each in boxed)]
+        assert share == pytest.approx(len(with_boxes) / len(under) if under else 1)
+
+
+def test_an_image_label_is_told_among_all_its_siblings_whatever_has_boxes() -> None:
+    offsets = offsets_of_truths(share_with_boxes([3], [2, 4], TREE), 0.0)
+    assert offsets is not None
+    raw, target = raw_of({}), Target.of_image(3)
+    terms = joint_loss(raw, [target], REGION, images_seen=10**6, truth_offsets=offsets)
+    assert terms["image_class"].item() == pytest.approx(math.log(4), rel=1e-5)

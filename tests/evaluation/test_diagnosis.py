@@ -201,7 +201,7 @@ def test_flat_classes_have_nothing_to_back_off_to(softmax: bool) -> None:
     assert first == ([0.6, 0.2, 0.2] if softmax else [0.75, 0.5, 0.5])
     assert seen.claim_right[:3].tolist() == [True, False, False]
     report = diagnose([seen], flat.classes, boxed=[0], never_boxed=[1, 2])
-    assert set(report) == {"corloc", "recall_at_10", "calibration"}
+    assert set(report) == {"corloc", "recall_at_10", "calibration", "confusions"}
 
 
 def test_images_without_a_truth(region: RegionSpec) -> None:

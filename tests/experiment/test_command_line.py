@@ -22,6 +22,7 @@ from PIL import Image
 from wordtree import WordTree, save_tree
 from wordtree.labels import voc_classes
 from yolo9000 import evaluate, predict, train
+from yolo9000.datasets.decode import decode
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.experiment import evaluate as experiment_evaluate
 from yolo9000.experiment import run as experiment_run
@@ -96,7 +97,8 @@ def errors(capsys: pytest.CaptureFixture[str], *arguments: str, command: Any = t
 
 def test_a_run_leaves_everything(run: Path) -> None:
     names = {path.name for path in run.iterdir()}
-    assert names >= {"config.json", "tree.json", "results.csv", "curves.png", "last.pt", "best.pt"}
+    assert names >= {"config.json", "tree.json", "results.csv", "curves.png", "validation.jpg", "last.pt", "best.pt"}
+    assert load_checkpoint(run / "last.pt")["taught"] == {"boxes": {3: 3, 4: 3}, "images": {2: 3, 3: 3}}
     config = json.loads((run / "config.json").read_text())
     assert config["config"]["optimiser"]["learning_rate"] == 1e-3
     assert config["config"]["net"]["detector"]["width"] == 0.05
@@ -150,7 +152,8 @@ def test_evaluating_the_classes_of_a_map(
 ) -> None:
     (tmp_path / "two.map").write_text("1\n4\n")  # cat is evaluated as a vehicle
     out = tmp_path / "evaluation.json"
-    options = ["--coco", data["coco"], "--device", "cpu", "--out", str(out), "--letterbox", "darknet", "--map"]
+    options = ["--coco", data["coco"], "--device", "cpu", "--out", str(out), "--overwrite"]
+    options += ["--letterbox", "darknet", "--map"]
     assert evaluate.main([str(run), *options, str(tmp_path / "two.map")]) == 0
     assert "all of two.map" in capsys.readouterr().out
     report = json.loads(out.read_text())
@@ -387,9 +390,22 @@ def test_what_does_not_fit_is_said_in_flags(data: dict[str, str], tmp_path: Path
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
     warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 2, done.stderr
-    assert warnings[0].startswith("warning: --burn-in 1: the learning rate rises for longer than the 1 steps")
+    assert warnings[0].startswith("warning: --steps 1: in batches of 4 they show 2 of the 6 images with boxes; 3 steps")
     assert warnings[1].endswith("begin with --classification-steps, or from trained weights with --init")
     assert "`" not in done.stderr
+
+
+def test_a_training_that_fails_at_once_leaves_no_folder(
+    data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        assert (tmp_path / "runs" / "a" / "config.json").exists()
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(experiment_run, "train", fail)
+    with pytest.raises(RuntimeError, match="no memory"):
+        train.main(joint(data, "--steps", "1", "--out", str(tmp_path / "runs" / "a")))
+    assert not (tmp_path / "runs" / "a").exists()
 
 
 def test_joint_needs_both_sources(data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -398,7 +414,7 @@ def test_joint_needs_both_sources(data: dict[str, str], tmp_path: Path, capsys: 
     assert said.startswith("--joint trains on boxes and image labels together")
     assert "no data with image labels (--imagenet) were named" in said
     said = errors(capsys, *options, "--imagenet", data["imagenet"], "--out", str(tmp_path / "b"))
-    assert "no data with boxes (--coco, --voc or --tiles) were named" in said
+    assert "no data with boxes (--coco, --voc, --yolo, --csv or --tiles) were named" in said
     said = errors(capsys, *options[1:], "--imagenet", data["imagenet"], "--out", str(tmp_path / "c"))
     assert "a detector needs images with boxes" in said
 
@@ -429,10 +445,10 @@ def test_a_run_that_failed_before_its_first_checkpoint_is_started_over(
     with monkeypatch.context() as patched:
         patched.setattr("yolo9000.training.loop.save_checkpoint", _full_disk)
         assert "No space left" in errors(capsys, *command, "--evaluate-at", "2")
-    assert {path.name for path in out.iterdir()} == {"config.json", "tree.json", "results.csv"}
+    assert {path.name for path in out.iterdir()} == {"config.json", "tree.json", "results.csv", "validation.jpg"}
     assert len(ResultsFile(out / "results.csv").column("loss")[0]) == 2
     said = errors(capsys, "--resume", str(out))
-    assert "nothing to resume: looked for last.pt, found config.json, results.csv, tree.json" in said
+    assert "nothing to resume: looked for last.pt, found config.json, results.csv, tree.json, validation.jpg" in said
     assert "run the same command again to start it over" in said
     assert train.main([*command, "--seed", "3"]) == 0
     assert json.loads((out / "config.json").read_text())["config"]["seed"] == 3
@@ -457,7 +473,7 @@ def test_a_run_killed_while_it_saved_its_first_checkpoint_is_started_over(data: 
     assert any(path.name.endswith(".tmp") for path in out.iterdir())
     assert train.main(command) == 0
     names = {path.name for path in out.iterdir()}
-    assert names == {"config.json", "tree.json", "results.csv", "curves.png", "last.pt", "best.pt"}
+    assert names == {"config.json", "tree.json", "results.csv", "curves.png", "validation.jpg", "last.pt", "best.pt"}
 
 
 def test_one_class_and_fewer_images_than_a_batch(data: dict[str, str], tmp_path: Path) -> None:
@@ -523,24 +539,102 @@ def test_predictions_go_to_the_next_free_folder(
     picture(tmp_path / "photos" / "a.png", 0)
     before = (tmp_path / "photos" / "a.png").read_bytes()
     monkeypatch.chdir(tmp_path)
-    for folder in ("predictions", "predictions-2"):
+    for folder in ("runs/predict", "runs/predict2"):
         assert predict.main([str(run), "photos", "--device", "cpu"]) == 0
-        assert f"written to {folder}/predictions.json" in capsys.readouterr().err
-        assert {path.name for path in Path(folder).iterdir()} == {"a.png", "predictions.json"}
+        assert f"written to {folder}: 1 picture, predictions.json" in capsys.readouterr().err
+        assert {path.name for path in Path(folder).iterdir()} == {"a.jpg", "predictions.json"}
     # before the net is even read: there is none
     said = errors(capsys, "no run", "photos", "--out", "photos", command=predict)
     assert "photos: the folder holds something already (a.png); name another folder" in said
-    said = errors(capsys, "no run", "photos", "--out", "photos", "--overwrite", command=predict)
+    png = ["--picture-format", "png", "--overwrite"]
+    said = errors(capsys, "no run", "photos", "--out", "photos", *png, command=predict)
     assert "photos/a.png: is one of the images to predict on and is not written over" in said
     assert (tmp_path / "photos" / "a.png").read_bytes() == before
-    assert predict.main([str(run), "photos", "--device", "cpu", "--out", "predictions", "--overwrite"]) == 0
-    assert not Path("predictions-3").exists()
+    assert predict.main([str(run), "photos", "--device", "cpu", "--out", "runs/predict", "--overwrite"]) == 0
+    assert not Path("runs/predict3").exists()
+
+
+def test_a_failed_prediction_leaves_no_folder(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    picture(tmp_path / "photos" / "a.png", 0)
+    (tmp_path / "photos" / "b.png").write_bytes(b"no picture")
+    monkeypatch.chdir(tmp_path)
+    errors(capsys, "no run", "photos", command=predict)
+    errors(capsys, str(run), "photos", "--size", "33", command=predict)
+    assert "unicorn" in errors(capsys, str(run), "photos", "--classes", "unicorn", command=predict)
+    assert "no camera" in errors(capsys, str(run), "--source", "77", command=predict)
+    assert "--save-video: there is no video" in errors(capsys, str(run), "photos", "--save-video", command=predict)
+    assert predict.main([str(run), "photos/b.png"]) == 1
+    said = capsys.readouterr().err
+    assert "skipped: photos/b.png: no image" in caplog.text
+    assert "1 image could not be read" in said
+    assert "nothing was written" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_detections_are_streamed_as_lines_of_json(
+    run: Path, data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = str(Path(data["coco"]) / "val2017" / "*")
+    stream = ["--threshold", "0", "--stream", "--no-pictures", "--no-save-json"]
+    assert predict.main([str(run), images, "--device", "cpu", *stream]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["detections"] != [] for line in lines] == [True, True]
+    assert predict.main([str(run), images, *stream, "--classes", "cat"]) == 0  # an option takes all that follow
+    restricted = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {each["name"] for entry in restricted for each in entry["detections"]} == {"cat"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_found_before_ctrl_c_is_kept(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "abc":
+        picture(tmp_path / "photos" / f"{name}.png", 0)
+    monkeypatch.chdir(tmp_path)
+
+    def decode_two(data: bytes, name: str) -> object:
+        if name.endswith("c.png"):
+            raise KeyboardInterrupt
+        return decode(data, name)
+
+    monkeypatch.setattr("yolo9000.inference.sources.decode", decode_two)
+    assert predict.main([str(run), "photos", "--batch", "1"]) == 130
+    assert "written to runs/predict: 2 pictures, predictions.json" in capsys.readouterr().err
+    entries = json.loads(Path("runs/predict/predictions.json").read_text())
+    assert [entry["image"] for entry in entries] == ["photos/a.png", "photos/b.png"]
+
+
+def test_a_second_evaluation_replaces_nothing(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = {"checkpoint": str(tmp_path / "last.pt")}
+    monkeypatch.setattr(experiment_evaluate, "evaluate_run", lambda *_: dict(report))
+    monkeypatch.setattr("yolo9000.evaluation.report.format_report", str)
+    for figure, name in ((1, "evaluation.json"), (2, "evaluation2.json"), (3, "evaluation3.json")):
+        report["figure"] = str(figure)
+        assert evaluate.main([str(run)]) == 0
+        assert f"written to {tmp_path}/{name}" in capsys.readouterr().err
+    figures = [json.loads(path.read_text())["figure"] for path in sorted(tmp_path.glob("*.json"))]
+    assert figures == ["1", "2", "3"]
+    said = errors(capsys, str(run), "--out", str(tmp_path / "evaluation2.json"), command=evaluate)
+    assert "evaluation2.json is there already: name another --out, or ask with --overwrite" in said
+    report["figure"] = "4"
+    assert evaluate.main([str(run), "--overwrite"]) == 0
+    assert json.loads((tmp_path / "evaluation.json").read_text())["figure"] == "4"
+    assert not (tmp_path / "evaluation4.json").exists()
 
 
 def test_evaluating_on_other_images(
     run: Path, data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = ["--device", "cpu", "--out", str(tmp_path / "evaluation.json")]
+    out = ["--device", "cpu", "--out", str(tmp_path / "evaluation.json"), "--overwrite"]
     file = Path(data["coco"]) / "annotations" / "instances_val2017.json"
     assert evaluate.main([str(run), "--coco", str(file), *out]) == 0
     report = json.loads((tmp_path / "evaluation.json").read_text())

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wordtree import WordTree
 from yolo9000.datasets.pictograms import pictogram_concepts
+from yolo9000.datasets.sample import Kind, Record, Target
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
 from yolo9000.detection.config import DecodeConfig, ImageLabels
 from yolo9000.experiment.config import DataConfig, Joint, NetConfig, PlanConfig, RunConfig
-from yolo9000.experiment.config_file import differences, from_plain, override, read_config
+from yolo9000.experiment.config_file import (
+    differences,
+    from_plain,
+    override,
+    read_config,
+    read_handwritten,
+    written_config,
+)
 from yolo9000.experiment.data import Data
 from yolo9000.experiment.plan import plan_phases
+from yolo9000.experiment.presets import PRESETS
 from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
+from yolo9000.models.output import DenseRegionOutput
 from yolo9000.runtime.config import MachineConfig
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.train import Beginning
@@ -38,7 +50,7 @@ def test_from_python_the_recipe_mil_is_all_of_it() -> None:
     assert (joint.mosaic, joint.ratio, joint.boxes_first, joint.batch_by_batch) == (0.7, (1, 1), 0, False)
     labels = joint.image_labels
     assert (labels.pick, labels.spread, labels.weighting) == ("objectness_label", "everywhere", "posterior")
-    assert (labels.objectness, labels.weight) == ("none", 1.0)
+    assert (labels.objectness, labels.weight, labels.unboxed_weight) == ("none", 1.0, 0.0)
 
 
 def test_phases_obey_the_plan() -> None:
@@ -82,6 +94,51 @@ def test_phases_obey_the_plan() -> None:
     assert kinds(Joint(mosaic=0.0, ratio=(3, 1)))[1] == [8, 24, 0]
     assert kinds(Joint(mosaic=1.0, boxes_first=2)) == (["detection", "joint"], [16, 0, 16])
     assert kinds(Joint(enabled=False)) == (["boxes"], [32, 0, 0])
+
+
+class Named:
+    """A source of which only the name, the kind and the length are asked."""
+
+    labelled_nodes = None
+
+    def __init__(self, kind: Kind) -> None:
+        self.name, self.kind = kind, kind
+
+    def __len__(self) -> int:
+        return 64
+
+    def read(self, index: int) -> Record:
+        raise NotImplementedError
+
+
+def test_boxes_say_nothing_of_classes_without_boxes_where_image_labels_follow() -> None:
+    tree = WordTree(("a", "b", "c"), ("dog", "cat", "cow"), (-1, -1, -1))
+    data = Data(
+        classes=TreeClasses(tree),
+        detection=Named("detection"),
+        classification=Named("classification"),
+        val_detection=None,
+        val_classification=None,
+        boxed=(0, 1),
+        never_boxed=(2,),
+        image_labels=(0, 1, 2),
+        evaluated=(0, 1, 2),
+    )
+    detector = Detector(
+        DetectorConfig(width=0.05), RegionSpec(coding=BoxCoding(((1.0, 1.0),)), classes=TreeClasses(tree))
+    )
+    dog = Target(torch.tensor([[0.5, 0.5, 0.2, 0.2]]), torch.tensor([0]))
+
+    def siblings(joint: Joint) -> dict[str, float]:
+        """Among how many alternatives of equal logits each phase tells a dog's box."""
+        phases = plan_phases(detector, data, RunConfig(plan=PlanConfig(steps=5, size=64, joint=joint)))
+        output = DenseRegionOutput(torch.zeros(1, 8, 2, 2), detector.region.coding)
+        return {phase.name: math.exp(phase.loss(output, [dog], 10**6)["class"].item()) for phase in phases}
+
+    assert siblings(Joint(boxes_first=2)) == pytest.approx({"detection": 2, "joint": 2})
+    half = Joint(image_labels=ImageLabels(unboxed_weight=0.5))
+    assert siblings(half) == pytest.approx({"joint": 2.5})
+    assert siblings(Joint(enabled=False)) == pytest.approx({"boxes": 3})
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -166,8 +223,9 @@ def test_a_configuration_is_read_back_as_it_was(changes: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("plain", "message"),
     [
-        ({"plan": {"stepz": 5}}, "c.json: unknown key plan.stepz; there are classification_steps, steps"),
-        ({"net": {"detector": {"depth": 5}}}, "c.json: unknown key net.detector.depth; there are backbone"),
+        ({"plan": {"stepz": 5}}, "c.json: unknown key plan.stepz; did you mean plan.steps?"),
+        ({"net": {"detector": {"zoom": 5}}}, "c.json: unknown key net.detector.zoom; there are backbone"),
+        ({"train": {"burnin": 5}}, "c.json: unknown key train.burnin; did you mean optimiser.burn_in"),
         ({"plan": {"steps": "many"}}, "c.json: plan.steps: "),
         ({"plan": {"steps": -1}}, "c.json: plan: steps -1: 0 or more is needed"),
         ({"plan": {"joint": 3}}, "c.json: plan.joint must be an object, not 3"),
@@ -196,3 +254,64 @@ def test_what_is_no_configuration_of_a_run(tmp_path: Path) -> None:
         read_config(file)
     file.write_text('{"config": {"plan": {"steps": 5}}}')
     assert read_config(tmp_path) == RunConfig(plan=PlanConfig(steps=5))
+
+
+def test_a_run_older_than_the_weight_of_classes_without_boxes_goes_on_as_it_began(tmp_path: Path) -> None:
+    config = dataclasses.asdict(RunConfig())
+    del config["plan"]["joint"]["image_labels"]["unboxed_weight"]
+    (tmp_path / "config.json").write_text(json.dumps({"config": config}))
+    assert read_config(tmp_path).plan.joint.image_labels == ImageLabels(unboxed_weight=1.0)
+
+
+def test_a_configuration_written_by_hand(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "preset: small\nrecipe: constant\ndata: {sets: [[voc, V]]}\nplan:\n  steps: 7\n  joint: {mosaic: 0.25}\n"
+    )
+    written = read_handwritten(file)
+    assert written is not None
+    assert (written.preset, written.recipe, written.sets) == ("small", "constant", (("voc", "V"),))
+    before = RunConfig(seed=3)
+    assert differences(before, written.on_top_of(before)) == {
+        "data.sets": ((), (("voc", "V"),)),
+        "plan.steps": (1000, 7),
+        "plan.joint.mosaic": (0.7, 0.25),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("plan: {stepz: 5}", "mine.yaml: unknown key plan.stepz; did you mean plan.steps"),
+        ("steps: 5", "mine.yaml: unknown key steps; did you mean plan.steps"),
+        ("lr: 5", "mine.yaml: unknown key lr; did you mean optimiser.learning_rate"),
+        ("joint: true", "mine.yaml: unknown key joint; did you mean plan.joint.enabled"),
+        ("preset: tiny", "mine.yaml: preset 'tiny': there are scenes, small-photographs"),
+        ("recipe: none", "mine.yaml: recipe 'none': there are mil"),
+        ("plan: 5", "mine.yaml: plan must be an object, not 5"),
+        ("plan: [", "mine.yaml: cannot be read .*is it a configuration"),
+        ("just text", "mine.yaml: a configuration has keys such as data"),
+    ],
+)
+def test_a_wrong_configuration_written_by_hand(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(Mistake, match=message):
+        read_handwritten(file)
+    with pytest.raises(Mistake, match="absent.yaml: cannot be read"):
+        read_handwritten(tmp_path / "absent.yaml")
+
+
+def test_what_is_printed_is_read_back(tmp_path: Path) -> None:
+    config = dataclasses.replace(PRESETS["paper"], net=NetConfig(priors=((1.5, 2.0), (3.0, 3.5))), seed=4)
+    file = tmp_path / "mine.yaml"
+    file.write_text(written_config(config))
+    written = read_handwritten(file)
+    assert written is not None
+    assert written.on_top_of(RunConfig()) == config
+
+
+def test_a_run_is_no_configuration_written_by_hand(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"config": {}}')
+    assert read_handwritten(tmp_path) is None
+    assert read_handwritten(tmp_path / "config.json") is None

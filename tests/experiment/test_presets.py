@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, get_args, get_type_hints
 
 import pytest
 from torch import nn
 
 from yolo9000.detection.config import RECIPES
-from yolo9000.experiment.config import PlanConfig, RunConfig
+from yolo9000.experiment.config import Joint, PlanConfig, RunConfig
 from yolo9000.experiment.config_file import override
 from yolo9000.experiment.plan import what_does_not_fit
-from yolo9000.experiment.presets import PRESETS, joint_recipe, preset_for
+from yolo9000.experiment.presets import PRESETS, SHORT_NAMES, joint_recipe, preset_for
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.train import Beginning
 from yolo9000.training.phases import Phase
@@ -20,7 +21,7 @@ from yolo9000.training.phases import Phase
 PHOTOGRAPHS = (("coco", "C"), ("imagenet", "I"))
 
 
-@pytest.mark.parametrize(("field", "names"), [("preset", PRESETS), ("recipe", RECIPES)])
+@pytest.mark.parametrize(("field", "names"), [("preset", PRESETS | SHORT_NAMES), ("recipe", RECIPES)])
 def test_the_names_that_the_command_takes(field: str, names: dict[str, Any]) -> None:
     choices = [each for each in get_args(get_type_hints(Beginning)[field]) if each is not type(None)]
     assert [get_args(each) for each in choices if each is not Literal] == [tuple(names)]
@@ -106,7 +107,34 @@ def test_a_burn_in_that_outlasts_the_phase() -> None:
     # a sixteenth of .001
     assert said.startswith("`burn_in` 1,000: the learning rate rises for longer than the 500 steps of the phase")
     assert "the phase joint, and ends at 6.3e-05 of 0.001" in said
-    assert warnings_of(override(RunConfig(plan=plan), {"optimiser.burn_in": 499})) == []
+    assert said.endswith("of 0.001, so that little is learnt; say `burn_in` 50, or take `preset` small for little data")
+    (said,) = warnings_of(override(RunConfig(plan=plan), {"optimiser.burn_in": 375}))
+    assert said.startswith("`burn_in` 375: the learning rate rises for 75% of the 500 steps of the phase joint; say")
+    assert warnings_of(override(RunConfig(plan=plan), {"optimiser.burn_in": 250})) == []
+
+
+def test_steps_that_do_not_fit_the_number_of_images() -> None:
+    plan = PlanConfig(steps=2000, joint=Joint(enabled=False))
+
+    def said(images: int, **plan_changes: object) -> list[str]:
+        config = RunConfig(plan=replace(plan, **plan_changes))  # type: ignore[arg-type]
+        return what_does_not_fit(config, phases_of(config), started=True, images={"boxes": images})
+
+    # 2,000 batches of 64 show 128,000 images
+    assert said(128_001) == [
+        "`steps` 2,000: in batches of 64 they show 128,000 of the 128,001 images with boxes; 2,001 steps show each once"
+    ]
+    assert said(128_000) == said(427) == said(0) == []
+    assert said(64) == [
+        "`steps` 2,000: they show each of the 64 images with boxes 2,000 times; say `steps` 100, or take `preset` "
+        "small for little data"
+    ]
+    # half of each batch are images with a label
+    assert "show 64,000 of the 100,000 images with boxes; 3,125 steps" in said(100_000, joint=Joint())[0]
+
+
+def test_a_short_name_of_a_preset() -> None:
+    assert preset_for(PHOTOGRAPHS, name="small") == preset_for(PHOTOGRAPHS, name="small-photographs")
 
 
 def test_image_labels_for_a_net_that_knows_nothing() -> None:

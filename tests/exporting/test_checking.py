@@ -18,8 +18,10 @@ from yolo9000.detection.config import DecodeConfig
 from yolo9000.export import main
 from yolo9000.exporting.checking import compare
 from yolo9000.exporting.config import ExportConfig
+from yolo9000.exporting.engines import open_engine
 from yolo9000.exporting.opening import open_exported
 from yolo9000.exporting.quantising import quantise_onnx
+from yolo9000.exporting.writing import export_model
 from yolo9000.inference.model import TrainedModel
 from yolo9000.models.region import copy_of_net
 from yolo9000.predict import main as predict
@@ -83,8 +85,6 @@ def test_eight_bits(trained: TrainedModel, exports: Callable[..., Any], tmp_path
     import onnx
     from onnx import numpy_helper
 
-    from yolo9000.exporting.engines import open_engine
-
     images = torch.rand(4, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     quantise_onnx(folder.model, tmp_path / "int8.onnx", images.split(1))
     before, after = (open_engine(file)(images)[0] for file in (folder.model, tmp_path / "int8.onnx"))
@@ -99,6 +99,19 @@ def test_eight_bits(trained: TrainedModel, exports: Callable[..., Any], tmp_path
     assert all(array.dtype == np.int8 and abs(array.astype(int)).max() <= 64 for array in weights)
     with pytest.raises(ValueError, match="`calibrate`: there is no image"):
         quantise_onnx(folder.model, tmp_path / "none.onnx", [])
+
+
+@pytest.mark.slow
+def test_eight_bits_of_openvino(trained: TrainedModel, photo: Path, tmp_path: Path, needs: Any) -> None:
+    needs("openvino")
+    pytest.importorskip("nncf", reason="needs the extra openvino")
+    folder = export_model(trained, tmp_path / "int8", "openvino", calibrate=[photo])
+    assert folder.about["int8"]
+    images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before, after = trained.detector(images).features, open_engine(folder.model)(images)[0]
+    relative = float((after - before).norm() / before.norm())
+    assert 1e-3 < relative < 0.4  # ranges of one image of noise
 
 
 # ---------------------------------------------------------------------------------------------------- the command
@@ -162,6 +175,19 @@ def test_mistakes(
     assert main([str(run.path), *words]) == 2
     assert capsys.readouterr().err == f"error: {message}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_to(run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main([str(run.path), "--format", "torchscript", "--out", str(tmp_path / "file" / "out")]) == 2
+    assert "cannot write there" in capsys.readouterr().err
+
+
+def test_an_export_of_an_export(
+    exports: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(exports("torchscript").path), "--out", str(tmp_path / "out")]) == 2
+    assert "is an export already, whose weights are inside" in capsys.readouterr().err
 
 
 def test_a_run_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,9 +22,11 @@ from yolo9000.exporting.formats import write_onnx
 from yolo9000.exporting.opening import open_exported
 from yolo9000.exporting.writing import export_model
 from yolo9000.inference.model import TrainedModel
-from yolo9000.inference.predict import Prediction, predict_images
+from yolo9000.inference.predictor import Found, Predictor
 from yolo9000.inference.prepare import prepare
 from yolo9000.models import DetectorConfig, FlatClasses, GridSpec, Yolov1
+from yolo9000.results.finding import results_of
+from yolo9000.results.formats import to_json
 from yolo9000.runtime.device import DeviceError
 
 CPU = torch.device("cpu")
@@ -50,8 +52,10 @@ def photographs() -> list[Record]:
     return [Record(rng.integers(0, 256, (*shape, 3), np.uint8), f"{shape}.jpg") for shape in shapes]
 
 
-def predicted(trained: TrainedModel, size: int, batch_size: int = 2) -> list[Prediction]:
-    return list(predict_images(trained, photographs(), DECODE, device=CPU, size=size, batch_size=batch_size))
+def predicted(trained: TrainedModel, size: int) -> list[Found]:
+    """Two images go through the net together, and then the third."""
+    predictor, records = Predictor(trained, device=CPU), photographs()
+    return [each for some in (records[:2], records[2:]) for each in predictor.find(some, DECODE, size=size)]
 
 
 @pytest.mark.parametrize("size", [64, 96])
@@ -68,7 +72,7 @@ def test_the_same_is_found(
         assert theirs.detections.nodes.tolist() == ours.detections.nodes.tolist()
         torch.testing.assert_close(theirs.boxes_xyxy, ours.boxes_xyxy, rtol=1e-3, atol=0.02)
         torch.testing.assert_close(theirs.detections.scores, ours.detections.scores, rtol=1e-3, atol=1e-4)
-        plain, again = (each.detections.to_json(trained.classes, each.boxes_xyxy) for each in (ours, theirs))
+        plain, again = (to_json(results_of(each, trained.classes))["detections"] for each in (ours, theirs))
         assert [[level["name"] for level in box["path"]] for box in again] == [
             [level["name"] for level in box["path"]] for box in plain
         ]
@@ -114,10 +118,11 @@ def test_a_file_says_inside_what_its_numbers_mean(exports: Callable[..., Any]) -
 def test_a_decoded_file_decodes_in_one_way(exports: Callable[..., Any]) -> None:
     opened = open_exported(exports("torchscript", "decoded").path)
     assert opened.detector.decodes_inside
-    (first, *_) = predict_images(opened, photographs(), None, device=CPU)  # without a wish: as it was exported
+    predictor = Predictor(opened, device=CPU)
+    (first, *_) = predictor.find(photographs(), None)  # without a wish: as it was exported
     assert len(first.detections)
     with pytest.raises(ValueError, match=r"`threshold` 0.24: the exported net decodes inside, with 0.5; export it"):
-        list(predict_images(opened, photographs(), DecodeConfig(), device=CPU))
+        predictor.find(photographs(), DecodeConfig())
 
 
 def test_a_net_of_one_size_stays_one(tmp_path: Path) -> None:

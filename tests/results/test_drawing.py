@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from wordtree import WordTree
+from yolo9000.detection.results import Detections
 from yolo9000.models import TreeClasses
 from yolo9000.results.boxes import Boxes, Path, Step
 from yolo9000.results.colours import node_colour
-from yolo9000.results.drawing import Mark, draw_marks, draw_results, marks_of
+from yolo9000.results.drawing import Mark, draw_detections, draw_marks, draw_results, marks_of
 from yolo9000.results.results import Results
 
 # animal (dog, cat), vehicle
@@ -54,6 +56,20 @@ def test_the_path_goes_up_from_the_label_and_new_classes_have_a_star() -> None:
     assert (vehicle.name, vehicle.dashed, vehicle.further) == ("vehicle", False, ("60% vehicle",))
 
 
+def test_detections_are_drawn_as_results_are() -> None:
+    found = results(np.zeros((400, 400, 3), np.uint8), never_boxed=frozenset({1}))
+    detections = Detections(
+        boxes_cxcywh=torch.zeros(2, 4),  # relative to the input of the net: not looked at
+        scores=torch.from_numpy(found.boxes.score),
+        nodes=torch.from_numpy(found.nodes),
+        objectness=torch.from_numpy(found.boxes.objectness),
+        probabilities=torch.from_numpy(found.boxes.probability),
+    )
+    boxes = torch.from_numpy(found.boxes.xyxy)
+    picture = draw_detections(found.image, detections, boxes, CLASSES, starred=[1])
+    assert np.array_equal(np.asarray(picture), np.asarray(draw_results(found)))
+
+
 def test_boxes_are_drawn_where_they_are_and_the_image_is_untouched() -> None:
     image = np.zeros((400, 400, 3), np.uint8)
     picture = np.asarray(draw_results(results(image)))
@@ -70,8 +86,8 @@ def test_small_pictures_are_enlarged_by_a_whole_factor_unless_told_otherwise() -
     image = np.zeros((64, 48, 3), np.uint8)
     mark = Mark((10, 20, 40, 60), "dog", "0.42", RED)
     picture = draw_marks(image, [mark])
-    assert picture.size == (7 * 48, 7 * 64)
-    assert tuple(np.asarray(picture)[7 * 40, 70]) == RED
+    assert picture.size == (6 * 48, 6 * 64)
+    assert tuple(np.asarray(picture)[6 * 40, 60]) == RED
     assert draw_marks(image, [mark], enlarge=False).size == (48, 64)
     assert draw_marks(np.zeros((400, 30, 3), np.uint8), [mark]).size == (30, 400)
 

@@ -18,6 +18,7 @@ from pycocotools.coco import COCO
 from wordtree import WordTree
 from yolo9000.datasets.coco import CocoSource
 from yolo9000.models import FlatClasses, TreeClasses
+from yolo9000.results.boxes import Boxes, Path, Step
 from yolo9000.results.formats import (
     class_names,
     save_crops,
@@ -30,7 +31,7 @@ from yolo9000.results.formats import (
     to_supervision,
     to_txt,
 )
-from yolo9000.results.results import Boxes, Path, Results, Step
+from yolo9000.results.results import Results
 from yolo9000.runtime.mistakes import Mistake
 
 # animal (dog, cat), vehicle

@@ -22,7 +22,7 @@ from yolo9000.datasets.sample import Unreadable
 from yolo9000.detection.config import DecodeConfig, ImageLabels
 from yolo9000.experiment.config import DataConfig, Joint, PlanConfig, RunConfig
 from yolo9000.experiment.plan import PlanError
-from yolo9000.inference.predict import NoImages
+from yolo9000.inference.sources import NoImages
 from yolo9000.models.box_coding import BoxCoding
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
@@ -41,9 +41,12 @@ LIBRARY = ("wordtree", "datasets", *(f"yolo9000/{part}" for part in PARTS))
 COMMANDS = {  # flags of whole commands that the library runs or tells its user to run
     "datasets/pictograms.py": {"--upgrade"},
     "yolo9000/comparison/ladder_runs.py": {"--config", "--out", "--resume", "--size", "--images", "--device"},
+    "yolo9000/comparison/runs.py": {"---"},
     "yolo9000/evaluation/ladder_table.py": {"---"},  # a line of a table in Markdown
+    "yolo9000/evaluation/node_table.py": {"---", "---:"},  # the same
     "yolo9000/experiment/beginning.py": {"--resume"},
-    "yolo9000/experiment/layouts.py": {"--categories", "--voc", "--imagenet", "--imagenet1k", "--wnids", "--out"},
+    "yolo9000/experiment/layouts.py": {"--categories", "--data", "--voc", "--imagenet"}
+    | {"--imagenet1k", "--wnids", "--out"},
     "yolo9000/runtime/inventory.py": {"--short", "--porcelain", "--untracked-files"},  # of git
     "yolo9000/runtime/mistakes.py": {"--"},  # it makes flags of fields
     "yolo9000/runtime/mistyped.py": {"--", "--help", "--version"},  # it reads command lines
@@ -114,7 +117,10 @@ def test_fields_become_flags_and_other_words_stay() -> None:
         ("a has no node. Add it to the tree, or leave it out with `skip_missing`", "a has no node. Add it to the tree"),
         ("too high: pass x/train, or name train with `split`.", "too high: pass x/train."),
         ("name a synset, or take the first (`first_sense`)", "name a synset, or take the first (--first-sense)"),
-        ("x exists; name another, or overwrite it with `force`", "x exists; name another, or overwrite it with --force"),
+        (
+            "x exists; name another, or overwrite it with `force`",
+            "x exists; name another, or overwrite it with --force",
+        ),
         ("`a` or `b`: name a data set", "`a` or `b`: name a data set"),
     ],
 )

@@ -98,7 +98,7 @@ def test_comparison_and_curve(cluster: Callable[..., int], capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "--coco or --voc: name a data set with boxes"),
+        ([], "--coco, --voc, --yolo or --csv: name a data set with boxes"),
         (["--coco", "nowhere"], "nowhere: looked for annotations/instances_train.json"),
         (["--coco", "coco", "-k", 3], "-k 3: they need at least 3 boxes of different shape, there are 2"),
         (["--coco", "coco", "-k", 0], "-k 0, --restarts 1: at least 1 is needed of each"),

@@ -77,7 +77,7 @@ def train_rival(
     tree = None if config.tree is None else TreeClasses(load_tree(config.tree))
     data = load_data(config, tree, size=size or 96)
     if data.detection is None:
-        raise Mistake("no data with boxes were named; name some with `coco`, `voc` or `tiles`")
+        raise Mistake("no data with boxes were named; name some with `coco`, `voc`, `yolo`, `csv` or `tiles`")
     net = TorchvisionDetector(name, data.classes, (-1, *data.boxed)).to(where)
     if init is not None:
         load_weights(net.net, read_state_dict(init), init)

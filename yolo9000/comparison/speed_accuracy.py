@@ -97,7 +97,7 @@ def speed_accuracy(
         held_out_data(config, finder.trained), finder.classes, size=finder.trained.size, held_out_only=True
     )
     if data.val_detection is None:
-        raise Mistake("there are no images to evaluate on; name some with `coco`, `voc` or `tiles`")
+        raise Mistake("there are no images to evaluate on; name some with `coco`, `voc`, `yolo`, `csv` or `tiles`")
     points = []
     for size in finder.sizes(sizes):
         if size < 32 or (size % 32 and isinstance(finder.trained, TrainedModel)):

@@ -29,6 +29,7 @@ from yolo9000.detection.results import Detections
 from yolo9000.models.classes import Classes
 from yolo9000.models.grid import GridOutput
 from yolo9000.models.output import DetectorOutput
+from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.tensors import full_precision
 
 
@@ -265,7 +266,14 @@ def detect_as_darknet(
     """What darknet's ``detector test`` would draw, in the place of `yolo9000.detection.decode.detect`.
 
     A box of a net without a tree can be found under several classes. `nms` of the configuration is not looked at.
+
+    Raises
+    ------
+    Mistake
+        The net is restricted to some classes, which darknet knows nothing of.
     """
+    if classes.kept is not None:
+        raise Mistake("`decoding` darknet: a net that is restricted to some classes is decoded by probability")
     config = config or DecodeConfig()
     results = []
     tree = classes.tree

@@ -40,6 +40,11 @@ class ImageLabels:
         but the picked one to 0 ("background": darknet, region_layer.c).
     weight : float
         Factor on the loss of image labels, beside the region's own scale of class losses.
+    unboxed_weight : float
+        How much a class without boxes counts among the siblings of a box's label, in joint training. With 1 a box
+        teaches "none of these" of all its siblings alike (darknet), so classes that no box shows are only ever pushed
+        down there. With 0 it says nothing of them: boxes tell apart the classes that have boxes, and image labels,
+        which show all of them, the rest. A node above labels of both kinds counts with their mean.
     """
 
     pick: Literal["label", "objectness_label", "largest_confident", "centre"] = "objectness_label"
@@ -47,10 +52,13 @@ class ImageLabels:
     weighting: Literal["equal", "objectness", "objectness_squared", "posterior"] = "posterior"
     objectness: Annotated[Literal["none", "floor", "background"], arg(name="label-objectness")] = "none"
     weight: Annotated[float, arg(name="label-weight", metavar="W")] = 1.0
+    unboxed_weight: Annotated[float, arg(metavar="W")] = 0.0
 
     def __post_init__(self) -> None:
         if not self.weight >= 0:
             raise Mistake(f"`weight` {self.weight}: the weight of image labels is at least 0")
+        if not 0 <= self.unboxed_weight <= 1:
+            raise Mistake(f"`unboxed_weight` {self.unboxed_weight}: a number from 0 to 1 is needed")
 
     @property
     def needs_label_probability(self) -> bool:
@@ -60,13 +68,21 @@ class ImageLabels:
 
 RECIPES: dict[str, ImageLabels] = {
     "mil": ImageLabels(),
-    "paper": ImageLabels(pick="objectness_label", spread="picked", weighting="equal", objectness="floor"),
-    "paper-literal": ImageLabels(pick="label", spread="picked", weighting="equal", objectness="floor"),
-    "darknet": ImageLabels(pick="objectness_label", spread="picked", weighting="equal", objectness="background"),
-    "overlap": ImageLabels(pick="largest_confident", spread="overlapping", weighting="objectness"),
-    "max-size": ImageLabels(pick="largest_confident", spread="picked", weighting="equal"),
-    "objectness": ImageLabels(pick="largest_confident", spread="everywhere", weighting="objectness_squared"),
-    "constant": ImageLabels(pick="centre", spread="picked", weighting="equal"),
+    "paper": ImageLabels(
+        pick="objectness_label", spread="picked", weighting="equal", objectness="floor", unboxed_weight=1.0
+    ),
+    "paper-literal": ImageLabels(
+        pick="label", spread="picked", weighting="equal", objectness="floor", unboxed_weight=1.0
+    ),
+    "darknet": ImageLabels(
+        pick="objectness_label", spread="picked", weighting="equal", objectness="background", unboxed_weight=1.0
+    ),
+    "overlap": ImageLabels(pick="largest_confident", spread="overlapping", weighting="objectness", unboxed_weight=1.0),
+    "max-size": ImageLabels(pick="largest_confident", spread="picked", weighting="equal", unboxed_weight=1.0),
+    "objectness": ImageLabels(
+        pick="largest_confident", spread="everywhere", weighting="objectness_squared", unboxed_weight=1.0
+    ),
+    "constant": ImageLabels(pick="centre", spread="picked", weighting="equal", unboxed_weight=1.0),
 }
 """What an image label teaches, by name.
 

@@ -26,6 +26,7 @@ from yolo9000.runtime.tensors import full_precision
 
 PRIOR_PULL_SCALE = 0.01  # darknet, region_layer.c: the first 12,800 images
 MAX_DOUBTFUL = 32  # boxes of an image that are looked at for things that its source does not label
+NO_SIBLING = -1e4  # added to a logit that is to take no probability
 CONFIDENTLY_UNLABELLED = 0.5  # a box is no background if it more probably shows what its source does not label
 
 
@@ -36,6 +37,7 @@ def joint_loss(
     *,
     images_seen: int,
     recipe: str | ImageLabels = DEFAULT_RECIPE,
+    truth_offsets: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Named loss terms of a batch of images with boxes and images with a label, summed over the batch.
 
@@ -53,6 +55,8 @@ def joint_loss(
         boxes is pulled to its prior.
     recipe : str or ImageLabels
         What an image label teaches: a name of :data:`RECIPES`, or an :class:`ImageLabels`.
+    truth_offsets : Tensor (K,), optional
+        Added to the class logits of the boxes of truths, in the loss alone, see `offsets_of_truths`.
 
     Returns
     -------
@@ -86,11 +90,17 @@ def joint_loss(
         raise ValueError(f"{len(targets)} targets for {output.boxes.shape[0]} images")
     packed = pack_targets(targets, region, output.boxes.device)
     pull = images_seen < region.loss.prior_pull_images
-    return packed_loss(output, packed, region, pull=pull, recipe=chosen)
+    return packed_loss(output, packed, region, pull=pull, recipe=chosen, truth_offsets=truth_offsets)
 
 
 def packed_loss(
-    output: RegionOutput, packed: PackedTargets, region: RegionSpec, *, pull: bool, recipe: ImageLabels
+    output: RegionOutput,
+    packed: PackedTargets,
+    region: RegionSpec,
+    *,
+    pull: bool,
+    recipe: ImageLabels,
+    truth_offsets: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """`joint_loss` of targets that are packed already: tensors in, tensors out, no value read by the host.
 
@@ -106,6 +116,8 @@ def packed_loss(
         Whether the boxes of images with boxes are pulled to their priors.
     recipe : ImageLabels
         What an image label teaches.
+    truth_offsets : Tensor (K,), optional
+        As in `joint_loss`.
 
     Returns
     -------
@@ -126,12 +138,42 @@ def packed_loss(
     boxes = boxes if pick is None else torch.cat([boxes, pick.box_index.flatten()])
     logits = full_precision(output.class_logits(boxes, packed.columns))
     truth_logits, area_logits = logits.split([len(packed.truths), len(boxes) - len(packed.truths)])
+    if truth_offsets is not None:
+        truth_logits = truth_logits + (truth_offsets if packed.columns is None else truth_offsets[packed.columns])
     return {
         **box_terms,
         **_objectness_terms(objectness, packed, assignment, is_background, region),
         "class": _class_term(truth_logits, packed, assignment, region),
         **image_label_terms(area_logits, pick, objectness, packed, region, recipe),
     }
+
+
+def offsets_of_truths(share_with_boxes: Tensor, unboxed_weight: float) -> Tensor | None:
+    """What the boxes of truths add to their class logits, so that classes without boxes count less among siblings.
+
+    Where a node stands for classes a part of which never comes as a box, P(node | it came as a box) is proportional to
+    that part times P(node). So the log of the part is added in the loss of boxes, and P(node) itself is what is learnt
+    (as for class frequencies in Ren et al., "Balanced meta-softmax", 2020).
+
+    Parameters
+    ----------
+    share_with_boxes : Tensor (K,)
+        Which share of the labels at and under each node has boxes.
+    unboxed_weight : float
+        How much the others count, see `ImageLabels`.
+
+    Returns
+    -------
+    Tensor (K,), optional
+        None if nothing is added. A node that does not count has -1e4, for infinities would have no gradient.
+
+    Examples
+    --------
+    >>> offsets_of_truths(torch.tensor([1.0, 0.5, 0.0]), 0.5)
+    tensor([ 0.0000, -0.2877, -0.6931])
+    """
+    counts = share_with_boxes + (1 - share_with_boxes) * unboxed_weight
+    return None if bool((counts == 1).all()) else counts.log().clamp(min=NO_SIBLING)
 
 
 def _box_terms(

@@ -18,6 +18,7 @@ from torch import Tensor
 from wordtree import WordTree
 from wordtree.softmax import tree_tables
 from yolo9000.detection.config import DecodeConfig
+from yolo9000.evaluation.node_table import sibling_confusions
 from yolo9000.evaluation.observation import Observation, joined
 from yolo9000.evaluation.reliability import calibration_scores
 from yolo9000.models.classes import Classes
@@ -53,10 +54,10 @@ def diagnose(
     -------
     dict
         ``{"back_off": .., "corloc": .., "recall_at_10": .., "calibration": ..}``, each of which has "boxed" and
-        "never_boxed"; see `back_off_scores` and `calibration_scores`. ``corloc``: of the pairs of an image and a label
-        in it (``"labels"``), the share whose box of the highest objectness * P(label) overlaps a box of that label.
-        ``recall_at_10``: of the truth boxes (``"boxes"``), the share that one of the ten boxes of the highest
-        objectness overlaps. Empty without an observation.
+        "never_boxed"; see `back_off_scores` and `calibration_scores`; and ``"confusions"``, see `sibling_confusions`.
+        ``corloc``: of the pairs of an image and a label in it (``"labels"``), the share whose box of the highest
+        objectness * P(label) overlaps a box of that label. ``recall_at_10``: of the truth boxes (``"boxes"``), the
+        share that one of the ten boxes of the highest objectness overlaps. Empty without an observation.
     """
     if not observations:
         return {}
@@ -71,6 +72,7 @@ def diagnose(
     report["corloc"] = _shares(sets, seen.present, seen.localised, "labels")
     report["recall_at_10"] = _shares(sets, seen.labels, seen.among_ten, "boxes")
     report["calibration"] = calibration_scores(seen, classes, boxed)
+    report["confusions"] = sibling_confusions(seen, classes)
     return report
 
 

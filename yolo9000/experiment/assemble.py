@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from wordtree import load_tree, save_tree
 from yolo9000.darknet.cfg_files import read_names
 from yolo9000.darknet.detector import detector_of
 from yolo9000.darknet.net import from_cfg
+from yolo9000.datasets.joined import single_sources
+from yolo9000.datasets.sample import LabelledSource
 from yolo9000.detection.priors import cluster_priors, in_cells
 from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.data import Data, box_shapes, load_data
@@ -136,6 +138,7 @@ def assemble(
         detector, size=config.plan.evaluation_size or config.plan.size, boxed=data.boxed, never_boxed=data.never_boxed
     )
     description["data"] = dataclasses.asdict(config.data)
+    description["taught"] = _taught(data)
     description["image_labels"] = dataclasses.asdict(config.plan.joint.image_labels)
     parameters = sum(parameter.numel() for parameter in phases[-1].model.parameters())
     sources = [None if config.is_classifier else data.detection, data.classification]
@@ -150,8 +153,22 @@ def assemble(
         f"{data.classes}; {taught}",
         f"{parameters / 1e6:.1f} M parameters, {config.train.precision}, batches of {config.train.batch_size}",
     ]
-    warnings = what_does_not_fit(config, phases, started=initial is not None or resumed is not None)
+    images = {} if config.data.is_embedded or config.data.drawn_from else {"boxes": len(data.detection or ())}
+    started = initial is not None or resumed is not None
+    warnings = what_does_not_fit(config, phases, started=started, images=images)
     return Assembly(data, detector, phases, description, notes, warnings)
+
+
+def _taught(data: Data) -> dict[str, dict[int, int]]:
+    """Boxes, and images with a label, of each label; nothing of scenes, which are drawn as they are read."""
+    found: dict[str, dict[int, int]] = {}
+    for name, source in (("boxes", data.detection), ("images", data.classification)):
+        parts = [] if source is None else single_sources([source])
+        known = [cast(LabelledSource, part) for part in parts if hasattr(part, "labels")]
+        if known and len(known) == len(parts):
+            labels, counts = np.unique(np.concatenate([part.labels for part in known]), return_counts=True)
+            found[name] = dict(zip(labels.tolist(), counts.tolist(), strict=True))
+    return found
 
 
 def _classes_of_form(config: RunConfig, classes: Classes | None) -> Classes | None:

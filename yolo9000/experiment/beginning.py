@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from yolo9000.experiment.config import RunConfig
-from yolo9000.experiment.config_file import differences, override, read_config
-from yolo9000.experiment.presets import PRESETS, joint_recipe, preset_for
+from yolo9000.experiment.config_file import differences, override, read_config, read_handwritten, written_config
+from yolo9000.experiment.presets import PRESETS, SHORT_NAMES, joint_recipe, preset_for
 from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.mistyped import unknown_choice
@@ -41,15 +41,25 @@ class Asked:
     config: RunConfig
     folder: Path
     resume: bool
+    only_print: bool = False
 
 
-def config_before(*, preset: str | None, config: str | None, resume: str | None, out: str | None) -> RunConfig | None:
-    """The configuration of the run that another one begins with, or that is resumed.
+def config_before(
+    *,
+    preset: str | None,
+    config: str | None,
+    resume: str | None,
+    out: str | None,
+    begin: Callable[[tuple[tuple[str, str], ...], str | None, str | None], RunConfig],
+) -> RunConfig | None:
+    """The configuration of the run that another one begins with, or that is resumed, or one written by hand.
 
     Parameters
     ----------
     preset, config, resume, out : str, optional
         As they were typed.
+    begin : callable
+        Data sets, name of a preset and of a recipe -> what a file that is written by hand is put on top of.
 
     Returns
     -------
@@ -71,7 +81,12 @@ def config_before(*, preset: str | None, config: str | None, resume: str | None,
         from yolo9000.runtime.run_folder import create_run_folder  # which imports torch
 
         return read_config(create_run_folder(resume, resume=True).path)
-    return None if config is None else read_config(Path(config))
+    if config is None:
+        return None
+    written = read_handwritten(Path(config))
+    if written is None:
+        return read_config(Path(config))
+    return written.on_top_of(begin(written.sets, written.preset, written.recipe))
 
 
 def begin_with(
@@ -110,11 +125,15 @@ def begin_with(
     >>> begin_with((("coco", "COCO_DIR"),), recipe="paper").plan.joint.ratio
     (4, 1)
     """
-    before = config_before(preset=preset, config=config, resume=resume, out=out)
+
+    def begin(sets: tuple[tuple[str, str], ...], preset: str | None, recipe: str | None) -> RunConfig:
+        if preset is not None and preset not in PRESETS and preset not in SHORT_NAMES:
+            raise Mistake(f"`preset` {unknown_choice(preset, [*PRESETS, *SHORT_NAMES])}")
+        return preset_for(named or sets, name=preset, recipe=recipe, started=started)
+
+    before = config_before(preset=preset, config=config, resume=resume, out=out, begin=begin)
     if before is None:
-        if preset is not None and preset not in PRESETS:
-            raise Mistake(f"`preset` {unknown_choice(preset, list(PRESETS))}")
-        return preset_for(named, name=preset, recipe=recipe, started=started)
+        return begin((), preset, recipe)
     joint = before.plan.joint
     if recipe is not None:
         told = joint_recipe(recipe)
@@ -167,7 +186,10 @@ def check_resumed(resume: str, before: RunConfig, config: RunConfig, may_change:
 
 
 def train_asked(asked: Asked) -> int:
-    """Train; return the exit status: 0, or 130 if the run was interrupted."""
+    """Train, or print the configuration; return the exit status: 0, or 130 if the run was interrupted."""
+    if asked.only_print:
+        print(written_config(asked.config), end="")
+        return 0
     from yolo9000.experiment.run import train_run  # here, for --help needs no torch
 
     result = train_run(asked.config, asked.folder, resume=asked.resume)

@@ -96,7 +96,7 @@ class DataConfig:
         Layout (a name of `LAYOUTS`) and path of each data set. Sets with boxes are joined; the held-out split of the
         first one is evaluated.
     tree : str or None
-        The tree of all labels: a bundled name or a file (tools/build_wordtree.py). Without one a tree is built from
+        The tree of all labels: a bundled name, a file (yolo9000 tree build) or a run. Without one a tree is built from
         the labels themselves.
     splits : tuple of (str, str)
         The parts that are trained on and held out, as the data sets name them.
@@ -265,6 +265,8 @@ class PlanConfig:
         scenes are drawn at it.
     multi_scale : bool
         Take another size every 10 batches, from 3/4 to 3/2 of `size` (paper, section 2).
+    box_mosaic : float
+        Probability that an image with boxes is a mosaic of four, which small sets of photographs last longer with.
     classification_size : int
         Side of the input during the classification start (paper: 224, then 448).
     classification_learning_rate : float
@@ -291,6 +293,7 @@ class PlanConfig:
     joint: Joint = Joint()
     size: Annotated[int, arg(metavar="PIXELS")] = 416
     multi_scale: bool = False
+    box_mosaic: Annotated[float, arg(metavar="P")] = 0.0
     classification_size: Annotated[int, arg(metavar="PIXELS")] = 224
     classification_learning_rate: Annotated[float, arg(name="classification-lr", metavar="RATE")] = 0.1
     fine_tuning_steps: Annotated[int, arg(metavar="N")] = 0
@@ -308,6 +311,8 @@ class PlanConfig:
             side = getattr(self, name)
             if side is not None and (side < 32 or side % 32):
                 raise Mistake(f"`{name}` {side}: a multiple of 32 is needed")
+        if not 0 <= self.box_mosaic <= 1:
+            raise Mistake(f"`box_mosaic` {self.box_mosaic}: a probability from 0 to 1 is needed")
         # the optimiser's own check would name the other rate
         for name in ("classification_learning_rate", "fine_tuning_learning_rate"):
             if not getattr(self, name) > 0:

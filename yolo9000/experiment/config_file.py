@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
+import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from yolo9000.detection.config import RECIPES
 from yolo9000.experiment.config import RunConfig
+from yolo9000.experiment.presets import CLASSIFIERS, PRESETS, SHORT_NAMES
 from yolo9000.runtime.mistakes import Mistake
 
 Config = TypeVar("Config")
@@ -137,14 +141,135 @@ def _refuse_unknown(kind: Any, plain: Any, where: str, above: str = "") -> None:
     known = {each.name: each for each in dataclasses.fields(kind)}
     for key, value in plain.items():
         if key not in known:
-            raise Mistake(f"{where}: unknown key {above}{key}; there are {', '.join(known)}")
+            raise Mistake(f"{where}: unknown key {above}{key}; {_meant(kind, str(key), above)}")
         default = _default_of(known[key])
         if dataclasses.is_dataclass(default):
             _refuse_unknown(default, value, where, f"{above}{key}.")
 
 
+def _meant(kind: Any, key: str, above: str) -> str:
+    """Which key may be meant by an unknown one: one that is spelled alike, here or elsewhere."""
+    known = [each.name for each in dataclasses.fields(kind)]
+    if alike := difflib.get_close_matches(key, known, 1):
+        return f"did you mean {above}{alike[0]}?"
+    ways = [way for way, _ in _leaves(RunConfig())]
+    last = {way.rpartition(".")[2]: way for way in reversed(ways)} | _ways_by_option(RunConfig)
+    if alike := difflib.get_close_matches(key, last, 1):
+        return f"did you mean {last[alike[0]]}?"
+    return f"there are {', '.join(known)}"
+
+
+def _ways_by_option(kind: Any, above: str = "") -> dict[str, str]:
+    """The way of each field whose option has another name than the field, as `lr` of ``optimiser.learning_rate``."""
+    found: dict[str, str] = {}
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for each in dataclasses.fields(kind):
+        told = [getattr(about, "name", None) for about in getattr(hints[each.name], "__metadata__", ())]
+        found |= {name.replace("-", "_"): f"{above}{each.name}" for name in told if name}
+        if dataclasses.is_dataclass(default := _default_of(each)):
+            found |= _ways_by_option(type(default), f"{above}{each.name}.")
+    return found
+
+
 def _default_of(each: dataclasses.Field[Any]) -> Any:
     return each.default_factory() if each.default_factory is not dataclasses.MISSING else each.default
+
+
+@dataclasses.dataclass(frozen=True)
+class Handwritten:
+    """What somebody wrote of a configuration.
+
+    Parameters
+    ----------
+    values : dict
+        Some of the fields, nested as `RunConfig` is.
+    where : str
+        The file.
+    preset, recipe : str, optional
+        What it begins with.
+    """
+
+    values: dict[str, Any]
+    where: str
+    preset: str | None = None
+    recipe: str | None = None
+
+    @property
+    def sets(self) -> tuple[tuple[str, str], ...]:
+        """The data sets that it names."""
+        return from_plain(
+            RunConfig, {"data": {"sets": self.values.get("data", {}).get("sets", ())}}, self.where
+        ).data.sets
+
+    def on_top_of(self, config: RunConfig) -> RunConfig:
+        """The configuration with these values in place of its own.
+
+        Raises
+        ------
+        Mistake
+            A value does not fit.
+        """
+        return from_plain(RunConfig, _merged(dataclasses.asdict(config), self.values), self.where)
+
+
+def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = dict(below)
+    for key, value in above.items():
+        inner = below.get(key)
+        both[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return both
+
+
+def read_handwritten(path: Path) -> Handwritten | None:
+    """Read a configuration that somebody wrote: a YAML or JSON file with some fields of `RunConfig`.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its keys are those that `written_config` writes, and ``preset`` and ``recipe``.
+
+    Returns
+    -------
+    Handwritten, optional
+        None if it is the folder or the ``config.json`` of a run.
+
+    Raises
+    ------
+    Mistake
+        The file is absent or no YAML, or a key is unknown; the message says which is meant.
+    """
+    import yaml  # here, as only such a file needs it
+
+    if path.is_dir():
+        return None
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML as well
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise Mistake(f"{path}: cannot be read ({said}); is it a configuration, or the folder of a run?") from error
+    if not isinstance(content, dict):
+        raise Mistake(f"{path}: a configuration has keys such as data, plan and train, not {content!r}")
+    if "config" in content:
+        return None
+    named = {key: content.pop(key, None) for key in ("preset", "recipe")}
+    for key, choices in (("preset", [*PRESETS, *SHORT_NAMES, *CLASSIFIERS]), ("recipe", list(RECIPES))):
+        if named[key] is not None and named[key] not in choices:
+            raise Mistake(f"{path}: {key} {named[key]!r}: there are {', '.join(dict.fromkeys(choices))}")
+    _refuse_unknown(RunConfig, content, str(path))
+    return Handwritten(content, str(path), **named)
+
+
+def written_config(config: RunConfig) -> str:
+    """A configuration as YAML, as `read_handwritten` reads it.
+
+    Examples
+    --------
+    >>> print(written_config(RunConfig(seed=3))[-8:], end="")
+    seed: 3
+    """
+    import yaml
+
+    return str(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, default_flow_style=None, width=110))
 
 
 def read_config(path: Path) -> RunConfig:
@@ -171,4 +296,7 @@ def read_config(path: Path) -> RunConfig:
         raise Mistake(f"{file}: cannot be read ({error}); is it the config.json of a run?") from error
     if not isinstance(content, dict) or "config" not in content:
         raise Mistake(f"{file}: holds no configuration of a run under the key config")
+    match content["config"]:
+        case {"plan": {"joint": {"image_labels": {"pick": _} as image_labels}}}:
+            image_labels.setdefault("unboxed_weight", 1.0)  # a run older than this field goes on as it began
     return from_plain(RunConfig, content["config"], str(file))

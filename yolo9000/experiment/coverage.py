@@ -186,8 +186,8 @@ def format_coverage(coverage: Coverage, *, most: int = 30) -> str:
     order = sorted(np.flatnonzero(direct).tolist(), key=lambda node: (-int(boxes[node]), -int(images[node]), node))
     if order:
         lines.append(f"{'boxes':>10} {'images':>10}  concept")
-    for node in order[:most]:
-        lines.append(f"{boxes[node]:>10,} {images[node]:>10,}  {tree.names[node]} ({tree.synsets[node] or tree.wnids[node]})")
+    named = [f"{tree.names[node]} ({tree.synsets[node] or tree.wnids[node]})" for node in order[:most]]
+    lines += [f"{boxes[node]:>10,} {images[node]:>10,}  {name}" for node, name in zip(order, named, strict=False)]
     if len(order) > most:
         lines.append(f"{'':>21}  and {len(order) - most:,} more")
     if coverage.lost:

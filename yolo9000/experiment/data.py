@@ -32,9 +32,9 @@ from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION
 from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
 from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.labels import (
+    NodesByName,
     class_advice,
     classes_of_labels,
-    NodesByName,
     labelled_nodes,
     wnid_map,
 )
@@ -393,7 +393,7 @@ def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[str, 
     name = f"{layout} ({split})" if is_only_one else f"{layout} {root} ({split})"
     nodes = NodesByName(classes, *maps)
     source: LabelledSource = _opened(layout, root, nodes, split, name)
-    nodes.log_resolved(name)
+    nodes.log_resolved(f"{layout} {root}")
     declared = getattr(source, "nodes", None)  # an annotation file may list its categories
     if declared is None:
         found = np.unique(source.labels).tolist()
@@ -418,7 +418,7 @@ def _held_out_boxes(config: DataConfig, classes: Classes, split: str) -> Labelle
         held_out: CocoSource = _opened("coco", config.val, NodesByName(classes, *maps), split, f"coco ({split})")
         held_out.labelled_nodes = np.array(held_out.nodes, np.int64)
         return held_out
-    if Path(root).is_file():
+    if layout == "coco" and Path(root).is_file():
         raise DatasetError(f"{root} is one annotation file; name another with `val` to hold images out")
     return _box_set(config, classes, split, (layout, root))
 

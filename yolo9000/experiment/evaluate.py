@@ -24,6 +24,7 @@ from yolo9000.evaluation.classifier import classification_top1
 from yolo9000.evaluation.classifier_report import draw_specificity
 from yolo9000.evaluation.detections import find_in_batches, score_detections
 from yolo9000.evaluation.detector import evaluate_detector, held_out_loss
+from yolo9000.evaluation.node_table import node_csv, node_markdown, node_rows
 from yolo9000.evaluation.reliability import draw_reliability
 from yolo9000.evaluation.report import without_nan
 from yolo9000.experiment.class_maps import find_class_map, with_class_map
@@ -114,7 +115,9 @@ def evaluate_trained(
         Number format of the convolutions.
     """
     if trained.detector.decodes_inside:
-        raise Mistake(f"{trained.path}: it decodes inside, and average precision needs raw numbers; export it without `decoded`")
+        raise Mistake(
+            f"{trained.path}: it decodes inside, and average precision needs raw numbers; export it without `decoded`"
+        )
     data_config, classes, nodes = held_out_data(config, trained), trained.classes, None
     if config.map:
         tree = classes.tree
@@ -126,11 +129,14 @@ def evaluate_trained(
         classes = TreeClasses(with_class_map(tree, nodes))
     data = load_data(data_config, classes, size=trained.size, held_out_only=True)
     report = _evaluate(trained, data, config, device, precision, nodes)
+    report["nodes"] = node_rows(report, classes, trained.content.get("taught"))
     return report | {"checkpoint": str(trained.path), "step": trained.step, "precision": precision}
 
 
 def write_evaluation(report: Mapping[str, Any], out: Path, *, picture: str = "reliability.png") -> None:
-    """Write an evaluation as JSON, and beside it the picture of its reliability.
+    """Write an evaluation as JSON, and beside it the picture of its reliability and the table of its concepts.
+
+    The table is ``nodes.md`` and ``nodes.csv``; where the picture has another name before its last part, so have they.
 
     Parameters
     ----------
@@ -144,6 +150,10 @@ def write_evaluation(report: Mapping[str, Any], out: Path, *, picture: str = "re
     write_atomically(out, (json.dumps(without_nan(report), indent=1) + "\n").encode())
     if "calibration" in report:
         draw_reliability(report["calibration"], out.with_name(picture))
+    if report.get("nodes"):
+        stem = picture.replace("reliability.png", "nodes")
+        for suffix, text in ((".md", node_markdown(report["nodes"])), (".csv", node_csv(report["nodes"]))):
+            write_atomically(out.with_name(stem + suffix), text.encode())
     if "back_off" in report.get("classifier", {}):
         parts = {"classifier": "known classes", "left_out": "classes left out of training"}
         curves = {name: report[part]["back_off"] for part, name in parts.items() if part in report}
@@ -161,7 +171,7 @@ def _evaluate_rival(run: str | Path, config: EvaluateConfig, device: torch.devic
     data = load_data(held_out_data(config, rival), rival.detector.classes, size=rival.size, held_out_only=True)
     loader = _loader(data.val_detection, config.open.size or rival.size, config)
     if loader is None:
-        raise Mistake("there are no images to evaluate on; name some with `coco`, `voc` or `tiles`")
+        raise Mistake("there are no images to evaluate on; name some with `coco`, `voc`, `yolo`, `csv` or `tiles`")
     detections, targets, images = find_in_batches(rival.detector, loader, device=device)
     boxes = _box_source(data)
     report = score_detections(
@@ -252,7 +262,9 @@ def _evaluate(
     }
     loaders = {name: loader for name, loader in found.items() if loader is not None}
     if not loaders:
-        raise Mistake("there are no images to evaluate on; name some with `coco`, `voc`, `tiles` or `imagenet`")
+        raise Mistake(
+            "there are no images to evaluate on; name some with `coco`, `voc`, `yolo`, `csv`, `tiles` or `imagenet`"
+        )
     model = prepare(trained.detector, device=device, precision=precision)  # which takes care of the precision
     if "detection" in loaders:
         boxes = _box_source(data)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from wordtree import WordTree
+from wordtree.concepts import ConceptError
 from wordtree.errors import NameResolutionError
 from yolo9000.datasets.box_index import listed
 from yolo9000.datasets.errors import DatasetError, UnknownClasses
@@ -40,17 +42,31 @@ def _classes_of_all_labels(config: DataConfig) -> TreeClasses:
     if config.drawn_from is not None:
         return TreeClasses(tree_of_wnids(read_split(config.drawn_from).wnids))
     from wordtree import sources  # opens WordNet: for those who bring no tree
-    from wordtree.concepts import ConceptError
 
     found = [LAYOUTS[layout].labels(path, config.splits[0]) for layout, path in config.sets]
     try:
         return TreeClasses(sources.build_from_labels(sources.resolve_labels(found)))
     except ConceptError as error:
-        command = tree_command(config.sets, config.splits[0])
-        raise DatasetError(
-            f"{error}\nSay which are meant: this command writes a table with the candidates, to fill in, and then the "
-            f"tree, for `tree`\n  {command}"
-        ) from error
+        raise DatasetError(f"{_without_options(error)}\n{_concept_advice(config)}") from error
+
+
+def _without_options(error: ConceptError) -> ConceptError:
+    """The same problems without the advice to take first senses, for which trainings have no option."""
+    problems = [
+        replace(each, reason=each.reason.partition(";")[0]) if "`first_sense`" in each.reason else each
+        for each in error.problems
+    ]
+    return ConceptError(problems, str(error).partition(":")[0])
+
+
+def _concept_advice(config: DataConfig) -> str:
+    """How a user says what names of classes mean."""
+    command = tree_command(config.sets, config.splits[0])
+    advice = f"To say what they mean, make a tree once:\n  {command}\nwrites a template to fill in, and takes it back"
+    advice += " with `categories`; then train with `tree` wordtree.json."
+    if any(layout == "yolo" for layout, _ in config.sets):
+        advice += " Or say it in data.yaml, such as 'concepts: {crane: crane.n.04, jack: jack < truck.n.01}'"
+    return advice
 
 
 def tree_of_wnids(wnids: Iterable[str]) -> WordTree:
@@ -164,7 +180,13 @@ class NodesByName(Mapping[str, int]):
         """Tell the user what was taken for what, where no data set or tree said so."""
         if self._tree is not None and self.resolved:
             found = [f"{name} is {self._tree.describe(node)}" for name, node in sorted(self.resolved.items())]
-            log.warning("%s: known by name alone: %s", source, listed(found))
+            _tell_once(f"{source}: known by name alone: {'; '.join(found)}")
+
+
+@functools.cache
+def _tell_once(text: str) -> None:
+    """Log a line, but not again for each part of the same data."""
+    log.warning(text)
 
 
 def labelled_nodes(classes: Classes, found: Iterable[int], *preferred: str, is_alone: bool = True) -> list[int]:
@@ -213,8 +235,8 @@ def class_advice(config: DataConfig, classes: Classes) -> Iterator[None]:
                 f"{len(names)} classes by name, and these are {listed(names)}"
             ) from error
         if isinstance(error, UnknownClasses) or "has no node" in str(error):
-            names, missing = NodesByName(classes), getattr(error, "missing", ())
-            said = [text for name in missing[:MOST_EXPLAINED] if "\n" in (text := names.why_not(name))]
+            known, missing = NodesByName(classes), getattr(error, "missing", ())
+            said = [text for name in missing[:MOST_EXPLAINED] if "\n" in (text := known.why_not(name))]
             command = tree_command(config.sets, config.splits[0])
             made = f"A tree of these labels, for `tree`, is made by\n  {command}"
             raise DatasetError("\n".join([str(error), *said, made])) from error

@@ -68,6 +68,18 @@ def _open_voc(path: str, label_map: Mapping[str, int], split: str, name: str) ->
     return VocSource(path, label_map, split=split, name=name)
 
 
+def _open_yolo(path: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
+    from yolo9000.datasets.yolo import YoloSource
+
+    return YoloSource(path, label_map, split=split, name=name)
+
+
+def _open_csv(path: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
+    from yolo9000.datasets.box_table import CsvSource
+
+    return CsvSource(path, label_map, split=split, name=name)
+
+
 def _open_det(path: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
     from yolo9000.datasets.imagenet_det import ImageNetDetSource
 
@@ -102,11 +114,37 @@ def _coco_labels(path: str, split: str) -> LabelSource:
     return sources.coco() if set(own.classes) <= set(sources.coco().classes) else own
 
 
+def _own_name(path: str) -> str:
+    """What a data set of somebody's own is called: as its folder or file, and not "data" as all data.yaml are."""
+    place = Path(path)
+    stem = place.name if place.is_dir() else place.stem
+    return place.absolute().parent.name if stem == "data" else stem
+
+
 def _voc_labels(path: str, split: str) -> LabelSource:
     from wordtree import sources
 
     # without XMLs the reader of the images knows better what is wrong with the folder
     return sources.voc_folder(Path(path)) if any(Path(path).glob("Annotations/*.xml")) else sources.voc()
+
+
+def _yolo_labels(path: str, split: str) -> LabelSource:
+    from wordtree import sources
+    from yolo9000.datasets.yolo import read_data_yaml
+
+    data = read_data_yaml(path)
+    return sources.own_names(_own_name(path), data.names, data.concepts)
+
+
+def _csv_labels(path: str, split: str) -> LabelSource:
+    from wordtree import sources
+    from yolo9000.datasets.box_table import csv_labels
+
+    return sources.own_names(_own_name(path), csv_labels(path, split))
+
+
+def _own_maps(path: str, split: str) -> list[str]:
+    return [_own_name(path)]
 
 
 def _det_labels(path: str, split: str) -> LabelSource:
@@ -119,8 +157,14 @@ def _det_labels(path: str, split: str) -> LabelSource:
 
 def _folder_labels(path: str, split: str) -> LabelSource:
     from wordtree import sources
+    from wordtree.labels import LabelError
+    from yolo9000.datasets.errors import DatasetError
+    from yolo9000.datasets.imagenet import LAYOUT
 
-    return sources.imagenet(_class_folder(path, split))
+    try:
+        return sources.imagenet(_class_folder(path, split))
+    except LabelError as error:
+        raise DatasetError(f"{error}. Expected:\n{LAYOUT}") from error
 
 
 def _imagenet1k_labels(path: str, split: str) -> LabelSource:
@@ -153,9 +197,10 @@ def _class_folder(path: str, split: str) -> Path:
 LAYOUTS: dict[str, Layout] = {
     "coco": Layout(
         teaches="boxes",
-        help="images with boxes: a folder in COCO's layout (annotations/instances_train*.json and the images), or an "
-        "annotation file. It and --voc may be given several times: the sets are joined, what a set does not label is "
-        "no background in it, and a pass shows each image once",
+        help="images with boxes: a folder in COCO's layout (annotations/instances_train*.json, instances_val*.json, "
+        "and the images in folders of those names, train2017/, val2017/), or an annotation file. It and the flags of "
+        "other sets with boxes may be given several times: the sets are joined, what a set does not label is no "
+        "background in it, and a pass shows each image once",
         open=_open_coco,
         labels=_coco_labels,
         options=_coco_options,
@@ -164,13 +209,37 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "voc": Layout(
         teaches="boxes",
-        help="images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007: Annotations/*.xml, JPEGImages/ "
-        "and ImageSets/Main/trainval.txt and its like, which --splits names. Names may be others than VOC's",
+        help="images with boxes: a folder in VOC's layout, such as VOCdevkit/VOC2007: ImageSets/Main/train.txt, "
+        "val.txt and their like with ids, the splits; Annotations/ID.xml and JPEGImages/ID.jpg. Its classes may be "
+        "others than VOC's",
         open=_open_voc,
         labels=_voc_labels,
         options=lambda path, split: f"--voc {path}",
         maps=lambda path, split: ["voc"],
         several=True,
+    ),
+    "yolo": Layout(
+        teaches="boxes",
+        help="images with boxes as Ultralytics and Roboflow write them: a data.yaml with train, val and names, "
+        "images/, and labels/*.txt beside it with a line CLASS CENTRE_X CENTRE_Y WIDTH HEIGHT, or a polygon, for each "
+        "box",
+        open=_open_yolo,
+        labels=_yolo_labels,
+        options=lambda path, split: f"--data {path}",
+        maps=_own_maps,
+        several=True,
+        metavar="DATA_YAML",
+    ),
+    "csv": Layout(
+        teaches="boxes",
+        help="images with boxes: a CSV with the columns path,x0,y0,x1,y1,label and, if some images are held out, split "
+        "(train or val); or a folder with train.csv and val.csv. Edges are in pixels, or relative to the image",
+        open=_open_csv,
+        labels=_csv_labels,
+        options=lambda path, split: f"--data {path}",
+        maps=_own_maps,
+        several=True,
+        metavar="FILE",
     ),
     "imagenet_det": Layout(
         teaches="boxes",
@@ -184,7 +253,8 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "imagenet": Layout(
         teaches="image labels",
-        help="images with a label: folders or tars named by wnid",
+        help="images with a label: a folder with train/ and val/, in each of which is a folder or a tar for each "
+        "class, named by its wnid: train/n02084071/*.JPEG or train/n02084071.tar",
         open=_open_imagenet,
         labels=_folder_labels,
         options=lambda path, split: f"--imagenet {_class_folder(path, split)}",
@@ -202,7 +272,8 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "tiles": Layout(
         teaches="both",
-        help="scenes that are drawn from real tiles, and the tiles as images with a label",
+        help="scenes that are drawn from real tiles, and the tiles as images with a label: a folder with train/ and "
+        "val/ as for images with a label, boxes/train.tsv, boxes/val.tsv and split.json",
         open=None,
         labels=_folder_labels,
         options=lambda path, split: f"--imagenet {_class_folder(path, split)}",
@@ -210,6 +281,32 @@ LAYOUTS: dict[str, Layout] = {
     ),
 }
 """Every layout by its name, which is also its flag. Sets with boxes are joined in this order."""
+
+
+def own_labels(path: Path) -> LabelSource:
+    """The classes of data of somebody's own, whose layout is known by what lies there.
+
+    Parameters
+    ----------
+    path : Path
+        A ``data.yaml`` or its folder, a CSV of boxes or the folder of several, or a folder in VOC's layout.
+
+    Returns
+    -------
+    LabelSource
+
+    Raises
+    ------
+    DatasetError, wordtree.TreeError
+        The data cannot be read.
+    """
+    from wordtree import sources
+
+    names = [path.name, *(each.name for each in sorted(path.glob("*")))]
+    if any(name.endswith((".yaml", ".yml")) for name in names):
+        return _yolo_labels(str(path), "train")
+    is_table = any(name.endswith(".csv") for name in names)
+    return _csv_labels(str(path), "train") if is_table else sources.voc_folder(path)
 
 
 def tree_command(sets: tuple[tuple[str, str], ...], split: str, out: str = "wordtree.json") -> str:

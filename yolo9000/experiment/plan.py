@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from yolo9000.datasets.loader import make_evaluation_loader, make_loader
 from yolo9000.datasets.mixed import MixedDataset
 from yolo9000.datasets.sample import Batch, Source
+from yolo9000.detection.loss import offsets_of_truths
 from yolo9000.evaluation.classifier import classification_top1
 from yolo9000.evaluation.detector import evaluate_detector, held_out_loss
-from yolo9000.experiment.config import PlanConfig, RunConfig
+from yolo9000.experiment.config import Joint, PlanConfig, RunConfig
 from yolo9000.experiment.data import Data
 from yolo9000.models.model import DetectionModel, Model
+from yolo9000.models.tree_classes import share_with_boxes
 from yolo9000.runtime.device import pick_precision
 from yolo9000.runtime.distributed import Processes
 from yolo9000.runtime.mistakes import Mistake
@@ -48,15 +51,17 @@ def check_sources(plan: PlanConfig, *, boxes: bool, image_labels: bool) -> None:
         A phase needs what is not there; the message names the fields.
     """
     if plan.joint.enabled and not (boxes and image_labels):
-        absent = "image labels (`imagenet`)" if boxes else "boxes (`coco`, `voc` or `tiles`)"
+        absent = "image labels (`imagenet`)" if boxes else "boxes (`coco`, `voc`, `yolo`, `csv` or `tiles`)"
         raise PlanError(f"`joint` trains on boxes and image labels together, and no data with {absent} were named")
     if not boxes and plan.joint.boxes_first + plan.steps:
-        raise PlanError("a detector needs images with boxes: name `coco`, `voc` or `tiles`")
+        raise PlanError("a detector needs images with boxes: name `coco`, `voc`, `yolo`, `csv` or `tiles`")
     if not image_labels and plan.classification_steps:
         raise PlanError("the classification start needs image labels: name `imagenet`, or `classification_steps` 0")
 
 
-def what_does_not_fit(config: RunConfig, phases: Sequence[Phase], *, started: bool) -> list[str]:
+def what_does_not_fit(
+    config: RunConfig, phases: Sequence[Phase], *, started: bool, images: Mapping[str, int] | None = None
+) -> list[str]:
     """What a person should know before hours go into a run whose numbers do not fit each other.
 
     Parameters
@@ -66,6 +71,8 @@ def what_does_not_fit(config: RunConfig, phases: Sequence[Phase], *, started: bo
         The phases that this configuration makes.
     started : bool
         Whether the net starts from weights that are there.
+    images : mapping of str to int, optional
+        "boxes" and "image labels" -> how many photographs there are to train on; without it nothing is said of them.
 
     Returns
     -------
@@ -74,13 +81,24 @@ def what_does_not_fit(config: RunConfig, phases: Sequence[Phase], *, started: bo
     """
     notes = []
     for phase in phases:
-        if phase.steps and phase.steps <= phase.optimiser.burn_in:
+        burn_in, peak = phase.optimiser.burn_in, phase.optimiser.learning_rate
+        enough = max(1, phase.steps // 10)
+        if not phase.steps or phase.steps >= 2 * burn_in or burn_in <= enough:
+            continue
+        if phase.steps <= burn_in:
             reached = learning_rate(phase.optimiser, phase.steps, phase.steps)
-            notes.append(
-                f"`burn_in` {phase.optimiser.burn_in:,}: the learning rate rises for longer than the "
-                f"{phase.steps:,} steps of the phase {phase.name}, and ends at {reached:.2g} of "
-                f"{phase.optimiser.learning_rate:.2g}; take fewer steps of burn-in, or more steps"
+            said = (
+                f"`burn_in` {burn_in:,}: the learning rate rises for longer than the {phase.steps:,} steps of the "
+                f"phase {phase.name}, and ends at {reached:.2g} of {peak:.2g}"
+                + (", so that little is learnt" if reached < peak / 2 else "")
             )
+        else:
+            said = (
+                f"`burn_in` {burn_in:,}: the learning rate rises for {burn_in / phase.steps:.0%} of the "
+                f"{phase.steps:,} steps of the phase {phase.name}"
+            )
+        notes.append(f"{said}; say `burn_in` {enough}, or take `preset` small for little data")
+    notes += _wrong_number_of_passes(config, phases, images or {})
     joint = config.plan.joint
     untaught = not started and not config.plan.classification_steps
     if joint.enabled and config.plan.steps and joint.image_labels.needs_label_probability and untaught:
@@ -89,6 +107,32 @@ def what_does_not_fit(config: RunConfig, phases: Sequence[Phase], *, started: bo
             "begin with `classification_steps`, or from trained weights with `init`"
         )
     return notes
+
+
+_MOST_PASSES = 300
+"""As often may a net of random weights see each image; the paper shows each 160 times."""
+
+
+def _wrong_number_of_passes(config: RunConfig, phases: Sequence[Phase], images: Mapping[str, int]) -> Iterator[str]:
+    """What to say where the steps show the images of the last phase not even once, or far too often."""
+    count = images.get("boxes", 0)
+    if not (count and phases and config.plan.steps):
+        return
+    share = 1.0
+    if config.plan.joint.enabled:
+        share = config.plan.joint.ratio[1] / sum(config.plan.joint.ratio)
+    shown = config.plan.steps * config.train.batch_size * share
+    each = count / (config.train.batch_size * share)  # steps of one pass
+    if shown < count:
+        yield (
+            f"`steps` {config.plan.steps:,}: in batches of {config.train.batch_size} they show {shown:,.0f} of the "
+            f"{count:,} images with boxes; {math.ceil(each):,} steps show each once"
+        )
+    elif shown > _MOST_PASSES * count:
+        yield (
+            f"`steps` {config.plan.steps:,}: they show each of the {count:,} images with boxes {shown / count:,.0f} "
+            f"times; say `steps` {math.ceil(each * _MOST_PASSES / 3):,}, or take `preset` small for little data"
+        )
 
 
 def plan_phases(
@@ -143,6 +187,7 @@ def plan_phases(
             ratio=joint_plan.ratio if joint else None,
             interleave="batch_by_batch" if joint_plan.batch_by_batch else "in_batch",
             mosaic=joint_plan.mosaic if joint else 0.0,
+            box_mosaic=plan.box_mosaic if detection is not None else 0.0,
             detection_augment=data.detection_augment,
             classification_augment=data.classification_augment,
         )
@@ -183,8 +228,10 @@ def plan_phases(
         def takes_over() -> None:
             detector.initialise_from(starting_net)
 
-    loss = detection_objective(detector.spec, joint_plan.image_labels)
-    evaluate = _detector_scores(data, detector, config.train, plan.evaluation_size or plan.size, loss)
+    loss = detection_objective(detector.spec, joint_plan.image_labels, _truth_offsets(data, joint_plan))
+    # of held-out images all classes have boxes
+    plain_loss = detection_objective(detector.spec, joint_plan.image_labels)
+    evaluate = _detector_scores(data, detector, config.train, plan.evaluation_size or plan.size, plain_loss)
     for name, steps, classification in (
         ("detection", joint_plan.boxes_first, None),
         ("joint" if joint_plan.enabled else "boxes", plan.steps, data.classification if joint_plan.enabled else None),
@@ -204,6 +251,14 @@ def plan_phases(
             )
             takes_over = None
     return phases
+
+
+def _truth_offsets(data: Data, joint: Joint) -> Tensor | None:
+    """What joint training, and its steps on boxes alone, add to the class logits of boxes."""
+    if not joint.enabled or (tree := data.classes.tree) is None:
+        return None
+    share = share_with_boxes(data.boxed, data.never_boxed, tree)
+    return offsets_of_truths(share, joint.image_labels.unboxed_weight)
 
 
 def _classifier_scores(data: Data, classifier: Model, config: TrainConfig, size: int) -> Evaluate | None:

@@ -101,6 +101,8 @@ PRESETS: dict[str, RunConfig] = {
     "paper": PAPER,
 }
 """Every preset by the name that ``--preset`` takes."""
+SHORT_NAMES = {"small": "small-photographs"}
+"""Other names that it takes."""
 
 
 _NO_DETECTOR: dict[str, Any] = {"steps": 0, "joint": _BOXES_ALONE}
@@ -179,7 +181,7 @@ def preset_for(
         As `DataConfig.sets`. They decide where no preset is named: drawn scenes take ``scenes``, photographs take
         ``photographs``.
     name : str, optional
-        A name of `PRESETS`.
+        A name of `PRESETS` or `SHORT_NAMES`.
     recipe : str, optional
         A recipe in place of the preset's own, see `joint_recipe`.
     started : bool
@@ -201,7 +203,7 @@ def preset_for(
     """
     data = DataConfig(sets=sets)
     drawn = data.is_embedded or data.drawn_from is not None
-    config = PRESETS[name or ("scenes" if drawn else "photographs")]
+    config = PRESETS[SHORT_NAMES.get(name or "", name) or ("scenes" if drawn else "photographs")]
     plan = config.plan
     if recipe is not None:
         plan = replace(plan, joint=replace(joint_recipe(recipe), enabled=plan.joint.enabled))

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo9000.datasets.box_table import CsvSource
 from yolo9000.datasets.coco import CocoSource
 from yolo9000.datasets.sample import Source
 from yolo9000.datasets.voc import VocSource
+from yolo9000.datasets.yolo import YoloSource
 from yolo9000.experiment.data import box_shapes
 from yolo9000.runtime.mistakes import Mistake
 
@@ -28,7 +30,13 @@ class _AnyClass(Mapping[str, int]):
 
 
 def read_box_shapes(
-    *, coco: Sequence[str] = (), voc: Sequence[str] = (), split: str = "train", images: str | None = None
+    *,
+    coco: Sequence[str] = (),
+    voc: Sequence[str] = (),
+    yolo: Sequence[str] = (),
+    csv: Sequence[str] = (),
+    split: str = "train",
+    images: str | None = None,
 ) -> NDArray[np.float64]:
     """Width and height (N, 2) of all boxes of some data sets, relative to the letterboxed input.
 
@@ -40,6 +48,10 @@ def read_box_shapes(
         Folders in COCO's layout, or annotation files.
     voc : sequence of str
         Folders in VOC's layout.
+    yolo : sequence of str
+        Files ``data.yaml``.
+    csv : sequence of str
+        Tables of boxes.
     split : str
         The part of each that is read; an annotation file is read whole.
     images : str, optional
@@ -58,6 +70,8 @@ def read_box_shapes(
     """
     sources: list[Source] = [CocoSource(path, _AnyClass(), split=split, images=images) for path in coco]
     sources += [VocSource(path, _AnyClass(), split=split) for path in voc]
+    sources += [YoloSource(path, _AnyClass(), split=split) for path in yolo]
+    sources += [CsvSource(path, _AnyClass(), split=split) for path in csv]
     if not sources:
-        raise Mistake("`coco` or `voc`: name a data set with boxes")
+        raise Mistake("`coco`, `voc`, `yolo` or `csv`: name a data set with boxes")
     return np.concatenate([box_shapes(source) for source in sources])

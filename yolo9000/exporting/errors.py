@@ -10,6 +10,7 @@ from yolo9000.runtime.mistakes import Mistake
 
 EXTRA_OF = {
     "huggingface_hub": "hub",
+    "nncf": "openvino",
     "onnx": "export",
     "onnxruntime": "export",
     "onnxscript": "export",

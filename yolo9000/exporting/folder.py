@@ -196,8 +196,11 @@ def new_folder(out: Path) -> Iterator[Path]:
     """
     if out.exists() or out.is_symlink():
         raise ExportError(f"{out}: is there already; name another folder with `out`")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise OSError(f"{out}: cannot write there ({error.strerror}); name another folder with `out`") from error
     try:
         yield temporary
         temporary.chmod(0o755)  # mkdtemp makes folders that only their owner can read

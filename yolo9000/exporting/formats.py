@@ -113,9 +113,14 @@ def write_openvino(onnx_file: Path, file: Path, *, metadata: Mapping[str, str] |
         model = openvino.convert_model(str(onnx_file))
     except Exception as error:
         raise ExportError(f"the net cannot be written for OpenVINO: {_first_line(error)}") from error
-    for name, value in (metadata or {}).items():
+    save_openvino(model, file, metadata or {})
+
+
+def save_openvino(model: Any, file: Path, metadata: Mapping[str, str]) -> None:
+    """Write a model of OpenVINO's in float32, with what the file says of itself."""
+    for name, value in metadata.items():
         model.set_rt_info(value, ["model_info", name])
-    openvino.save_model(model, str(file), compress_to_fp16=False)
+    optional_module("openvino").save_model(model, str(file), compress_to_fp16=False)
 
 
 def write_torchscript(function: nn.Module, file: Path, *, size: int, metadata: Mapping[str, str] | None = None) -> None:

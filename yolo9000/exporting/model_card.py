@@ -50,7 +50,7 @@ def model_card(trained: TrainedModel, *, license: str | None = None, counts: Cou
     data = trained.content.get("data")
     layouts = [layout for layout, _ in (data or {}).get("sets", ())] or (["scenes"] if data is not None else [])
     parts = [
-        _header(license, layouts),
+        _header(license),
         f"# {name}\n\n{_what(trained)}",
         _USE,
         f"## Data and their licences\n\n{_data(data, layouts, license)}",
@@ -74,12 +74,11 @@ The same folder is a RUN for the commands: `python -m yolo9000.predict FOLDER ph
 and nothing in the folder is executed when it is read."""
 
 
-def _header(license: str | None, layouts: list[str]) -> str:
+def _header(license: str | None) -> str:
+    """What the Hub reads. It names no data sets: a set in COCO's layout need not be COCO."""
     lines = ["---", "library_name: yolo9000", "pipeline_tag: object-detection"]
     lines.append(f"license: {json.dumps(license)}" if license else "license: unknown")
     lines += ["tags:", *(f"- {tag}" for tag in ("yolo9000", "yolov2", "wordnet", "hierarchical-classification"))]
-    if layouts:
-        lines += ["datasets:", *(f"- {layout}" for layout in dict.fromkeys(layouts))]
     return "\n".join([*lines, "---"])
 
 
@@ -177,10 +176,10 @@ def _counts(classes: Classes, trained: TrainedModel, counts: Counts | None) -> s
 def _limits(trained: TrainedModel) -> str:
     lines = [
         "- Probabilities were learnt from the data above, and carry over to other images as far as these are alike.",
-        "- It marks every thing that it knows at any place. A thing that it does not know is named as what it knows.",
+        "- It knows its own classes alone: a thing that is none of them is left out, or named as the nearest of them.",
     ]
     if trained.classes.tree is not None:
-        lines.append("- Where it is not sure of a kind it names the broader one; that is no error of the program.")
+        lines.append('- Where it is not sure of a kind it gives the broader name, such as "dog" for a terrier.')
     if trained.never_boxed:
         lines.append(
             f"- {len(trained.never_boxed)} classes never had a box in training (`never_boxed` in config.json): where "

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from yolo9000 import __version__
-from yolo9000.datasets.sample import collate, pixels
+from yolo9000.datasets.sample import Record, collate, pixels
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.exporting.config import OPSET, WEIGHTS_ALONE, Form, Format
 from yolo9000.exporting.engines import open_engine
@@ -22,12 +22,12 @@ from yolo9000.exporting.errors import EngineAbsent, ExportError, optional_module
 from yolo9000.exporting.folder import HEAD, MODEL, ExportedFolder, describe_export, new_folder, read_folder, write_about
 from yolo9000.exporting.formats import write_onnx, write_openvino, write_torchscript
 from yolo9000.exporting.forms import OUTPUTS, exported_form, sparse_head
-from yolo9000.exporting.quantising import quantise_onnx, shown
+from yolo9000.exporting.quantising import quantise_onnx, quantise_openvino, shown
 from yolo9000.inference.darknet_files import letterbox_of
 from yolo9000.inference.export import save_as_darknet
 from yolo9000.inference.model import TrainedModel
-from yolo9000.inference.predict import find_images, read_images
 from yolo9000.inference.prepare import prepare
+from yolo9000.inference.sources import open_sources
 from yolo9000.models.model import DetectionModel
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def export_model(
     decode : DecodeConfig, optional
         How detections are made inside of a decoded file.
     calibrate : sequence of Path, optional
-        Images, or folders of them, for eight bits; see `yolo9000.exporting.quantising.quantise_onnx`.
+        Images, or folders of them, for eight bits; see `yolo9000.exporting.quantising`.
     calibration_images : int
         How many of them are looked at, at equal distances.
     opset : int
@@ -96,9 +96,9 @@ def export_model(
     elif form is None:
         form = "raw" if sparse_head(detector) is None else "features"
     about = describe_export(trained, kind=format, form=form, size=side, decode=decode, int8=calibrate is not None)
-    files = None if calibrate is None else _some(find_images(calibrate), calibration_images)
+    files = None if calibrate is None else _some(open_sources(calibrate).files, calibration_images)
     with new_folder(out) as folder:
-        about["versions"] = _versions(format)
+        about["versions"] = _versions(format, int8=calibrate is not None)
         if format in ("onnx", "openvino"):
             about["opset"] = opset
         match format:
@@ -136,7 +136,6 @@ def _write_net(
     else:
         with tempfile.TemporaryDirectory() as scratch:
             plain = file if format == "onnx" and calibrate is None else Path(scratch) / "plain.onnx"
-            small = file if format == "onnx" else Path(scratch) / "int8.onnx"
             multiple = None if trained.detector.only_size else size_step(trained.detector)
             write_onnx(
                 function,
@@ -148,9 +147,13 @@ def _write_net(
                 opset=about["opset"],
             )
             if calibrate is not None:
-                quantise_onnx(plain, small, shown(_images(trained, calibrate, size), len(calibrate)))
-            if format == "openvino":
-                write_openvino(small if calibrate is not None else plain, file, metadata=metadata)
+                images = shown(_images(trained, calibrate, size), len(calibrate))
+                if format == "openvino":
+                    quantise_openvino(plain, file, images, metadata=metadata)
+                else:
+                    quantise_onnx(plain, file, images)
+            elif format == "openvino":
+                write_openvino(plain, file, metadata=metadata)
     if calibrate is None:
         _verify(function, file, size, None if trained.detector.only_size else size_step(trained.detector))
 
@@ -180,8 +183,8 @@ def _some(files: Sequence[Path], number: int) -> list[Path]:
 def _images(trained: TrainedModel, files: Iterable[Path], size: int) -> Iterator[Tensor]:
     """Images as the net sees them: (1, 3, S, S)."""
     fitted = letterbox_of(trained)
-    for record in read_images(files, []):
-        yield pixels(collate([fitted(record, size)]).images, torch.device("cpu"))
+    for name, image in open_sources(files):
+        yield pixels(collate([fitted(Record(image, name), size)]).images, torch.device("cpu"))
 
 
 def _verify(function: nn.Module, file: Path, size: int, multiple: int | None) -> None:
@@ -232,8 +235,11 @@ def _metadata(trained: TrainedModel, about: dict[str, Any]) -> dict[str, str]:
     return numbers | {key: json.dumps(value, ensure_ascii=False) for key, value in plain.items()}
 
 
-def _versions(format: Format) -> dict[str, str]:
+def _versions(format: Format, *, int8: bool) -> dict[str, str]:
+    """What writes the format, which must be there before anything is written."""
     packages = {"onnx": ["onnx", "onnxscript"], "openvino": ["onnx", "onnxscript", "openvino"]}.get(format, [])
+    if int8:
+        packages = [*packages, "nncf" if format == "openvino" else "onnxruntime"]
     found = {"yolo9000": __version__, "torch": torch.__version__}
     for package in packages:
         optional_module(package)

@@ -1,13 +1,12 @@
-"""How a trained net is opened and asked: configuration, without torch."""
+"""How a trained net is opened: configuration, without torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
 from tyro.conf import arg
 
-from yolo9000.detection.config import DecodeConfig
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.mistakes import Mistake
 
@@ -63,49 +62,3 @@ class OpenConfig:
     def __post_init__(self) -> None:
         if self.size is not None and (self.size < 32 or self.size % 32):
             raise Mistake(f"`size` {self.size}: a multiple of 32 is needed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictConfig:
-    """How images are predicted on, and where the answers go.
-
-    Parameters
-    ----------
-    decode : DecodeConfig
-        How raw output becomes detections.
-    open : OpenConfig
-        Which net is used, and how images are fitted into it.
-    weights : str or None
-        Weights of a net that darknet trained, in place of a run.
-    out : str or None
-        Where pictures and predictions.json go: a new folder, or an empty one. Without it that is the first of
-        predictions, predictions-2, .. that is free.
-    overwrite : bool
-        Also write to a folder that holds something, over the files of an earlier prediction. An image that is
-        predicted on is never written over.
-    decoding : str
-        "probability": the tree is descended by P(node), which also enters the score. "darknet": darknet's own
-        arithmetic, for comparing numbers (`yolo9000.darknet.decoding`); `nms` is then not looked at.
-    batch_size : int
-        Images that go through the net at once.
-    compile : bool
-        Compile the net first. It takes tens of seconds, which many images win back.
-
-    Raises
-    ------
-    Mistake
-        The batch is empty.
-    """
-
-    decode: DecodeConfig = field(default_factory=DecodeConfig)
-    open: OpenConfig = field(default_factory=OpenConfig)
-    weights: Annotated[str | None, arg(metavar="FILE")] = None
-    out: Annotated[str | None, arg(metavar="DIR")] = None
-    overwrite: bool = False
-    decoding: Literal["probability", "darknet"] = "probability"
-    batch_size: Annotated[int, arg(name="batch", metavar="N")] = 16
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise Mistake(f"`batch_size` {self.batch_size}: at least 1 is needed")

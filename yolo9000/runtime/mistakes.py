@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import select
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
@@ -126,11 +127,16 @@ def run(command: Callable[[], int], *, flags: Mapping[str, str] = _NO_FLAGS, int
 def _reader_is_gone() -> bool:
     """Whether nobody reads standard output any more, as when `head` has seen enough; nothing more is written then."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        output = sys.stdout.fileno()
+    except (OSError, ValueError):  # no file
+        return False
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(output, 0)
+        if not any(event & select.POLLERR for _, event in poll.poll(0)):
+            return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 class _WithFlags(logging.Formatter):

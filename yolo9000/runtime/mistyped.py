@@ -19,11 +19,14 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     --------
     >>> closest("--imagnet", ["--imagenet", "--image", "--coco"]), closest("--xyz", ["--coco"])
     ('--imagenet', None)
-    >>> closest("--lrr", ["--lr", "--flat"])
-    '--lr'
+    >>> closest("--lrr", ["--lr", "--flat"]), closest("--seedz", ["--seed", "--seeds"])
+    ('--lr', '--seeds')
     """
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return found[0] if found else None
+    plain = {each.strip("-"): each for each in known}  # hyphens that all have make nothing alike
+    found = difflib.get_close_matches(word.strip("-"), plain, n=2, cutoff=0.6)
+    # of two that are as good as each other, the one of the same length: a wrong letter, and not one too many
+    same_length = [each for each in found if len(each) == len(word.strip("-"))]
+    return plain[(same_length or found)[0]] if found else None
 
 
 def unknown_word(word: str, known: Iterable[str], what: str = "options", *, ask: str = "") -> str:
@@ -99,15 +102,18 @@ def one_line(said: str) -> str:
     ... ╰──────────────────────────────────────╯''')
     '--steps many: a whole number is needed'
     """
-    lines: list[str] = []
+    sections: list[list[str]] = [[]]
     for line in said.splitlines():
         text = line.strip().strip("│").strip()
-        if text.startswith("╭"):
+        if text.startswith(("╭", "╰")):
             continue
-        if text.startswith(("──", "╰")):
-            break
-        lines.append(text)
-    return _in_our_words(" ".join(each for each in lines if each))
+        if re.fullmatch("[-─]{6,}", text):
+            sections.append([])
+        elif text:
+            sections[-1].append(text)
+    # where characters for boxes are missing, the title is a section of its own
+    is_plain = "╭" not in said and len(sections) > 1
+    return _in_our_words(" ".join(sections[1 if is_plain else 0]))
 
 
 _ENDINGS = (
@@ -181,7 +187,9 @@ class OneLineParser(argparse.ArgumentParser):
     def fields(self) -> dict[str, str]:
         """Field -> option, for the messages of `run`."""
         return {
-            action.dest: next((flag for flag in action.option_strings if flag.startswith("--")), action.option_strings[0])
+            action.dest: next(
+                (flag for flag in action.option_strings if flag.startswith("--")), action.option_strings[0]
+            )
             for action in self._actions
             if action.option_strings
         }
@@ -202,4 +210,3 @@ class OneLineParser(argparse.ArgumentParser):
         if found := re.fullmatch(r"unrecognized arguments: (.*)", message):
             return f"{found[1]}: belongs to no option; {self.prog} --help has examples"
         return message
-

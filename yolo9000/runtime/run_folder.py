@@ -1,4 +1,4 @@
-"""A run's folder: ``config.json tree.json results.csv curves.png last.pt best.pt``."""
+"""A run's folder: ``config.json tree.json results.csv curves.png validation.jpg last.pt best.pt``."""
 
 from __future__ import annotations
 
@@ -60,6 +60,11 @@ class RunFolder:
     def curves(self) -> Path:
         """Losses and average precision as a picture."""
         return self.path / "curves.png"
+
+    @property
+    def sheet(self) -> Path:
+        """Held-out pictures with what was found in them, evaluation after evaluation."""
+        return self.path / "validation.jpg"
 
     @property
     def last(self) -> Path:
@@ -130,6 +135,29 @@ def create_run_folder(path: str | Path, *, resume: bool = False) -> RunFolder:
     except OSError as error:
         raise _not_writable(run.path, error) from error
     return run
+
+
+def remove_failed_start(run: RunFolder) -> None:
+    """Remove the files of a run that failed before anything was written down of its training, and its empty folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = create_run_folder(f"{folder}/runs/first")
+    ...     run.write_config({})
+    ...     remove_failed_start(run)
+    ...     run.path.exists()
+    False
+    """
+    if run.last.exists() or run.best.exists() or not run.path.is_dir():
+        return
+    if run.results.exists() and len(run.results.read_text(encoding="utf-8").splitlines()) > 1:
+        return
+    for name in _leftovers(run.path):
+        (run.path / name).unlink()
+    if not _names(run.path):
+        run.path.rmdir()
 
 
 def check_run_folder(path: str | Path) -> None:
@@ -243,7 +271,7 @@ def _check_there_is_a_checkpoint(run: RunFolder) -> None:
     raise RunFolderError(message)
 
 
-_FIRST_FILES = ("config.json", "tree.json", "results.csv", "curves.png")
+_FIRST_FILES = ("config.json", "tree.json", "results.csv", "curves.png", "validation.jpg")
 """What a run writes before its first checkpoint."""
 
 _UNFINISHED = re.compile(rf"\.({'|'.join(map(re.escape, (*_FIRST_FILES, 'last.pt', 'best.pt')))})\.[^.]+\.tmp")
@@ -251,7 +279,11 @@ _UNFINISHED = re.compile(rf"\.({'|'.join(map(re.escape, (*_FIRST_FILES, 'last.pt
 
 
 def _leftovers(folder: Path) -> list[str]:
-    return [name for name in _names(folder) if name in _FIRST_FILES or _UNFINISHED.fullmatch(name)]
+    return [name for name in _names(folder) if name in _FIRST_FILES or _UNFINISHED.fullmatch(name) or _is_log(name)]
+
+
+def _is_log(name: str) -> bool:
+    return name.startswith("events.out.tfevents.")  # TensorBoard's
 
 
 def _names(folder: Path) -> list[str]:

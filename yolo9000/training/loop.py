@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from yolo9000.runtime.distributed import Processes, any_process, average_buffers
 from yolo9000.runtime.interrupt import StopRequest
 from yolo9000.runtime.logs import Progress, ResultsFile
 from yolo9000.runtime.run_folder import RunFolder, hold_run_folder
+from yolo9000.training.callbacks import Callback, Moment
 from yolo9000.training.config import TrainConfig
 from yolo9000.training.curves import draw_curves
 from yolo9000.training.optimiser import ModelAverage, build_optimizer, learning_rate
@@ -53,6 +55,7 @@ def train(
     processes: Processes = Processes(),
     resume: bool = False,
     stop_after: int | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Train all phases, or what is left of them.
 
@@ -72,6 +75,8 @@ def train(
         Go on from ``last.pt``.
     stop_after : int, optional
         Stop, as on Ctrl-C, when the run has done so many steps.
+    callbacks : sequence of Callback
+        They watch the run.
 
     Returns
     -------
@@ -86,7 +91,7 @@ def train(
     RunFolderError
         Another process trains in the same folder.
     """
-    training = _Training(list(phases), config, run, device, dict(description or {}), processes)
+    training = _Training(list(phases), config, run, device, dict(description or {}), processes, callbacks)
     alone = hold_run_folder(run) if processes.is_first else contextlib.nullcontext()
     with alone, StopRequest(quiet=not processes.is_first) as stop:
         try:
@@ -106,9 +111,11 @@ class _Training:
         device: torch.device,
         description: dict[str, Any],
         processes: Processes,
+        callbacks: Sequence[Callback],
     ) -> None:
         self.phases, self.config, self.run, self.device = phases, config, run, device
         self.description, self.processes = description, processes
+        self.callbacks = callbacks if processes.is_first else ()
         self.precision = pick_precision(device, config.precision)
         self.index = 0  # phase
         self.phase_step = 0  # steps done in it
@@ -127,6 +134,11 @@ class _Training:
         return sum(phase.steps for phase in self.phases[: self.index]) + self.phase_step
 
     @property
+    def moment(self) -> Moment:
+        """Where the run is, for callbacks."""
+        return Moment(self.run, self.step, sum(phase.steps for phase in self.phases), self.phase.name)
+
+    @property
     def images_seen(self) -> int:
         """Images that the model of this phase has seen, in this phase and in earlier ones."""
         before = sum(phase.steps for phase in self.phases[: self.index] if phase.model is self.phase.model)
@@ -139,6 +151,8 @@ class _Training:
             self.results = ResultsFile(self.run.results, keep_to_step=self.step if resume else None)
         self.progress = Progress(sum(p.steps for p in self.phases), self.step, shown=self.processes.is_first)
         interrupted = False
+        for callback in self.callbacks:
+            callback.on_start(self.moment)
         for index in range(self.index, len(self.phases)):
             self._start_phase(index, saved)
             saved = None
@@ -147,6 +161,8 @@ class _Training:
                 break
         if self.results is not None:
             draw_curves(self.results, self.run.curves)
+        for callback in self.callbacks:
+            callback.on_end(self.moment, interrupted=interrupted)
         return TrainResult(self.step, interrupted)
 
     # ------------------------------------------------------------------------------------------------- one phase
@@ -277,6 +293,8 @@ class _Training:
             row["gradient_norm"] = gradient
         if self.results is not None:
             self.results.append(row)
+        for callback in self.callbacks:
+            callback.on_step(self.moment, row)
         self.progress.show(
             self.phase.name,
             {"loss": sum(terms.values()), **terms, "lr": self.rate, "images/s": speed},
@@ -291,6 +309,8 @@ class _Training:
         model.eval()
         with torch.no_grad():
             scores = dict(self.phase.evaluate(model))
+            for callback in self.callbacks:
+                callback.on_evaluation(self.moment, scores, model)
         model.train(training)
         if self.results is not None:
             self.results.append({"step": self.step, "phase": self.phase.name, **scores})
@@ -302,7 +322,7 @@ class _Training:
         score = scores.get(self.config.best_score)
         if score is not None and (self.best is None or score > self.best):
             self.best = score
-            save_checkpoint(self.run.best, self._content(with_optimizer=False))
+            self._write_checkpoint(self.run.best, with_optimizer=False)
         self.logged_at = (self.logged_at[0], self.logged_at[1] + time.monotonic() - started)
 
     def _save(self) -> None:
@@ -311,8 +331,13 @@ class _Training:
         if self.terms.pending:
             self._log()  # also refuses to overwrite a good checkpoint with a broken one
         if self.processes.is_first:
-            save_checkpoint(self.run.last, self._content(with_optimizer=True))
+            self._write_checkpoint(self.run.last, with_optimizer=True)
         self.saved_at = self.step
+
+    def _write_checkpoint(self, path: Path, *, with_optimizer: bool) -> None:
+        save_checkpoint(path, self._content(with_optimizer=with_optimizer))
+        for callback in self.callbacks:
+            callback.on_checkpoint(self.moment, path)
 
     def _content(self, *, with_optimizer: bool) -> dict[str, Any]:
         return {

@@ -20,7 +20,9 @@ from yolo9000.runtime.tensors import to_device
 from yolo9000.training.phases import Loss
 
 
-def detection_objective(spec: RegionSpec | GridSpec, image_labels: ImageLabels = ImageLabels()) -> Loss:
+def detection_objective(
+    spec: RegionSpec | GridSpec, image_labels: ImageLabels = ImageLabels(), truth_offsets: Tensor | None = None
+) -> Loss:
     """The loss of a detector, by what its numbers mean.
 
     Parameters
@@ -29,6 +31,8 @@ def detection_objective(spec: RegionSpec | GridSpec, image_labels: ImageLabels =
         A region has the joint loss, which is YOLOv2's on batches of images with boxes alone; a grid has YOLOv1's.
     image_labels : ImageLabels
         What an image label teaches, in the joint loss.
+    truth_offsets : Tensor (K,), optional
+        Added to the class logits of the boxes of truths there, see `yolo9000.detection.loss.offsets_of_truths`.
     """
     if isinstance(spec, GridSpec):
         grid = spec
@@ -38,7 +42,8 @@ def detection_objective(spec: RegionSpec | GridSpec, image_labels: ImageLabels =
         return lambda output, targets, images_seen: slides_loss(output, targets, region)
 
     def loss(output: RegionOutput, targets: Sequence[Target], images_seen: int) -> dict[str, Tensor]:
-        return joint_loss(output, targets, region, images_seen=images_seen, recipe=image_labels)
+        offsets = None if truth_offsets is None else to_device(truth_offsets, output.objectness.device)
+        return joint_loss(output, targets, region, images_seen=images_seen, recipe=image_labels, truth_offsets=offsets)
 
     return loss
 
