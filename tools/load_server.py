@@ -21,12 +21,6 @@ from pathlib import Path
 import httpx
 
 
-def megabytes(pid: int | None) -> str:
-    """The memory of the server's process, as Linux counts it."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8") if pid else "VmRSS: 0"
-    return f"{int(status.partition('VmRSS:')[2].split()[0]) / 1024:.0f} MiB"  # it says KiB
-
-
 def bad_photos(good: bytes) -> list[bytes]:
     """A photo that ends early, a file that is none, and a header of 400 million pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)
@@ -34,28 +28,32 @@ def bad_photos(good: bytes) -> list[bytes]:
     return [good[: len(good) // 2], b"no image at all", huge]
 
 
-async def client(url: str, number: int, each: int, photo: bytes, seconds: list[float], said: Counter[str]) -> None:
-    async with httpx.AsyncClient(base_url=url, timeout=120) as session:
-        for turn in range(each):
-            is_good = (number + turn) % 2 == 0
-            content = photo if is_good else bad_photos(photo)[(number + turn) // 2 % 3]
-            while True:
-                begun = time.perf_counter()
-                answer = await session.post("/api/photos", content=content, headers={"content-type": "image/png"})
-                if answer.status_code != 429:
-                    break
-                said["429 sent away"] += 1
-                await asyncio.sleep(float(answer.headers["retry-after"]))
-            seconds += [time.perf_counter() - begun] * is_good
-            name = "boxes" if answer.status_code == 200 else answer.json()["error"]["name"]
-            said[f"{'good' if is_good else 'bad'}: {answer.status_code} {name}"] += 1
+async def ask(session: httpx.AsyncClient, number: int, photo: bytes, seconds: list[float], said: Counter[str]) -> None:
+    is_good = number % 2 == 0
+    content = photo if is_good else bad_photos(photo)[number // 2 % 3]
+    while True:
+        begun = time.perf_counter()
+        answer = await session.post("/api/photos", content=content, headers={"content-type": "image/png"})
+        if answer.status_code != 429:
+            break
+        said["429 sent away"] += 1
+        await asyncio.sleep(float(answer.headers["retry-after"]))
+    seconds += [time.perf_counter() - begun] * is_good
+    name = "boxes" if answer.status_code == 200 else answer.json()["error"]["name"]
+    said[f"{'good' if is_good else 'bad'}: {answer.status_code} {name}"] += 1
 
 
 async def load(url: str, clients: int, each: int, photo: bytes) -> None:
     seconds: list[float] = []
     said: Counter[str] = Counter()
     begun = time.perf_counter()
-    await asyncio.gather(*(client(url, number, each, photo, seconds, said) for number in range(clients)))
+
+    async def client(first: int) -> None:
+        for turn in range(each):
+            await ask(session, first + turn, photo, seconds, said)
+
+    async with httpx.AsyncClient(base_url=url, timeout=120, limits=httpx.Limits(max_connections=None)) as session:
+        await asyncio.gather(*map(client, range(clients)))
     print(f"{clients} clients, {each} photos each: {time.perf_counter() - begun:.1f} s")
     print("\n".join(f"  {count:5}  {line}" for line, count in sorted(said.items())))
     p50, p99 = statistics.median(seconds), statistics.quantiles(seconds, n=100)[98]
@@ -72,7 +70,9 @@ def main() -> None:
     photo = Path(options.photo).read_bytes()
     for clients, each in ((1, 20), (options.clients, options.each), (1, 20)):
         asyncio.run(load(options.url, clients, each, photo))
-        print(f"memory of the server: {megabytes(options.pid)}")
+        if options.pid:  # as Linux counts it
+            status = Path(f"/proc/{options.pid}/status").read_text(encoding="utf-8")
+            print(f"memory of the server: {int(status.partition('VmRSS:')[2].split()[0]) / 1024:.0f} MiB")
 
 
 if __name__ == "__main__":

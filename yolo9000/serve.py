@@ -76,8 +76,7 @@ def _serve(command: Command) -> int:
                 app,
                 log_level="warning",
                 server_header=False,
-                # sockets, of which most hold no photo: a browser opens six
-                limit_concurrency=16 * (config.limits.waiting + 8),
+                limit_concurrency=1000,  # sockets; beyond them uvicorn answers 503 by itself, and not as JSON
                 timeout_keep_alive=10,
                 timeout_graceful_shutdown=5,
             )

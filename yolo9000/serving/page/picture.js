@@ -152,7 +152,7 @@ export class Picture {
     const { outline, colours } = this;
     if (this.marks) {
       const state = outline.state[place];
-      if (this.filter !== "all" && !outline.passing(place, this.filter)) return colours.soft;
+      if (this.filter !== "all" && state !== this.filter) return colours.soft;
       if (state === "b") return colours.boxes;
       if (state === "l") return colours.labels;
       return colours.soft;

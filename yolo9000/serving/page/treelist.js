@@ -119,7 +119,10 @@ export class TreeList {
     if (scroll) {
       const box = this.root;
       const row = item.firstElementChild;
-      box.scrollTop += row.getBoundingClientRect().top - box.getBoundingClientRect().top - box.clientHeight / 3;
+      const [outer, inner] = [box.getBoundingClientRect(), row.getBoundingClientRect()];
+      box.scrollTop += inner.top - outer.top - box.clientHeight / 3;
+      const beyond = inner.left + row.scrollWidth - outer.right; // deep in the tree, to the right
+      box.scrollLeft = Math.max(0, beyond > 0 || box.scrollLeft ? box.scrollLeft + inner.left - outer.left - 44 : 0);
     }
   }
 
@@ -133,7 +136,7 @@ export class TreeList {
     if (!item) return;
     this.tabStop(item);
     item.focus({ preventScroll: true });
-    item.firstElementChild.scrollIntoView({ block: "nearest" });
+    item.firstElementChild.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
   key(event) {
