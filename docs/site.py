@@ -13,7 +13,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "scripts/README.md")
+OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "scripts/README.md", "examples/README.md")
 
 
 def in_site(markdown: str, page: str) -> str:
