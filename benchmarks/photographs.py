@@ -94,6 +94,24 @@ def ratios(variants: Mapping[str, Mapping[int, Report]], never: Sequence[str]) -
     return {name: means["best"] / other for name, other in others.items() if other and "best" in means}
 
 
+def with_boxes_elsewhere(reports: Mapping[str, Mapping[str, Mapping[int, Report]]], choice: str) -> float | None:
+    """AP50 that `best` has for the never-boxed classes of a choice where others are chosen, so that they have boxes.
+
+    Examples
+    --------
+    >>> scores = [{"name": name, "ap50": 0.25} for name in ("dog", "sheep", "car")]
+    >>> with_boxes_elsewhere({"A": {}, "B": {"best": {0: {"classes": scores}}}}, "A")
+    0.25
+    """
+    found = [
+        mean_over(class_scores(report), CHOICES[choice])
+        for other in CHOICES
+        if other != choice and not set(CHOICES[other]) & set(CHOICES[choice])
+        for report in reports.get(other, {}).get("best", {}).values()
+    ]
+    return statistics.fmean(found) if found else None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables; return the exit status."""
     parser = argparse.ArgumentParser(
@@ -114,6 +132,8 @@ def _print_tables(runs: Path) -> int:
             print(f"{class_table(variants, never)}\n")
             for other, ratio in ratios(variants, never).items():
                 print(f"- never-boxed AP50, best over {other}: {ratio:.2f}")
+            if name == choice and (elsewhere := with_boxes_elsewhere(reports, choice)) is not None:
+                print(f"- the same classes with boxes, `best` of the other choices: {elsewhere:.4f}")
             if draw_learning(runs, name, list(reports[name]), runs / f"{name}.png"):
                 print(f"- {runs / name}.png: AP50 over the steps\n")
     report = next(iter(next(iter(next(iter(reports.values())).values())).values()))

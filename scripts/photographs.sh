@@ -12,11 +12,12 @@
 #
 # PYTHON names another interpreter; JOBS (1) runs go side by side, on one thread each. START and STEPS lengthen or
 # shorten the phases. CHOICES (all A B C) and PARTS (leading, or of rival_mosaic unboxed exhaustive) leave the rest out.
-# TUNING=1 trains and scores on parts of the training photographs, as choices were made. OPTIONS are given to every run.
+# TUNING=1 trains and scores on parts of the training photographs, as choices were made. OPTIONS (--size 96) are
+# given to every run.
 set -eu
 
 if [ "$#" -lt 2 ]; then
-    sed -n '2,17s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 python=${PYTHON:-python}
@@ -31,10 +32,14 @@ choices=${CHOICES:-all A B C}
 parts=${PARTS:-leading}
 tuning=${TUNING:+-tuning}
 export PYTHON="$python" PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS=1
-export TRAIN_OPTIONS="--preset small-photographs --threads 1 ${OPTIONS:-}" EVALUATE_OPTIONS="--images 1000"
+export TRAIN_OPTIONS="--preset small-photographs --classification-size 64 --threads 1 ${OPTIONS:---size 96}"
+export EVALUATE_OPTIONS="--images 1000"
 
 data=$runs/data
-[ -e "$data/wordtree.json" ] || "$python" -m benchmarks.photographs_data "$photos" "$tiles" "$data"
+if [ ! -e "$data/done" ]; then
+    "$python" -m benchmarks.photographs_data "$photos" "$tiles" "$data"
+    touch "$data/done"
+fi
 
 # Lines "RUN BOXED OPTION ..." -> runs, JOBS at a time.
 run_all() {
@@ -46,12 +51,11 @@ wanted() { # PART
 }
 
 for seed in "$@"; do
-    # boxes are named because the preset's net is a detector; a start reads none
     echo "\"$runs/start/seed$seed\" none --imagenet \"$data/labels/start\" --tree \"$data/wordtree.json\" --seed $seed" \
-        "--classification-steps ${START:-3000} --steps 0 --val-images 400 --evaluate-every 1000"
+        "--classification-steps ${START:-5000} --steps 0 --ema 0.998 --val-images 400 --evaluate-every 2500"
 done | run_all
 
-all=${STEPS:-400}
+all=${STEPS:-360}
 first=$((all * 3 / 10))
 even="--joint --batch 64 --ratio 1:1"
 for choice in $choices; do
