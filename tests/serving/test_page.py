@@ -345,6 +345,7 @@ def test_the_page_is_never_wider_than_the_phone(browser: Browser, net_url: str, 
         wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         visit.page.fill("#search", "poodle")
         visit.page.keyboard.press("Enter")
+        expect(visit.page.locator("#node-title")).to_have_text("poodle")
         assert visit.page.evaluate(wide) <= 0
         visit.send(photo)
         visit.slide("threshold", 0.05)
@@ -380,3 +381,15 @@ def test_axe_finds_nothing(scheme: str, size: Any, browser: Browser, net_url: st
         page.keyboard.press("Enter")
         expect(page.locator("#answer .times")).to_be_visible()
         check(page)
+
+
+def test_a_late_answer_calls_nobody_back(browser: Browser, net_url: str) -> None:
+    """Somebody chooses a node and goes on to the photos before it is there."""
+    with Visit(browser, net_url) as visit:
+        page = visit.page
+        page.route("**/api/nodes/5", lambda route: (page.wait_for_timeout(300), route.continue_()))
+        page.fill("#search", "poodle")
+        page.locator("#search-list [role=option]").first.click()
+        page.click("#tab-photo")
+        expect(page.locator("#node-title")).to_have_text("poodle")
+        expect(page.locator("#panel-photo")).to_be_visible()

@@ -10,6 +10,7 @@ import { combobox } from "./search.js";
 import { TreeList } from "./treelist.js";
 
 let overview, outline, list, picture;
+let asked = 0;
 const wnids = new Map();
 
 function openTab(name, { focus = false } = {}) {
@@ -36,11 +37,12 @@ function tabs() {
 
 // Show a node everywhere; `from` is the part that was used, and stays as it is.
 async function go(node, { from = "", focus = false, remember = true } = {}) {
+  openTab("tree"); // at once: whoever goes on to the other tab meanwhile is not called back
+  const mine = ++asked;
   try {
-    complain(null);
     const view = await api.node(node);
+    if (mine !== asked) return; // something else was chosen since
     wnids.set(view.wnid, node);
-    openTab("tree");
     showNode(view, overview, (other) => go(other, { focus: true }));
     const place = outline.placeOf.get(node);
     if (place !== undefined) {
@@ -109,7 +111,7 @@ async function start() {
   const { run } = overview;
   $("lead").firstChild.textContent = `A tree of ${overview.nodes.toLocaleString("en")} kinds of things, from general (`;
   $("origin").textContent = run
-    ? `net: ${run.name}, trained on ${run.sources.join(" and ")}; ${count(run.boxed, "class", "classes")} with boxes, ${run.labelled.toLocaleString("en")} without`
+    ? `net: ${run.name}${run.sources.length ? `, trained on ${run.sources.join(" and ")}` : ""}; ${count(run.boxed, "class", "classes")} with boxes, ${run.labelled.toLocaleString("en")} without`
     : `tree: ${overview.tree}, without a net`;
   list = new TreeList($("tree"), outline, { marks: Boolean(run), onChoose: (place) => go(outline.node[place], { from: "list" }) });
   picture = new Picture($("picture"), outline, { marks: Boolean(run), crumbs: $("crumbs"), note: $("picture-note"), onChoose: (place) => go(outline.node[place], { from: "picture" }) });

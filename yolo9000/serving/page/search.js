@@ -94,7 +94,7 @@ export function combobox(input, { onChoose, label, states = false, limit = 12 })
     } else if (event.key === "Enter") {
       event.preventDefault();
       if (input.value.trim() !== asked || list.hidden) { asked = ""; await look(); }
-      if (matches.length) choose(matches[Math.max(active, 0)]);
+      if (matches.length && document.activeElement === input) choose(matches[Math.max(active, 0)]);
     } else if (event.key === "Escape") close();
   });
   return { close, clear: () => { input.value = ""; asked = ""; close(); } };
