@@ -100,9 +100,7 @@ export class PhotoPage {
       $("result").hidden = false;
       $("drop").classList.add("small");
       this.relabel();
-      const n = this.shown.length;
-      $("status").textContent = `${n ? count(n, "box", "boxes") : "No box"} above the score, in ${found.seconds.toFixed(2)} s.${n ? "" : " Slide the first slider to the left to see what it was less sure of."}${found.cut ? " There were more boxes than are kept." : ""}`;
-      if (n) this.choose(this.shown[0].index, { focus: false });
+      if (this.shown.length) this.choose(this.shown[0].index, { focus: false });
     } catch (error) {
       $("status").textContent = "";
       complain(error);
@@ -120,6 +118,9 @@ export class PhotoPage {
     this.treeThreshold = treeThreshold;
     this.shown = shownBoxes(this.found.boxes, threshold, treeThreshold, this.found.most);
     this.draw();
+    const n = this.shown.length;
+    const told = `${n ? count(n, "box", "boxes") : "No box"} above the score; the photo took ${this.found.seconds.toFixed(2)} s.${n ? "" : " Slide the first slider to the left to see what it was less sure of."}${this.found.cut ? " There were more boxes than are kept." : ""}`;
+    if ($("status").textContent !== told) $("status").textContent = told; // said aloud only when it changes
     clearTimeout(this.telling);
     this.telling = setTimeout(() => say(`${count(this.shown.length, "box", "boxes")}: ${this.shown.slice(0, 5).map((row) => this.nameOf(row)).join(", ")}`), 500);
     if (this.chosen >= 0) this.describe();
