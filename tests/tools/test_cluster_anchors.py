@@ -99,7 +99,6 @@ def test_comparison_and_curve(cluster: Callable[..., int], capsys: pytest.Captur
     ("options", "message"),
     [
         ([], "--coco, --voc, --yolo or --csv: name a data set with boxes"),
-        (["--coco", "nowhere"], "nowhere: looked for annotations/instances_train.json"),
         (["--coco", "coco", "-k", 3], "-k 3: they need at least 3 boxes of different shape, there are 2"),
         (["--coco", "coco", "-k", 0], "-k 0, --restarts 1: at least 1 is needed of each"),
         (["--coco", "coco", "-k", 1, "--size", 0], "--size 0, --stride 32: both are numbers of pixels, at least 1"),
@@ -117,6 +116,16 @@ def test_mistakes_are_one_line(
     said = capsys.readouterr().err
     assert said.startswith(f"error: {message}")
     assert said.count("\n") == 1
+
+
+def test_a_folder_that_is_not_laid_out_as_its_option_wants_is_answered_with_the_layout(
+    cluster: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cluster("--coco", "nowhere") == 2
+    first, *layout = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: nowhere: looked for annotations/instances_train.json")
+    assert first.endswith("Expected:")
+    assert [line.split("/")[0] for line in layout] == ["coco"] * len(layout) != []
 
 
 def test_it_is_thin() -> None:
