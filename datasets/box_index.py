@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,56 @@ class BoxIndex:
     ignore: NDArray[np.bool_]
     dropped: dict[str, int]
     upright: bool = False
+
+    @classmethod
+    def of_files(
+        cls,
+        name: str,
+        images: Sequence[Path],
+        sizes: NDArray[np.int32],
+        image_of: NDArray[np.int64],
+        boxes_xyxy: NDArray[np.float64],
+        labels: NDArray[np.int64],
+        *,
+        written_twice: int = 0,
+    ) -> BoxIndex:
+        """Index boxes of images that may lie anywhere, in upright pixels; none is a crowd.
+
+        Parameters
+        ----------
+        name : str
+            The name of the source, for the log.
+        images : sequence of Path
+            The N files; at least one.
+        sizes : array (N, 2) int32
+            The width and height of each upright image in pixels.
+        image_of : array (T,) int64
+            The image index of each box.
+        boxes_xyxy : array (T, 4) float64
+            The boxes in pixels, as in `build`.
+        labels : array (T,) int64
+            The class index or tree node of each box; a negative one has no node, and its box is left out.
+        written_twice : int
+            How many lines said what another had said, for the log.
+
+        Returns
+        -------
+        BoxIndex
+        """
+        folder = Path(os.path.commonpath([image.parent for image in images]))
+        keep = labels >= 0
+        return cls.build(
+            name,
+            folder,
+            [image.relative_to(folder).as_posix() for image in images],
+            sizes,
+            image_of[keep],
+            boxes_xyxy[keep],
+            labels[keep],
+            np.zeros(int(keep.sum()), np.bool_),
+            {"without a node": int((~keep).sum()), "written twice": written_twice},
+            upright=True,
+        )
 
     @classmethod
     def build(
@@ -292,3 +342,27 @@ def nodes_of(
     if missing:
         log.warning("%s: left out, as they have no node: %s", source, listed(missing))
     return [-1 if node is None else int(node) for node in nodes]
+
+
+class IndexedSource:
+    """A source of images with boxes that keeps them in a `BoxIndex`.
+
+    Attributes
+    ----------
+    index : BoxIndex
+        Set by the class that derives from this one.
+    """
+
+    index: BoxIndex
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The class index or tree node of each box."""
+        return self.index.labels
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def read(self, index: int) -> Record:
+        """Return image `index` with its boxes. Raises `Unreadable`."""
+        return self.index.read(index)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import BoxIndex, contents, nodes_of, upright_size_of_file
+from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, nodes_of, upright_size_of_file
 from yolo9000.datasets.complaints import Complaints
 from yolo9000.datasets.errors import DatasetError
-from yolo9000.datasets.sample import Kind, Record
+from yolo9000.datasets.sample import Kind
 
 LAYOUT = """\
 boxes.csv                 path,x0,y0,x1,y1,label,split
@@ -56,7 +56,7 @@ class _Table:
     twice: int = 0
 
 
-class CsvSource:
+class CsvSource(IndexedSource):
     """Images with boxes from a CSV.
 
     The first row may name the columns, in any order and with others beside them: ``path`` (or ``image``,
@@ -128,32 +128,7 @@ class CsvSource:
         if len(edges) and edges.max() <= 1:
             edges = edges * np.tile(sizes[image_of], 2)
         labels = np.array([node_of[box.label] for box in table.boxes], np.int64)
-        keep = labels >= 0
-        folder = Path(os.path.commonpath([image.parent for image in images]))
-        self.index = BoxIndex.build(
-            name,
-            folder,
-            [image.relative_to(folder).as_posix() for image in images],
-            sizes,
-            image_of[keep],
-            edges[keep],
-            labels[keep],
-            np.zeros(int(keep.sum()), np.bool_),
-            {"without a node": int((~keep).sum()), "written twice": table.twice},
-            upright=True,
-        )
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """The class index or tree node of each box."""
-        return self.index.labels
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def read(self, index: int) -> Record:
-        """Return image `index` with its boxes. Raises `Unreadable`."""
-        return self.index.read(index)
+        self.index = BoxIndex.of_files(name, images, sizes, image_of, edges, labels, written_twice=table.twice)
 
 
 def csv_labels(root: str | Path, split: str) -> list[str]:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import BoxIndex, contents, listed, nodes_of, size_of_file
+from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, listed, nodes_of, size_of_file
 from yolo9000.datasets.errors import DatasetError
-from yolo9000.datasets.sample import Kind, Record
+from yolo9000.datasets.sample import Kind
 
 LAYOUT = """\
 coco/annotations/instances_train2017.json     lists images, annotations and categories; instances_val2017.json too
@@ -58,7 +58,7 @@ class CocoTruth:
     crowd: NDArray[np.bool_]
 
 
-class CocoSource:
+class CocoSource(IndexedSource):
     """Images with boxes, from an ``instances_*.json``.
 
     The JSON is read once into flat arrays. Crowds become ignore boxes. An image without annotations is background.
@@ -128,18 +128,6 @@ class CocoSource:
             where, data["annotations"], self.image_ids, self._node_of
         )
         self.index = BoxIndex.build(name, folder, names, sizes, image_of, boxes_xyxy, labels, ignore, dropped)
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """The class index or tree node of each box."""
-        return self.index.labels
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def read(self, index: int) -> Record:
-        """Return image `index` with its boxes. Raises `Unreadable`."""
-        return self.index.read(index)
 
     @property
     def nodes(self) -> list[int]:

@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import BoxIndex, contents, listed, nodes_of, size_of_file
+from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, listed, nodes_of, size_of_file
 from yolo9000.datasets.errors import DatasetError
-from yolo9000.datasets.sample import Kind, Record
+from yolo9000.datasets.sample import Kind
 
 _LISTS, _XMLS, _IMAGES = "ImageSets/Main", "Annotations", "JPEGImages"
 LAYOUT = """\
@@ -50,7 +50,7 @@ class VocTruth:
     difficult: NDArray[np.bool_]
 
 
-class VocSource:
+class VocSource(IndexedSource):
     """Images with boxes, in the layout of VOC2007 and VOC2012. Difficult objects become ignore boxes.
 
     VOC counts pixels from 1 and includes both ends: the box of the first pixel is ``1 1 1 1`` in the XML and
@@ -151,18 +151,6 @@ class VocSource:
             np.array(difficult, np.bool_)[keep],
             {"without a node": int((~keep).sum())},
         )
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """The class index or tree node of each box."""
-        return self.index.labels
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def read(self, index: int) -> Record:
-        """Return image `index` with its boxes. Raises `Unreadable`."""
-        return self.index.read(index)
 
     def truth(self) -> VocTruth:
         """Return all boxes; of the difficult ones the label as well, which `read` leaves out."""

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import BoxIndex, contents, listed, nodes_of, upright_size_of_file
+from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, listed, nodes_of, upright_size_of_file
 from yolo9000.datasets.complaints import Complaints
 from yolo9000.datasets.errors import DatasetError
-from yolo9000.datasets.sample import Kind, Record
+from yolo9000.datasets.sample import Kind
 
 LAYOUT = """\
 data.yaml                 path: . | train: images/train | val: images/val | names: [forklift, pallet]
@@ -56,7 +56,7 @@ class YoloData:
     has_keypoints: bool = False
 
 
-class YoloSource:
+class YoloSource(IndexedSource):
     """Images with boxes in YOLO's format.
 
     A line with a polygon gives the smallest box around it. An image without a label file, or with an empty one, is
@@ -132,33 +132,8 @@ class YoloSource:
         table = np.array(rows, np.float64).reshape(-1, 6)
         image_of = table[:, 0].astype(np.int64)
         labels = np.array(nodes, np.int64)[table[:, 1].astype(np.int64)]
-        keep = labels >= 0
         boxes = table[:, 2:] * np.tile(sizes[image_of], 2)
-        folder = Path(os.path.commonpath([image.parent for image in images]))
-        self.index = BoxIndex.build(
-            name,
-            folder,
-            [image.relative_to(folder).as_posix() for image in images],
-            sizes,
-            image_of[keep],
-            boxes[keep],
-            labels[keep],
-            np.zeros(int(keep.sum()), np.bool_),
-            {"without a node": int((~keep).sum()), "written twice": twice},
-            upright=True,
-        )
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """The class index or tree node of each box."""
-        return self.index.labels
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def read(self, index: int) -> Record:
-        """Return image `index` with its boxes. Raises `Unreadable`."""
-        return self.index.read(index)
+        self.index = BoxIndex.of_files(name, images, sizes, image_of, boxes, labels, written_twice=twice)
 
 
 def read_data_yaml(root: str | Path) -> YoloData:

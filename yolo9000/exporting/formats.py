@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +11,7 @@ from torch import nn
 
 from yolo9000.exporting.config import OPSET
 from yolo9000.exporting.errors import ExportError, optional_module
+from yolo9000.exporting.quiet import quietly
 
 OLDEST_OPSET = 18
 """What the exporter writes by itself; newer ones are made of it."""
@@ -71,7 +68,7 @@ def write_onnx(
         example = torch.zeros(batch or 2, 3, 2 * multiple, 3 * multiple)
         dims |= {2: multiple * torch.export.Dim("h", min=1), 3: multiple * torch.export.Dim("w", min=1)}
     try:
-        with _quiet(), torch.no_grad():
+        with quietly("torch.onnx", "onnxscript", "onnx_ir"), torch.no_grad():
             program = torch.onnx.export(
                 function.eval(),
                 (example,),
@@ -142,7 +139,7 @@ def write_torchscript(function: nn.Module, file: Path, *, size: int, metadata: M
         The net cannot be followed.
     """
     try:
-        with _quiet(), torch.no_grad():
+        with quietly("torch.onnx", "onnxscript", "onnx_ir"), torch.no_grad():
             traced = torch.jit.trace(function.eval(), (torch.rand(2, 3, size, size),), check_trace=False)
             frozen = torch.jit.freeze(traced)
             torch.jit.save(frozen, str(file), _extra_files=dict(metadata or {}))
@@ -156,19 +153,3 @@ def _first_line(error: BaseException) -> str:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what exporters say about themselves: deprecations, progress, and how they look for packages."""
-    heard = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [each.level for each in heard]
-    try:
-        for each in heard:
-            each.setLevel(logging.ERROR)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for each, level in zip(heard, levels, strict=True):
-            each.setLevel(level)

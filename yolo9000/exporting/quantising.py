@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +12,7 @@ from tqdm import tqdm
 
 from yolo9000.exporting.errors import ExportError, optional_module
 from yolo9000.exporting.formats import INPUT, save_openvino
+from yolo9000.exporting.quiet import quietly
 
 QUANTISED = ("Conv", "LeakyRelu", "MaxPool", "Concat", "Add", "Mul", "GlobalAveragePool")
 """Operators that work in eight bits. The products of a head (Gemm, MatMul) are none of them: their numbers are places
@@ -68,7 +65,7 @@ def quantise_onnx(source: Path, target: Path, images: Iterable[Tensor]) -> None:
     ends = [node.name for node in convolutions if read_by.get(node.output[0]) not in QUANTISED]
     begin = [node.name for node in convolutions[:1]]
     try:
-        with _quiet(), tempfile.TemporaryDirectory() as folder:
+        with quietly("", "nncf"), tempfile.TemporaryDirectory() as folder:
             prepared = Path(folder) / "prepared.onnx"
             quantisation.shape_inference.quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
             quantisation.quantize_static(
@@ -115,7 +112,7 @@ def quantise_openvino(source: Path, target: Path, images: Iterable[Tensor], *, m
     if not seen:
         raise ExportError("`calibrate`: there is no image to take ranges from")
     try:
-        with _quiet():
+        with quietly("", "nncf"):
             model = openvino.Core().read_model(str(source))
             first = next(
                 op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() == "Convolution"
@@ -135,19 +132,3 @@ def quantise_openvino(source: Path, target: Path, images: Iterable[Tensor], *, m
 def shown(images: Iterable[Tensor], total: int) -> Iterator[Tensor]:
     """The images with a bar."""
     yield from tqdm(images, total=total, desc="calibrating", unit="image", disable=None)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the quantisers' words about themselves."""
-    heard = [logging.getLogger(), logging.getLogger("nncf")]
-    levels = [each.level for each in heard]
-    try:
-        for each in heard:
-            each.setLevel(logging.ERROR)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for each, level in zip(heard, levels, strict=True):
-            each.setLevel(level)
