@@ -14,6 +14,7 @@ from yolo9000.__main__ import main
 ROOT = Path(__file__).resolve().parents[2]
 MISTYPED = {("commands.md", "--imagnet")}  # shown with what is answered
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "benchmarks").glob("*.md"))]
+BLOCK = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"(?:yolo9000 |python -m yolo9000[. ])([a-z]+)(.*)")
 
 
