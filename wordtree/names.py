@@ -96,9 +96,17 @@ class NameIndex:
         return next((found for stage in self._stages() if (found := stage.find(folded))), ())
 
     def close_matches(self, name: str, n: int = 4) -> tuple[str, ...]:
-        """Return up to `n` names of the tree that are spelled like `name`, the closest first."""
+        """Return up to `n` names of the tree that may be meant by `name`.
+
+        Those that are spelled like it, the closest first. If these are few, shorter names before longer ones, those in
+        which all its words stand: of ``norfolk`` these are ``norfolk terrier`` and its like.
+        """
+        wanted = fold(name)
         known = dict.fromkeys(key for stage in self._stages() for key in stage.one_node)
-        return tuple(difflib.get_close_matches(fold(name), known, n=n, cutoff=0.7))
+        alike = difflib.get_close_matches(wanted, known, n=n, cutoff=0.7)
+        words = set(wanted.split())
+        holding = [key for key in known if words and words <= set(key.split()) and "." not in key]  # no synset's name
+        return tuple(dict.fromkeys([*alike, *sorted(holding, key=len)]))[:n]
 
     def _stages(self) -> Iterator[_Stage]:
         for place, make in enumerate(self._makers):

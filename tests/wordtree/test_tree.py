@@ -158,6 +158,15 @@ def test_an_unknown_name_suggests_others(named: WordTree) -> None:
         named.node("")
 
 
+def test_a_part_of_a_name_suggests_the_names_that_hold_it() -> None:
+    names = ("norfolk island pine", "norfolk terrier", "terrier", "norfolkia")
+    synsets = ("norfolk_island_pine.n.01", "norfolk_terrier.n.01", "terrier.n.01", "norfolkia.n.01")
+    tree = WordTree(("a", "b", "c", "d"), names, (-1,) * 4, synsets)
+    with pytest.raises(UnknownName) as caught:
+        tree.node("Norfolk")
+    assert caught.value.suggestions == ("norfolkia", "norfolk terrier", "norfolk island pine")
+
+
 @pytest.mark.parametrize("node", [-1, 5])
 def test_a_number_outside_the_tree(named: WordTree, node: int) -> None:
     with pytest.raises(UnknownName, match="its nodes are 0 to 4"):
