@@ -277,7 +277,7 @@ def test_what_cannot_be_resolved_goes_into_a_template_that_comes_back_filled_in(
     lines = text.split("\n")
     assert lines[0] == "name,concept,note"
     assert lines[1] == "zebra,zebra.n.01,"
-    assert lines[2].startswith('crane,,"crane: has 5 senses')
+    assert lines[2].startswith("crane,,crane: has 5 senses")
     assert "crane.n.04 (n03126707): device > lifting device > crane" in lines[2]
     # Somebody's work is not overwritten.
     assert write_templates(resolved, tmp_path) == {tmp_path / "site.categories.csv": False}
