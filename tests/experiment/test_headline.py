@@ -115,7 +115,7 @@ def test_a_run_over_the_original_tree_is_scored(tmp_path: Path, capsys: pytest.C
     assert evaluate.main([*command, "--map", "inet9k.map", "--boxed", str(SHARED), "--out", str(out)]) == 0
     check(json.loads(out.read_text()))
     assert "all of inet9k.map                200" in capsys.readouterr().out
-    assert evaluate.main([*command, "--map", "inet9k.map", "--out", str(out)]) == 0
+    assert evaluate.main([*command, "--map", "inet9k.map", "--out", str(out), "--overwrite"]) == 0
     assert json.loads(out.read_text())["boxed"]["classes"] == 38  # at their own node
     (tmp_path / "other.json").write_text('{"boxed": ["n00000001"]}')
     assert evaluate.main([*command, "--map", "inet9k.map", "--boxed", str(tmp_path / "other.json")]) == 2
