@@ -12,8 +12,8 @@
 # `python -m benchmarks.joint_training RUNS_DIR` prints the tables and draws the curves.
 #
 # PYTHON names another interpreter; JOBS (2) runs go side by side, on one thread each. START and STEPS lengthen or shorten
-# the phases. DATA (tiles_a tiles_b pictograms) and PARTS (leading rival picks cluttered flat ablations; all but the first
-# two are of tiles_a) leave the rest out.
+# the phases; IMAGES (1000) are scored. DATA (tiles_a tiles_b pictograms) and PARTS (leading rival picks cluttered flat
+# ablations; all but the first two are of tiles_a) leave the rest out.
 set -eu
 
 python=${PYTHON:-python}
@@ -31,7 +31,7 @@ shift
 data=${DATA:-tiles_a tiles_b pictograms}
 parts=${PARTS:-leading rival picks cluttered flat ablations}
 export PYTHON="$python" PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS=1
-export TRAIN_OPTIONS="--width 0.25 --classification-size 64 --threads 1" EVALUATE_OPTIONS="--images 1000"
+export TRAIN_OPTIONS="--width 0.25 --classification-size 64 --threads 1" EVALUATE_OPTIONS="--images ${IMAGES:-1000}"
 
 # Lines "RUN BOXED OPTION ..." -> runs, JOBS at a time.
 run_all() {

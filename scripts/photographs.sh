@@ -11,9 +11,9 @@
 # other steps want another RUNS_DIR. `python -m benchmarks.photographs RUNS_DIR` prints the tables and draws the curves.
 #
 # PYTHON names another interpreter; JOBS (1) runs go side by side, on one thread each. START and STEPS lengthen or
-# shorten the phases. CHOICES (all A B C) and PARTS (leading, or of rival_mosaic unboxed exhaustive) leave the rest out.
-# TUNING=1 trains and scores on parts of the training photographs, as choices were made. OPTIONS (--size 96) are
-# given to every run.
+# shorten the phases; IMAGES (1000) are scored at most. CHOICES (all A B C) and PARTS (leading, or of rival_mosaic
+# unboxed exhaustive) leave the rest out. TUNING=1 trains and scores on parts of the training photographs, as choices
+# were made. OPTIONS (--size 96) are given to every run.
 set -eu
 
 if [ "$#" -lt 2 ]; then
@@ -33,7 +33,7 @@ parts=${PARTS:-leading}
 tuning=${TUNING:+-tuning}
 export PYTHON="$python" PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS=1
 export TRAIN_OPTIONS="--preset small-photographs --classification-size 64 --threads 1 ${OPTIONS:---size 96}"
-export EVALUATE_OPTIONS="--images 1000"
+export EVALUATE_OPTIONS="--images ${IMAGES:-1000}"
 
 data=$runs/data
 if [ ! -e "$data/done" ]; then

@@ -39,7 +39,14 @@ def test_every_leading_run_ends_and_none_is_repeated(
     tiles: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = tmp_path / "some runs"
-    few = {"START": "1", "STEPS": "1", "DATA": "tiles_a", "PARTS": "leading rival flat", "PYTHON": sys.executable}
+    few = {
+        "START": "1",
+        "STEPS": "1",
+        "IMAGES": "30",
+        "DATA": "tiles_a",
+        "PARTS": "leading rival flat",
+        "PYTHON": sys.executable,
+    }
     command = ["sh", str(SCRIPT), str(tiles), str(runs), "0"]
     first = subprocess.run(command, env=os.environ | few, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
