@@ -11,13 +11,14 @@
 # other steps want another RUNS_DIR. `python -m benchmarks.photographs RUNS_DIR` prints the tables and draws the curves.
 #
 # PYTHON names another interpreter; JOBS (1) runs go side by side, on one thread each. START and STEPS lengthen or
-# shorten the phases; IMAGES (1000) are scored at most. CHOICES (all A B C) and PARTS (leading, or of rival_mosaic
+# shorten the phases; with ONE_START=1 all seeds begin with the start of the first, so that they differ in what comes
+# after it alone. IMAGES (1000) are scored at most. CHOICES (all A B C) and PARTS (leading, or of rival_mosaic
 # unboxed exhaustive) leave the rest out. TUNING=1 trains and scores on parts of the training photographs, as choices
 # were made. OPTIONS (--size 96) are given to every run.
 set -eu
 
 if [ "$#" -lt 2 ]; then
-    sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,17s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 python=${PYTHON:-python}
@@ -50,7 +51,8 @@ wanted() { # PART
     case " $parts " in *" $1 "*) ;; *) return 1 ;; esac
 }
 
-for seed in "$@"; do
+one_start=${ONE_START:+$1}
+for seed in ${one_start:-"$@"}; do
     echo "\"$runs/start/seed$seed\" none --imagenet \"$data/labels/start\" --tree \"$data/wordtree.json\" --seed $seed" \
         "--classification-steps ${START:-5000} --steps 0 --ema 0.998 --val-images 400 --evaluate-every 2500"
 done | run_all
@@ -58,11 +60,12 @@ done | run_all
 all=${STEPS:-360}
 first=$((all * 3 / 10))
 even="--joint --batch 64 --ratio 1:1"
-for choice in $choices; do
-    for seed in "$@"; do
+for seed in "$@"; do # a stopped benchmark has every choice with some seeds
+    for choice in $choices; do
         to=$runs/$choice$tuning/seed$seed
         from="--coco \"$data/boxes/$choice$tuning\" --imagenet \"$data/labels/joint\" --tree \"$data/wordtree.json\" \
---init \"$runs/start/seed$seed\" --classification-steps 0 --seed $seed --val-images 200 --evaluate-every $((all / 3))"
+--init \"$runs/start/seed${one_start:-$seed}\" --classification-steps 0 --seed $seed --val-images 200 \
+--evaluate-every $((all / 3))"
         if [ "$choice" = all ]; then
             echo "\"$to/all_boxes\" data $from --batch 32 --steps $all"
             continue
