@@ -12,13 +12,13 @@
 #
 # PYTHON names another interpreter; JOBS (1) runs go side by side, on one thread each. START and STEPS lengthen or
 # shorten the phases; with ONE_START=1 all seeds begin with the start of the first, so that they differ in what comes
-# after it alone. IMAGES (1000) are scored at most. CHOICES (all A B C) and PARTS (leading, or of rival_mosaic
-# unboxed exhaustive) leave the rest out. TUNING=1 trains and scores on parts of the training photographs, as choices
-# were made. OPTIONS (--size 96) are given to every run.
+# after it alone. IMAGES (1000) are scored at most. CHOICES (all A B C) and PARTS (leading boxes_alone, and of
+# rival_mosaic unboxed exhaustive) leave the rest out. TUNING=1 trains and scores on parts of the training photographs,
+# as choices were made. OPTIONS (--size 96) are given to every run.
 set -eu
 
 if [ "$#" -lt 2 ]; then
-    sed -n '2,17s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,18s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 python=${PYTHON:-python}
@@ -30,7 +30,7 @@ shift 2
 [ "$#" -eq 0 ] || shift
 [ "$#" -gt 0 ] || set -- 0
 choices=${CHOICES:-all A B C}
-parts=${PARTS:-leading}
+parts=${PARTS:-leading boxes_alone}
 tuning=${TUNING:+-tuning}
 export PYTHON="$python" PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS=1
 export TRAIN_OPTIONS="--preset small-photographs --classification-size 64 --threads 1 ${OPTIONS:---size 96}"
@@ -74,8 +74,10 @@ for seed in "$@"; do # a stopped benchmark has every choice with some seeds
             cat << LINES
 "$to/best" data $from $even --steps $all
 "$to/paper_boxes_first" data $from $even --recipe paper --mosaic 0 --detection-steps $first --steps $((all - first))
-"$to/detection_only" data $from --batch 32 --steps $all
 LINES
+        fi
+        if wanted boxes_alone; then
+            echo "\"$to/detection_only\" data $from --batch 32 --steps $all"
         fi
         if wanted rival_mosaic; then
             echo "\"$to/paper_boxes_first_mosaic\" data $from $even --recipe paper --mosaic 0.7" \
