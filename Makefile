@@ -12,6 +12,8 @@ SHELL := /bin/sh
 VENV ?= .venv
 SEEDS ?= 1
 PYTEST_ARGS ?=
+# Tests beside each other, those of one file together: BESIDE="-n auto --dist loadfile"
+BESIDE ?=
 
 # The environment of the shell that called make stays outside ours.
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONSTARTUP VIRTUAL_ENV CONDA_PREFIX PIP_USER PIP_TARGET PIP_PREFIX
@@ -29,11 +31,11 @@ demo: $(READY)
 	$(RUN) -m yolo9000.demo --seeds $(SEEDS)
 
 test: $(READY)
-	$(RUN) -m pytest $(PYTEST_ARGS)
+	$(RUN) -m pytest $(BESIDE) $(PYTEST_ARGS)
 
 # The last -m wins, and this one selects every test.
 test-all: $(READY)
-	$(RUN) -m pytest -m "slow or not slow" $(PYTEST_ARGS)
+	$(RUN) -m pytest $(BESIDE) -m "slow or not slow" $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(RUN) -m ruff check .

@@ -38,9 +38,19 @@ FORM = DetectorConfig(width=0.05, stride=32)
 REGION = RegionSpec(coding=BoxCoding(((1.0, 1.0), (2.0, 2.0))), classes=TreeClasses(TREE))
 
 
-# An example may take as long as the processor needs, and so may its drawing.
-settings.register_profile("any processor", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any processor")
+# An example may take as long as the processor needs, and so may its drawing. The default tests try a quarter of the
+# examples that all tests try. A test that wants more or fewer says how many times `settings.default.max_examples`.
+ANY_PROCESSOR = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("all", ANY_PROCESSOR, max_examples=100)
+settings.register_profile("quick", ANY_PROCESSOR, max_examples=25)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test is imported: how many examples of a property are tried, and on how many threads torch works."""
+    if beside := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # tests beside each other share the processor
+        threads = str(max(1, (os.cpu_count() or 1) // int(beside)))
+        torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", threads)))  # and what they start has it, too
+    settings.load_profile("quick" if config.getoption("markexpr") == "not slow" else "all")
 
 
 @pytest.fixture(scope="session")

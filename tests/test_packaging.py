@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from yolo9000 import __version__
+
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES: list[str] = PYPROJECT["tool"]["setuptools"]["packages"]
@@ -110,6 +112,14 @@ def test_the_link_is_a_link_and_datasets_is_no_regular_package() -> None:
     assert link.is_symlink(), f"{link} is no link (on Windows: git config core.symlinks true, then check out again)"
     assert os.readlink(link) == os.path.join("..", "datasets")
     assert not (ROOT / "datasets" / "__init__.py").exists()
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    newest = re.search(r"^## (\S+) \((\d{4}-\d\d-\d\d)\)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == __version__
+    assert f"\nversion: {newest[1]}\ndate-released: {newest[2]}\n" in citation
 
 
 def test_every_folder_of_code_is_listed_as_a_package() -> None:

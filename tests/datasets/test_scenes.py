@@ -50,6 +50,7 @@ def test_a_scene_depends_on_seed_split_kind_and_index_alone() -> None:
     assert len({forwards[0].key, *(record.key for record in others)}) == 6
 
 
+@pytest.mark.slow
 def test_a_scene_is_the_same_in_another_process() -> None:
     code = (
         "import hashlib; from yolo9000.datasets.scenes import SceneConfig, SceneSource\n"

@@ -49,7 +49,7 @@ def _found(image: torch.Tensor) -> list[float]:
     return [edges[0], edges[2], edges[1], edges[3]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 10**6), width=st.integers(40, 300), height=st.integers(40, 300))
 def test_the_box_follows_the_pixels(data: st.DataObject, seed: int, width: int, height: int) -> None:
     x0, y0 = data.draw(st.integers(0, width - 20)), data.draw(st.integers(0, height - 20))
@@ -69,7 +69,7 @@ def test_the_box_follows_the_pixels(data: st.DataObject, seed: int, width: int, 
         assert back == pytest.approx([x0, y0, x1, y1], abs=0.01)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     width=st.integers(1, 256),

@@ -196,7 +196,7 @@ def targets_of_rows(rows: list[Any]) -> list[Target]:
     return [Target(t[:, :4], t[:, 4].long()) for t in tensors]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(cases())
 def test_darknets_form_has_the_gradient_of_a_loop_twin(case: dict[str, Any]) -> None:
     seed = case.pop("seed")

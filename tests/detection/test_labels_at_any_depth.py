@@ -131,7 +131,7 @@ def test_breeds_are_neither_background_nor_wrong_where_dogs_are_labelled() -> No
         assert (gradient_of_others.abs() < 0.01 * gradient.abs()).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(tree=trees(), seed=st.integers(0, 10**6), scale=st.sampled_from([0.1, 3.0, 100.0]))
 def test_no_child_is_likelier_than_its_parent_to_the_last_bit(tree: WordTree, seed: int, scale: float) -> None:
     logits = torch.randn(50, len(tree), generator=torch.Generator().manual_seed(seed)) * scale

@@ -187,7 +187,7 @@ scene = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples // 2, deadline=None)
 @given(
     st.lists(scene, min_size=1, max_size=3), st.sets(labels, min_size=1), st.booleans(), st.sampled_from([1, 3, 100])
 )

@@ -106,7 +106,7 @@ scores = st.sampled_from([0.1, 0.5, 0.5000001, 0.9]) | st.floats(0, 1)
 detections = st.lists(st.tuples(images, classes, boxes | free_boxes, scores), max_size=30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 @given(truths, detections)
 def test_the_same_as_pycocotools(
     truth: list[tuple[int, int, tuple[float, float, float, float], float, bool]],

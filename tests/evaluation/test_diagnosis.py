@@ -228,7 +228,7 @@ def trees(draw: st.DrawFn) -> WordTree:
     return WordTree(names, names, tuple(parents), rest=draw(st.sampled_from(["none", "only_child", "all"])))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=settings.default.max_examples)
 @given(tree=trees(), seed=st.integers(0, 2**32 - 1), softmax=st.booleans(), flat=st.booleans())
 def test_against_a_slow_twin(tree: WordTree, seed: int, softmax: bool, flat: bool) -> None:
     """Names and places, one truth at a time, from the probabilities of all nodes at all boxes."""
@@ -312,7 +312,7 @@ def test_against_a_slow_twin(tree: WordTree, seed: int, softmax: bool, flat: boo
             assert each["answered"] == 0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=settings.default.max_examples // 2)
 @given(tree=trees(), seed=st.integers(0, 2**32 - 1))
 def test_a_perfect_detector_makes_no_mistake(tree: WordTree, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

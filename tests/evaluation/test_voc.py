@@ -151,7 +151,7 @@ found_rows = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(truths=truth_rows, found=found_rows, inclusive=st.booleans(), chunk=st.sampled_from([1, 1 << 20]))
 def test_against_the_slow_twin(truths: list[Truth], found: list[Found], inclusive: bool, chunk: int) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -382,6 +382,7 @@ def test_mistakes(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_said_in_flags(data: dict[str, str], tmp_path: Path) -> None:
     """By a process of its own: in this one pytest has taken the log over."""
     sources = ["--coco", data["coco"], "--imagenet", data["imagenet"], "--tree", data["tree.json"]]
@@ -459,6 +460,7 @@ def _full_disk(path: Path, _: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_saved_its_first_checkpoint_is_started_over(data: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = joint(data, "--classification-steps", "0", "--detection-steps", "0", "--steps", "1", "--out", str(out))

@@ -89,9 +89,14 @@ def value_of(config: Any, way: str) -> Any:
     return config
 
 
+@pytest.fixture(scope="module")
+def nothing_typed() -> RunConfig:
+    return configure([]).config
+
+
 @pytest.mark.parametrize(("words", "way", "value"), FLAGS, ids=[" ".join(words) for words, _, _ in FLAGS])
-def test_a_flag_reaches_its_field(words: list[str], way: str, value: Any) -> None:
-    assert value_of(configure([]).config, way) != value
+def test_a_flag_reaches_its_field(words: list[str], way: str, value: Any, nothing_typed: RunConfig) -> None:
+    assert value_of(nothing_typed, way) != value
     assert value_of(configure(words).config, way) == value
 
 

@@ -56,7 +56,7 @@ def crowds(draw: st.DrawFn) -> tuple[tuple[int, int], list[tuple[int, int]], lis
 
 
 @given(crowds())
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples)
 def test_labels_lie_inside_and_cover_others_only_where_no_place_is_free(
     crowd: tuple[tuple[int, int], list[tuple[int, int]], list[Rectangle]],
 ) -> None:

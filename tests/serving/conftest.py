@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def predictor(run: RunFolder) -> Predictor:
 
 @pytest.fixture
 def make_app(predictor: Predictor) -> MakeApp:
-    """Limits -> the web app of the run with these limits."""
+    """Limits -> the web app of the run with these limits. What its training facts say can be replaced."""
     pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
     from yolo9000.serving.app import create_app
     from yolo9000.serving.config import Limits
@@ -54,10 +55,11 @@ def make_app(predictor: Predictor) -> MakeApp:
     from yolo9000.serving.photos import Photos
     from yolo9000.serving.training_facts import facts_of
 
-    def make(**limits: Any) -> Any:
+    def make(*, facts: Mapping[str, Any] | None = None, **limits: Any) -> Any:
         photos = Photos(predictor, Limits(**limits))
         trained = predictor.trained
         assert trained.classes.tree is not None
-        return create_app(Explorer(trained.classes.tree, facts_of(trained)), photos, hosts=LOCAL)
+        said = dataclasses.replace(facts_of(trained), **(facts or {}))
+        return create_app(Explorer(trained.classes.tree, said), photos, hosts=LOCAL)
 
     return make

@@ -307,7 +307,48 @@ def test_when_all_places_are_taken_the_next_photo_is_sent_away(
     busy = next(response for response in responses if response.status_code == 429)
     assert error_of(busy) == (429, "busy")
     assert busy.headers["retry-after"] == "1"
+    assert busy.headers["x-frame-options"] == "DENY"
     assert sorted(sizes) == [1, 4]  # the first alone, and what waited meanwhile together
+
+
+def test_whoever_comes_too_early_is_sent_away_before_anything_is_read(
+    make_app: Callable[..., Any], predictor: Predictor, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are places left, but the photo that is in work has just begun, and a second one would wait too long."""
+    began, may_go_on = threading.Event(), threading.Event()
+    find = predictor.find
+
+    def slow_find(*args: Any, **named: Any) -> Any:
+        began.set()
+        may_go_on.wait(20)
+        return find(*args, **named)
+
+    app = make_app()
+    read: list[str] = []
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        read.append("body")
+        return {"type": "http.request", "body": png, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def ask() -> None:
+        app.app.admission.measure({1: 30.0, 4: 120.0})
+        async with asking(app) as client:
+            first = asyncio.create_task(client.post("/api/photos", content=png, headers=PNG))
+            while not began.is_set():
+                await asyncio.sleep(0.01)
+            scope = {"type": "http", "method": "POST", "path": "/api/photos", "headers": [(b"host", b"localhost")]}
+            await app(scope, receive, send)
+            may_go_on.set()
+            assert (await first).status_code == 200
+
+    monkeypatch.setattr(predictor, "find", slow_find)
+    asyncio.run(ask())
+    assert (sent[0]["status"], read) == (429, [])
+    assert dict(sent[0]["headers"])[b"retry-after"] == b"8"  # a quarter of what a photo takes: see OVERBOOKED
 
 
 def test_a_damaged_photo_does_not_spoil_the_others_of_its_batch(make_app: Callable[..., Any], png: bytes) -> None:
@@ -355,8 +396,8 @@ def test_a_mistake_of_ours_is_named_and_tells_no_secrets(
     def fail(*args: Any, **named: Any) -> None:
         raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr(predictor, "find", fail)
     with TestClient(make_app(), base_url="http://localhost", raise_server_exceptions=False) as client:
+        monkeypatch.setattr(predictor, "find", fail)
         response = client.post("/api/photos", content=png, headers=PNG)
     assert error_of(response) == (500, "internal_error")
     assert "secret" not in response.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -97,6 +98,25 @@ def test_what_a_run_says(run: RunFolder) -> None:
     file = run.path / "evaluation.json"
     file.write_text(json.dumps({"classes": rows}))
     assert facts_of(trained).scores == {3: (0.25, 4)}
+
+
+def test_how_much_data_a_class_had(run: RunFolder) -> None:
+    """A checkpoint counts what data sets have; scenes are drawn as they are read, each class as often by chance."""
+    trained = load_detector(run.path)
+    counted = {**trained.content, "taught": {"boxes": {3: 12}, "images": {3: 5, 4: 70}}}
+    facts = facts_of(dataclasses.replace(trained, content=counted))
+    assert facts.taught == {3: (12, 5, False), 4: (0, 70, False)}
+    view = Explorer(TREE, facts).node(3)
+    assert view.taught is not None
+    assert (view.taught.boxes, view.taught.images, view.taught.about) == (12, 5, False)
+    assert Explorer(TREE, facts).node(0).taught is None
+    boxes_alone = facts_of(dataclasses.replace(trained, content={**trained.content, "taught": {"boxes": {3: 12}}}))
+    assert boxes_alone.taught == {3: (12, None, False)}
+    drawn = {**trained.content, "data": {"sets": [], "scenes": 301}, "taught": {}}
+    facts = facts_of(dataclasses.replace(trained, content=drawn))
+    assert (facts.taught, facts.sources) == (dict.fromkeys((3, 4), (None, 150, True)), ("scenes of pictograms",))
+    few = {**drawn, "data": {"sets": [], "scenes": 1}}
+    assert facts_of(dataclasses.replace(trained, content=few)).taught == {}
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"classes": 3}', '{"classes": [{"node": "x"}]}', "{"])

@@ -8,6 +8,7 @@ The pictures of the tasks in docs/images are made by
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -40,6 +41,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from yolo9000.serve import make_app as app_of_run
 from yolo9000.serving.app import create_app
 from yolo9000.serving.guard import LOCAL
+from yolo9000.serving.training_facts import Taught
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PICTURES, RUN, PHOTO = (os.environ.get(f"PAGE_{name}") for name in ("PICTURES", "RUN", "PHOTO"))
@@ -53,7 +55,9 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        # a camera that shows a pattern, and is allowed
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
         yield browser
         browser.close()
 
@@ -271,6 +275,175 @@ def test_the_picture_draws_what_is_wider_than_a_pixel(browser: Browser, tree_url
         )
         assert total == 9418
         assert 50 < drawn < 2000
+
+
+# --------------------------------------------------------------------------------------- where a photo comes from, busy
+
+TRANSFER = """([kind, files, target]) => {
+    const data = new DataTransfer();
+    for (const [name, type, content] of files)
+        data.items.add(new File([Uint8Array.from(atob(content), (c) => c.charCodeAt(0))], name, { type }));
+    if (!files.length) data.setData("text/plain", "a word");
+    const event = kind === "paste" ? new ClipboardEvent(kind, { clipboardData: data, bubbles: true, cancelable: true })
+        : new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true });
+    document.querySelector(target).dispatchEvent(event);
+    return event.defaultPrevented;
+}"""
+
+
+def transferred(page: Page, kind: str, *files: tuple[str, str, bytes], target: str = "body") -> bool:
+    """Paste or drop files as the browser tells a page of it; return whether the page took them."""
+    encoded = [[name, type_, base64.b64encode(content).decode()] for name, type_, content in files]
+    return bool(page.evaluate(TRANSFER, [kind, encoded, target]))
+
+
+@pytest.mark.parametrize("kind", ["paste", "drop"])
+def test_a_photo_is_pasted_or_dropped(kind: str, browser: Browser, net_url: str, png: bytes) -> None:
+    file = ("photo.png", "image/png", png)
+    with Visit(browser, net_url) as visit:
+        page = visit.page
+        assert not transferred(page, kind, file)  # beside the tree it is nobody's
+        page.click("#tab-photo")
+        assert not any("/api/photos" in url for url in visit.asked)
+        if kind == "drop":
+            assert transferred(page, "dragover", file, target="#drop")
+            expect(page.locator("#drop")).to_have_class(re.compile(r"\bover\b"))
+        with page.expect_response("**/api/photos") as answered:
+            if kind == "paste":
+                transferred(page, kind, ("notes.txt", "text/plain", b"x"), file)
+            else:
+                transferred(page, kind, file, target="#drop")
+        assert (answered.value.json()["width"], answered.value.json()["height"]) == (48, 40)
+        expect(page.locator("#result")).to_be_visible()
+        expect(page.locator("#photo")).to_have_attribute("width", "48")
+        expect(page.locator("#drop")).not_to_have_class(re.compile(r"\bover\b"))
+
+
+def test_what_is_no_file_is_told_when_dropped_and_left_alone_when_pasted(browser: Browser, net_url: str) -> None:
+    with Visit(browser, net_url, path="/#photo") as visit:
+        page = visit.page
+        transferred(page, "paste")
+        transferred(page, "paste", ("notes.txt", "text/plain", b"hello"))
+        expect(page.get_by_role("alert")).to_be_hidden()
+        transferred(page, "drop")
+        expect(page.get_by_role("alert")).to_contain_text("That was no file")
+        transferred(page, "drop", ("notes.txt", "text/plain", b"hello"))
+        expect(page.get_by_role("alert")).to_contain_text("no photo that can be read")
+        assert not any("/api/photos" in url for url in visit.asked)
+
+
+def test_a_photo_is_taken_with_the_camera(browser: Browser, net_url: str) -> None:
+    with Visit(browser, net_url, path="/#photo") as visit:
+        page = visit.page
+        video = page.locator("#video")
+        page.click("#camera")
+        expect(page.locator("#camera-box")).to_be_visible()
+        page.wait_for_function("document.getElementById('video').videoWidth > 0")
+        page.click("#cancel")
+        expect(page.locator("#camera-box")).to_be_hidden()
+        expect(page.locator("#camera")).to_be_focused()
+        page.click("#camera")
+        expect(page.locator("#shoot")).to_be_focused()
+        page.wait_for_function("document.getElementById('video').videoWidth > 0")
+        tracks = page.evaluate_handle("document.getElementById('video').srcObject.getTracks()")
+        width, height = video.evaluate("v => [v.videoWidth, v.videoHeight]")
+        with page.expect_response("**/api/photos") as answered:
+            page.keyboard.press("Enter")
+        found = answered.value.json()
+        assert answered.value.request.headers["content-type"] == "image/jpeg"
+        assert (found["width"], found["height"]) == (width, height)
+        expect(page.locator("#result")).to_be_visible()
+        expect(page.locator("#camera-box")).to_be_hidden()
+        assert tracks.evaluate("all => all.map((track) => track.readyState)") == ["ended"]  # its light goes out
+        assert video.evaluate("v => v.srcObject") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("NotAllowedError", "not allowed to use the camera"), ("NotFoundError", "There is no camera")]
+)
+def test_a_camera_that_is_not_there_is_told(name: str, said: str, browser: Browser, net_url: str) -> None:
+    with Visit(browser, net_url, path="/#photo") as visit:
+        page = visit.page
+        page.evaluate(
+            "name => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', name)); }",
+            name,
+        )
+        page.click("#camera")
+        expect(page.get_by_role("alert")).to_contain_text(said)
+        expect(page.locator("#camera-box")).to_be_hidden()
+
+
+def test_a_photo_that_is_sent_away_comes_again(browser: Browser, make_app: Callable[..., Any], photo: Path) -> None:
+    app = make_app(waiting=1)
+    for url in serving(app):
+        with Visit(browser, url, path="/#photo") as visit:
+            place = app.app.admission.enter()  # somebody else's
+            visit.page.set_input_files("#file", photo)
+            said = "Others have sent photos as well. Trying again in 1 second …"
+            expect(visit.page.locator("#status")).to_have_text(said)
+            app.app.admission.leave(place)
+            expect(visit.page.locator("#result")).to_be_visible()
+            visit.errors.clear()  # the browser itself logs answers of other statuses than 200
+
+
+def test_a_server_that_stays_busy_is_told_and_the_newest_photo_is_meant(
+    browser: Browser, make_app: Callable[..., Any], photo: Path
+) -> None:
+    app = make_app(waiting=1)
+    for url in serving(app):
+        with Visit(browser, url, path="/#photo") as visit:
+            page = visit.page
+            page.clock.install()
+            place = app.app.admission.enter()
+            page.set_input_files("#file", photo)
+            for _ in range(5):
+                expect(page.locator("#status")).to_contain_text("Trying again")
+                with page.expect_response("**/api/photos"):
+                    page.clock.run_for(2100)
+            expect(page.get_by_role("alert")).to_contain_text("others are being answered")
+            page.set_input_files("#file", photo)
+            expect(page.locator("#status")).to_contain_text("Trying again")
+            app.app.admission.leave(place)
+            page.set_input_files("#file", photo)
+            expect(page.locator("#result")).to_be_visible()
+            page.clock.run_for(10_000)
+            assert sum(asked.endswith("/api/photos") for asked in visit.asked) == 8
+            visit.errors.clear()
+
+
+# ----------------------------------------------------------------------------------------------- how much it was taught
+
+
+@pytest.mark.parametrize(
+    ("facts", "cat", "car"),
+    [
+        (
+            {"sources": ("coco",), "taught": {3: Taught(1234, 5), 4: Taught(0, 70)}},
+            "People drew 1,234 frames around a cat in photos, so the net was told where it is and what it is. "
+            "Besides, 5 photos had this label as a whole.",
+            "The net only saw 70 photos with this label as a whole",
+        ),
+        (
+            {"sources": ("scenes of pictograms",), "taught": dict.fromkeys((3, 4), Taught(None, 159, about=True))},
+            "Drawn scenes came with a frame around each cat, so the net was told where it is and what it is. Besides, "
+            "about 159 drawn pictures had this label as a whole.",
+            "The net only saw about 159 drawn pictures with this label as a whole",
+        ),
+        ({}, "People drew a frame around a cat in photos", "The net only saw whole photos with this label"),
+    ],
+    ids=["data sets", "scenes", "not counted"],
+)
+def test_how_much_data_a_class_had(
+    facts: dict[str, Any], cat: str, car: str, browser: Browser, make_app: Callable[..., Any]
+) -> None:
+    for url in serving(make_app(facts=facts)):
+        for name, said in (("cat", cat), ("car", car)):
+            with Visit(browser, url) as visit:
+                visit.page.fill("#search", name)
+                expect(visit.page.locator("#search-list [role=option]").first).to_contain_text(name)
+                visit.page.keyboard.press("Enter")
+                expect(visit.page.locator("#node-title")).to_have_text(name)
+                expect(visit.page.locator("#node-body .fact")).to_contain_text(said)
 
 
 # ------------------------------------------------------------------------------------------------- errors, keys, others

@@ -31,7 +31,7 @@ def trees(draw: st.DrawFn) -> WordTree:
 
 
 @given(trees(), st.integers(1, 6), st.floats(0, 1), st.integers(0, 10_000), st.sampled_from([0.1, 1.0, 8.0]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples // 2, deadline=None)
 def test_it_names_what_the_whole_distribution_names(
     tree: WordTree, count: int, threshold: float, seed: int, spread: float
 ) -> None:

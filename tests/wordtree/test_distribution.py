@@ -150,7 +150,7 @@ def walk(logits: torch.Tensor, tree: WordTree, threshold: float, none: bool) -> 
     return node
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 4), min_size=1, max_size=12),
     seed=st.integers(0, 2**31),

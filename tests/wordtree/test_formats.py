@@ -86,7 +86,7 @@ def test_without_names_the_ids_are_shown(tmp_path: Path) -> None:
     assert load_tree(tmp_path / "t.tree").names == ("a", "b")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(tree=trees())
 def test_any_tree_comes_back(tmp_path_factory: pytest.TempPathFactory, tree: WordTree) -> None:
     folder = tmp_path_factory.mktemp("trees", numbered=True)
@@ -260,7 +260,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples // 2, deadline=None)
 @given(
     changes=st.dictionaries(st.sampled_from([*GOOD, "lemmas", "synsets", "label_maps", "rest", "notes"]), json_values)
 )
@@ -271,7 +271,7 @@ def test_json_never_fails_in_another_way(tmp_path_factory: pytest.TempPathFactor
         load_tree(path)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples // 2, deadline=None)
 @given(
     content=st.binary(max_size=40)
     | st.lists(st.tuples(words, st.integers(-2, 6)), max_size=6).map(

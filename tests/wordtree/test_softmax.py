@@ -86,7 +86,7 @@ def test_rest_by_hand() -> None:
     torch.testing.assert_close(log_conditionals(logits, everywhere).exp(), torch.tensor([1 / 3, 1 / 3, 0.8]))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(tree=trees(), seed=st.integers(0, 2**31), scale=st.sampled_from([0.1, 3.0, 30.0]))
 def test_equals_the_loop(tree: WordTree, seed: int, scale: float) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -103,7 +103,7 @@ def test_equals_the_loop(tree: WordTree, seed: int, scale: float) -> None:
 
 
 @pytest.mark.parametrize("rest", ["none", "only_child", "all"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(tree=trees(), data=st.data(), seed=st.integers(0, 2**31))
 def test_a_closure_gives_the_probabilities_of_the_whole_tree(
     rest: Rest, tree: WordTree, data: st.DataObject, seed: int
@@ -125,7 +125,7 @@ def test_a_closure_gives_the_probabilities_of_the_whole_tree(
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(tree=trees(), seed=st.integers(0, 2**31))
 def test_children_never_exceed_their_parent(tree: WordTree, seed: int) -> None:
     logits = torch.randn(4, len(tree), generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 5

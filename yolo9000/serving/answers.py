@@ -117,6 +117,14 @@ class NodeScore(BaseModel):
     boxes: int = Field(description="Its boxes in the images that were evaluated")
 
 
+class TrainingData(BaseModel):
+    """How much data taught a class by name."""
+
+    boxes: int | None = Field(description="Boxes; None where they are not known")
+    images: int | None = Field(description="Whole images with its label; None where they are not known")
+    about: bool = Field(description="Whether the images are as many as chance gives, as scenes are drawn by chance")
+
+
 class NodeView(Named):
     """All that is known about a node."""
 
@@ -132,6 +140,7 @@ class NodeView(Named):
     below: Below
     classes: dict[str, str] = Field(description="Data set -> what it calls the node")
     score: NodeScore | None
+    taught: TrainingData | None
 
 
 class Outline(BaseModel):

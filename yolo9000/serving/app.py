@@ -19,6 +19,7 @@ from yolo9000 import __version__
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.serving import answers
 from yolo9000.serving.config import PHOTO_TYPES, Limits
+from yolo9000.serving.door import PHOTOS, Door
 from yolo9000.serving.explorer import Explorer
 from yolo9000.serving.guard import Guard
 from yolo9000.serving.page_files import PageFile, page_files
@@ -65,6 +66,8 @@ def create_app(explorer: Explorer, photos: Photos | None = None, *, hosts: froze
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(lambda: explorer.index)  # the first search is as quick as the others
+        if photos is not None:
+            await run_in_threadpool(photos.warm_up)
         yield
         if photos is not None:
             await run_in_threadpool(photos.close)
@@ -84,7 +87,8 @@ def create_app(explorer: Explorer, photos: Photos | None = None, *, hosts: froze
     _add_photos(app, explorer, photos)
     _add_page(app, page_files())
     app.add_middleware(GZipMiddleware, minimum_size=2000)
-    return Guard(app, hosts)  # outermost, as an error of ours is answered outside of all middleware
+    # outermost, as an error of ours is answered outside of all middleware
+    return Guard(Door(app, photos.admission) if photos else app, hosts)
 
 
 def _problems(*kinds: type[Refusal]) -> dict[int | str, dict[str, Any]]:
@@ -154,26 +158,31 @@ def _add_photos(app: FastAPI, explorer: Explorer, photos: Photos | None) -> None
     }
 
     @app.post(
-        "/api/photos",
+        PHOTOS,
+        response_model=answers.Found,
         summary="Find things in a photo",
         description="The body is the image file. `curl --data-binary @photo.jpg -H 'content-type: image/jpeg' ...`",
         openapi_extra={"requestBody": body},
         responses=_problems(SlowUpload, NoNet, TooLarge, NoImageType, Damaged, Busy, SlowAnswer),
     )
-    async def find_in_photo(request: Request) -> answers.Found:
+    async def find_in_photo(request: Request) -> Response:
         if photos is None:
             raise NoNet("the tree is served alone; start the server with a run to try photos")
         # No other type, for a foreign page may send plain text without asking first, and an image it may not.
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in PHOTO_TYPES:
             raise NoImageType(f"the header content-type must be one of {', '.join(PHOTO_TYPES)}")
-        with photos.batcher.place():
+        place = request.state.place
+        try:
             data = await _received(request, photos.limits)
             photo = await run_in_threadpool(photos.check, data)
-            future = asyncio.wrap_future(photos.batcher.submit(photo))
+            future = asyncio.wrap_future(photos.batcher.submit(photo, place))
             try:
-                return await asyncio.wait_for(future, photos.limits.answer_seconds)
+                found = await asyncio.wait_for(future, photos.limits.answer_seconds)
             except TimeoutError:
                 raise SlowAnswer("the photo waited too long; try again") from None
+        finally:
+            photos.admission.leave(place)  # before the answer is sent, which may take as long as somebody likes
+        return Response(found, media_type="application/json")
 
     @app.get(
         "/api/photos/{photo}/factors",
@@ -232,11 +241,10 @@ def _add_page(app: FastAPI, files: dict[str, PageFile]) -> None:
 
 def _answer_errors(app: FastAPI, explorer: Explorer) -> None:
     def problem(status: int, name: str, message: str, **more: Any) -> JSONResponse:
-        headers = {"retry-after": "1"} if status == 429 else None
         # what was sent may hold half a character of two, which no UTF-8 writes
         safe = message.encode("utf-8", "replace").decode()
         reason = answers.Reason(name=name, message=safe, **more)
-        return JSONResponse(answers.Problem(error=reason).model_dump(), status, headers)
+        return JSONResponse(answers.Problem(error=reason).model_dump(), status)
 
     @app.exception_handler(Refusal)
     async def refused(request: Request, error: Exception) -> JSONResponse:

@@ -1,18 +1,24 @@
-"""Things that wait for an answer: as many as may wait, and several answered at once."""
+"""Things that wait for an answer, several of which are answered at once."""
 
 from __future__ import annotations
 
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from yolo9000.serving.refusals import Busy
+from yolo9000.serving.admission import Admission, Place
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+
+class _Waiting(NamedTuple, Generic[Item, Answer]):
+    item: Item
+    future: Future[Answer]
+    place: Place
 
 
 class Batcher(Generic[Item, Answer]):
@@ -22,50 +28,35 @@ class Batcher(Generic[Item, Answer]):
     ----------
     answer : callable
         Some items -> an answer for each, or the exception that is its answer.
-    waiting : int
-        Items that may wait or be worked on at a time.
+    admission : Admission
+        Gives the places, and is told what is done.
     together : int
         Most items that are answered at once.
 
     Examples
     --------
-    >>> doubles = Batcher(lambda numbers: [2 * number for number in numbers], waiting=4, together=2)
-    >>> with doubles.place():
-    ...     doubles.submit(21).result()
+    >>> admission = Admission(waiting=4, together=2, slowdown=1.5)
+    >>> doubles = Batcher(lambda numbers: [2 * number for number in numbers], admission, together=2)
+    >>> doubles.submit(21, admission.enter()).result()
     42
     >>> doubles.close()
     """
 
     def __init__(
-        self, answer: Callable[[Sequence[Item]], Sequence[Answer | Exception]], *, waiting: int, together: int
+        self, answer: Callable[[Sequence[Item]], Sequence[Answer | Exception]], admission: Admission, *, together: int
     ) -> None:
         self._answer = answer
+        self._admission = admission
         self._together = together
-        self._places = threading.BoundedSemaphore(waiting)
-        self._queue: queue.SimpleQueue[tuple[Item, Future[Answer]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Waiting[Item, Answer] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
         self._thread.start()
 
-    @contextlib.contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place among those that wait, from before a photo is received to its answer.
-
-        Raises
-        ------
-        Busy
-            All places are taken.
-        """
-        if not self._places.acquire(blocking=False):
-            raise Busy("as many photos as may wait are waiting; try again in a second")
-        try:
-            yield
-        finally:
-            self._places.release()
-
-    def submit(self, item: Item) -> Future[Answer]:
+    def submit(self, item: Item, place: Place) -> Future[Answer]:
         """Put an item in the queue. Whoever does so holds a place. A future that is cancelled costs no work."""
         future: Future[Answer] = Future()
-        self._queue.put((item, future))
+        place.stage = "queued"
+        self._queue.put(_Waiting(item, future, place))
         return future
 
     def close(self) -> None:
@@ -86,24 +77,23 @@ class Batcher(Generic[Item, Answer]):
                         ends = True
                     else:
                         batch.append(more)
-            self._answer_all([each for each in batch if each[1].set_running_or_notify_cancel()])
+            batch = [each for each in batch if each.future.set_running_or_notify_cancel()]
+            if batch:
+                self._admission.begin([each.place for each in batch])
+                answers = self._answers([each.item for each in batch])
+                self._admission.end(sum(not isinstance(answer, Exception) for answer in answers))
+                for each, answer in zip(batch, answers, strict=True):
+                    if isinstance(answer, Exception):
+                        each.future.set_exception(answer)
+                    else:
+                        each.future.set_result(answer)
             if ends:
                 return
 
-    def _answer_all(self, batch: list[tuple[Item, Future[Answer]]]) -> None:
-        if not batch:
-            return
+    def _answers(self, items: list[Item]) -> list[Answer | Exception]:
         try:
-            answers = self._answer([item for item, _ in batch])
+            return list(self._answer(items))
         except Exception as error:
-            if len(batch) > 1:  # one of them may be to blame, and the others get their answers
-                for each in batch:
-                    self._answer_all([each])
-            else:
-                batch[0][1].set_exception(error)
-            return
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+            if len(items) == 1:
+                return [error]
+            return [answer for item in items for answer in self._answers([item])]  # one of them may be to blame

@@ -25,8 +25,11 @@ class Limits:
     max_megapixels : float
         And how many millions of pixels it may have. A small file can hold a large picture; its header is read before
         anything is decoded.
+    slowdown : float
+        A photo is taken if its answer can be expected after at most this many times what it would take alone. Others
+        are sent away (429), and told when to come again. A larger number lets more wait, and each of them longer.
     waiting : int
-        Photos that may wait for an answer. The next one is sent away (429) until there is room.
+        Photos that may be received or wait for an answer, whatever is expected.
     together : int
         Waiting photos that go through the net at once.
     upload_seconds : float
@@ -41,11 +44,12 @@ class Limits:
     Raises
     ------
     Mistake
-        A number is not positive.
+        A number is not positive, or `slowdown` is below 1.
     """
 
     max_megabytes: Annotated[float, arg(metavar="MB")] = 16.0
     max_megapixels: Annotated[float, arg(metavar="MP")] = 40.0
+    slowdown: Annotated[float, arg(metavar="X")] = 1.5
     waiting: Annotated[int, arg(metavar="N")] = 16
     together: Annotated[int, arg(metavar="N")] = 4
     upload_seconds: Annotated[float, arg(metavar="S")] = 20.0
@@ -57,6 +61,8 @@ class Limits:
         for name, value in vars(self).items():
             if not value > 0:
                 raise Mistake(f"`{name}` {value}: a positive number is needed")
+        if not self.slowdown >= 1:
+            raise Mistake(f"`slowdown` {self.slowdown}: 1 is the least; a photo that is alone is never taken below it")
 
     @property
     def max_bytes(self) -> int:

@@ -26,6 +26,7 @@ from yolo9000.serving.answers import (
     ScoredClass,
     Search,
     State,
+    TrainingData,
 )
 from yolo9000.serving.refusals import Ambiguous, NoSuchThing
 from yolo9000.serving.training_facts import TrainingFacts
@@ -139,6 +140,7 @@ class Explorer:
         self._check(node)
         siblings = tree.siblings(node)
         score = self.facts.scores.get(node) if self.facts else None
+        taught = self.facts.taught.get(node) if self.facts else None
         return NodeView(
             **self.named(node).model_dump(),
             wnid=tree.wnids[node],
@@ -158,6 +160,7 @@ class Explorer:
             ),
             classes=self._class_names.get(node, {}),
             score=None if score is None else NodeScore(ap50=score.ap50, boxes=score.boxes),
+            taught=None if taught is None else TrainingData(**taught._asdict()),
         )
 
     def children(self, node: int, first: int, limit: int) -> Children:

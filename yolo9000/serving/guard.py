@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from yolo9000.serving.refusals import WrongHost
+from yolo9000.serving.refusals import Refusal, WrongHost
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -26,6 +26,7 @@ HEADERS = {
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
 }
 """No script but our files, no other host, no frame around the page, and no header that lets foreign pages read."""
+_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -83,18 +84,33 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 known = {name.lower() for name, _ in message["headers"]}
-                more = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message["headers"] = [*message["headers"], *(each for each in more if each[0] not in known)]
+                message["headers"] = [*message["headers"], *(each for each in _HEADERS if each[0] not in known)]
             await send(message)
 
         if self.hosts is not None and _host_of(scope) not in self.hosts:
-            error = {"name": WrongHost.name, "message": "this server answers to the names of this machine alone"}
-            body = json.dumps({"error": error}).encode()
-            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-            await send_with_headers({"type": "http.response.start", "status": WrongHost.status, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+            await send_refusal(
+                send_with_headers, WrongHost("this server answers to the names of this machine alone"), {}
+            )
             return
         await self.app(scope, receive, send_with_headers)
+
+
+async def send_refusal(send: Send, refusal: Refusal, headers: Mapping[str, str]) -> None:
+    """Answer a request with a refusal, outside of the app that names errors otherwise.
+
+    Parameters
+    ----------
+    send : callable
+        Where ASGI's messages go.
+    refusal : Refusal
+    headers : mapping of str to str
+        Further headers.
+    """
+    body = json.dumps({"error": {"name": refusal.name, "message": str(refusal), "candidates": []}}).encode()
+    lines = {"content-type": "application/json", "content-length": str(len(body)), **headers}
+    raw = [(name.encode(), value.encode()) for name, value in lines.items()]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _host_of(scope: Scope) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import secrets
 import threading
 import time
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 
 from wordtree import WordTree
 from yolo9000.datasets.decode import decode, image_size
@@ -23,6 +25,7 @@ from yolo9000.results.colours import node_colour
 from yolo9000.results.finding import results_of
 from yolo9000.results.results import Results
 from yolo9000.serving import answers
+from yolo9000.serving.admission import Admission
 from yolo9000.serving.batcher import Batcher
 from yolo9000.serving.config import PHOTO_TYPES, Limits
 from yolo9000.serving.refusals import Damaged, NoImageType, NoSuchThing, PhotoGone, TooLarge
@@ -31,6 +34,8 @@ FLOOR = 0.05
 """Boxes of a lower score are not sent: the page's first slider begins here."""
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
 _PHOTO = "the photo"
+_PATIENCE = 3.0
+"""How many seconds of a start a batch may take that is only measured."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +121,30 @@ class Photos:
         self._decode = DecodeConfig(threshold=FLOOR, tree_threshold=1.0, nms_iou=1.0, max_detections=limits.boxes)
         self._kept: OrderedDict[str, Results] = OrderedDict()
         self._lock = threading.Lock()
-        self.batcher: Batcher[Photo, answers.Found] = Batcher(
-            self._answer, waiting=limits.waiting, together=limits.together
-        )
+        self.admission = Admission(waiting=limits.waiting, together=limits.together, slowdown=limits.slowdown)
+        self.batcher: Batcher[Photo, bytes] = Batcher(self._answer, self.admission, together=limits.together)
+
+    def warm_up(self) -> None:
+        """Answer for a photo of noise, so that no visitor's photo is the slow first one, and measure what it takes."""
+        file = io.BytesIO()
+        noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+        Image.fromarray(noise).save(file, "PNG", compress_level=1)
+        photo = Photo(file.getvalue(), noise.shape[0] * noise.shape[1])
+
+        def seconds(number: int) -> float:
+            begun = time.perf_counter()
+            self._answer([photo] * number)
+            return time.perf_counter() - begun
+
+        seconds(1)
+        took = {1: min(seconds(1), seconds(1))}
+        if (
+            took[1] * self.limits.together < _PATIENCE
+        ):  # else a start would take long, and a batch is as slow as its parts
+            took[self.limits.together] = seconds(self.limits.together)
+        self.admission.measure(took)
+        with self._lock:
+            self._kept.clear()
 
     @property
     def decode(self) -> DecodeConfig:
@@ -170,9 +196,12 @@ class Photos:
         """Answer what waits, and end."""
         self.batcher.close()
 
-    def _answer(self, photos: Sequence[Photo]) -> list[answers.Found | Exception]:
-        """Answer for some photos, as many at a time as together stay below the limit of pixels."""
-        answered: list[answers.Found | Exception] = []
+    def _answer(self, photos: Sequence[Photo]) -> list[bytes | Exception]:
+        """Answer for some photos, as many at a time as together stay below the limit of pixels.
+
+        An answer is JSON already: the thread that all requests share has no work with it.
+        """
+        answered: list[bytes | Exception] = []
         some: list[Photo] = []
         for photo in photos:
             if some and sum(each.pixels for each in some) + photo.pixels > self.limits.max_pixels:
@@ -181,7 +210,7 @@ class Photos:
             some.append(photo)
         return answered + self._answer_some(some)
 
-    def _answer_some(self, photos: Sequence[Photo]) -> list[answers.Found | Exception]:
+    def _answer_some(self, photos: Sequence[Photo]) -> list[bytes | Exception]:
         begun = time.perf_counter()
         read: list[Record | Exception] = []
         for photo in photos:
@@ -190,13 +219,13 @@ class Photos:
             except Unreadable as error:
                 read.append(Damaged(f"the image cannot be decoded: {error.reason}"))
         records = [each for each in read if isinstance(each, Record)]
-        found = iter(self._predictor.find(records, self._decode, size=self._size))
-        answered: list[answers.Found | Exception] = []
+        ones = iter(self._predictor.find(records, self._decode, size=self._size))
+        answered: list[bytes | Exception] = []
         for each in read:
             if isinstance(each, Exception):
                 answered.append(each)
                 continue
-            one = next(found)
+            one = next(ones)
             overlaps = iou(one.detections.boxes_cxcywh[:, None], one.detections.boxes_cxcywh[None])
             results = results_of(
                 one,
@@ -204,7 +233,8 @@ class Photos:
                 threshold=FLOOR,
                 never_boxed=self._predictor.trained.never_boxed,
             )
-            answered.append(self._keep(results, overlaps > self._shown.nms_iou, time.perf_counter() - begun))
+            found = self._keep(results, overlaps > self._shown.nms_iou, time.perf_counter() - begun)
+            answered.append(found.model_dump_json().encode())
         return answered
 
     def _keep(self, results: Results, overlaps: torch.Tensor, seconds: float) -> answers.Found:

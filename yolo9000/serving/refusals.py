@@ -69,9 +69,20 @@ class Damaged(Refusal):
 
 
 class Busy(Refusal):
-    """As many photos wait as may."""
+    """So many photos are before this one that it would wait too long.
+
+    Parameters
+    ----------
+    message : str
+    after : int
+        In how many seconds it is worth trying again.
+    """
 
     status, name = 429, "busy"
+
+    def __init__(self, message: str, *, after: int) -> None:
+        super().__init__(message)
+        self.after = after
 
 
 class SlowAnswer(Refusal):

@@ -32,6 +32,24 @@ class Score(NamedTuple):
     boxes: int
 
 
+class Taught(NamedTuple):
+    """How much data a class had in training.
+
+    Attributes
+    ----------
+    boxes : int or None
+        Boxes of it; None where they are not known, as those of scenes that are drawn.
+    images : int or None
+        Whole images with its label; None where they are not known.
+    about : bool
+        Whether the images are as many as chance gives: each scene with a label draws one of the classes.
+    """
+
+    boxes: int | None
+    images: int | None
+    about: bool = False
+
+
 @dataclass(frozen=True)
 class TrainingFacts:
     """What a run says about the nodes of its tree.
@@ -50,6 +68,8 @@ class TrainingFacts:
         The kinds of data that it was trained on.
     scores : mapping of int to Score
         The classes that were evaluated.
+    taught : mapping of int to Taught
+        How much data each class had.
     """
 
     name: str
@@ -58,6 +78,7 @@ class TrainingFacts:
     labelled: frozenset[int]
     sources: tuple[str, ...] = ()
     scores: Mapping[int, Score] = field(default_factory=dict)
+    taught: Mapping[int, Taught] = field(default_factory=dict)
 
 
 def facts_of(trained: TrainedModel) -> TrainingFacts:
@@ -74,7 +95,26 @@ def facts_of(trained: TrainedModel) -> TrainingFacts:
         labelled=frozenset(trained.never_boxed) - frozenset(trained.boxed),
         sources=sources,
         scores=read_scores(path.with_name(EVALUATION), trained),
+        taught=_taught(trained, drawn=sources == (_EMBEDDED,)),
     )
+
+
+def _taught(trained: TrainedModel, *, drawn: bool) -> dict[int, Taught]:
+    """What the checkpoint counted; of the embedded scenes, what can be expected."""
+    content = trained.content
+    counts: dict[str, dict[int, int]] = content.get("taught") or {}
+    if drawn and not counts:
+        each = int(content["data"].get("scenes", 0)) / max(len(trained.boxed) + len(trained.never_boxed), 1)
+        nodes = [*trained.boxed, *trained.never_boxed] if each >= 1 else []
+        return {node: Taught(None, round(each), about=True) for node in nodes}
+    boxes, images = (counts.get(name) for name in ("boxes", "images"))
+    return {
+        node: Taught(
+            None if boxes is None else boxes.get(node, 0),
+            None if images is None else images.get(node, 0),
+        )
+        for node in {*(boxes or ()), *(images or ())}
+    }
 
 
 def read_scores(file: Path, trained: TrainedModel) -> dict[int, Score]:

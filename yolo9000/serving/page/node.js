@@ -14,12 +14,21 @@ function trained(view, run) {
   const score = view.score
     ? make("p", { class: "hint" }, `Found how well: ${view.score.ap50.toFixed(2)} of 1 (average precision over ${count(view.score.boxes, "thing")} in photos it had never seen).`)
     : null;
+  const { boxes, images, about } = view.taught || {};
+  const thing = `${article(view.name)} ${view.name}`;
+  const drawn = run.sources.includes("scenes of pictograms");
+  const frames = drawn ? `Drawn scenes came with a frame around each ${view.name}`
+    : `People drew ${boxes ? count(boxes, "frame") : "a frame"} around ${thing} in photos`;
+  const photo = drawn ? "drawn picture" : "photo";
+  const many = `${about ? "about " : ""}${count(images || 0, photo)}`;
   const text = {
-    boxes: [make("b", {}, "Had boxes in training. "), `People drew a frame around ${article(view.name)} ${view.name} in photos, so the net was told where it is and what it is.`],
-    labels: [make("b", {}, "Never had a box. "), "The net only saw whole photos with this label: it was told what is in them, never where."],
+    boxes: [make("b", {}, "Had boxes in training. "), `${frames}, so the net was told where it is and what it is.`,
+      images ? ` Besides, ${many} had this label as a whole.` : ""],
+    labels: [make("b", {}, "Never had a box. "),
+      `The net only saw ${images ? many : `whole ${photo}s`} with this label${images ? " as a whole" : ""}: it was told what is in them, never where.`],
     none: view.below.nodes
       ? [make("b", {}, "Not taught by this name. "), "The net knows it from its kinds: ", kinds]
-      : [make("b", {}, "Not taught. "), "No training photo had this name."],
+      : [make("b", {}, "Not taught. "), `No training ${photo} had this name.`],
   }[view.state];
   return make("div", { class: `fact ${view.state}` }, make("p", {}, ...text),
     view.state !== "none" && view.below.boxes + view.below.labels ? make("p", { class: "hint" }, kinds) : null, score);

@@ -82,10 +82,14 @@ export class PhotoPage {
     const { types, bytes } = this.overview.photos;
     if (file.size > bytes) return complain(new Error(`The file has ${Math.round(file.size / 1e6)} MB; ${Math.round(bytes / 1e6)} are the most that is taken.`));
     if (!types.includes(file.type)) return complain(new Error("This is no photo that can be read. JPEG, PNG, WebP, GIF, BMP and TIFF can."));
+    this.sending?.abort(); // the newest photo is meant
+    const sending = (this.sending = new AbortController());
     $("status").textContent = "Looking at the photo …";
     $("panel-photo").setAttribute("aria-busy", "true");
     try {
-      const found = await api.sendPhoto(file, file.type);
+      const found = await api.sendPhoto(file, file.type, sending.signal, (seconds) => {
+        $("status").textContent = `Others have sent photos as well. Trying again in ${count(seconds, "second")} …`;
+      });
       if (this.url) URL.revokeObjectURL(this.url);
       this.url = URL.createObjectURL(file);
       $("photo").src = this.url;
@@ -102,10 +106,11 @@ export class PhotoPage {
       this.relabel();
       if (this.shown.length) this.choose(this.shown[0].index, { focus: false });
     } catch (error) {
+      if (error.name === "AbortError") return;
       $("status").textContent = "";
       complain(error);
     } finally {
-      $("panel-photo").removeAttribute("aria-busy");
+      if (sending === this.sending) $("panel-photo").removeAttribute("aria-busy");
     }
   }
 
