@@ -240,8 +240,8 @@ def _add(
     present: dict[Path, set[str]],
 ) -> None:
     """Add a row's image and box, or say what is wrong with it."""
-    if not cells["path"]:
-        complaints.add(file, line, "the path is empty")
+    if not cells["path"] or "\0" in cells["path"]:
+        complaints.add(file, line, "the path is empty" if not cells["path"] else "the path holds a zero byte")
         return
     image = (file.parent / cells["path"]).absolute()
     if image.parent not in present:  # a folder is listed once: asking for each file takes minutes on a network drive

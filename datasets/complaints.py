@@ -6,7 +6,7 @@ from pathlib import Path
 
 from yolo9000.datasets.errors import DatasetError
 
-_SHOWN = 5
+_SHOWN, _LONGEST = 5, 300
 
 
 class Complaints:
@@ -35,6 +35,7 @@ class Complaints:
         """Note that a line, counted from 1, is wrong."""
         self._count += 1
         if len(self._found) < _SHOWN:
+            said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]} .."
             self._found.append(f"{file}:{line}: {said}")
 
     def require_none(self) -> None:

@@ -209,13 +209,31 @@ def _image_files(folder: Path, ids: Sequence[str]) -> list[str]:
     return [files[image_id] for image_id in ids]
 
 
+def parse_xml(path: Path) -> ElementTree.Element:
+    """Read an XML without a document type, which an annotation needs none of: entities in it can be a billion letters.
+
+    Raises
+    ------
+    ElementTree.ParseError, ValueError, LookupError
+        It is no such XML.
+    """
+    data = path.read_bytes()
+    if b"\0" in data:  # UTF-16, in which the next line would find nothing
+        raise ValueError("save the XML as UTF-8")
+    if b"<!DOCTYPE" in data:
+        raise ValueError("a document type (<!DOCTYPE ..>) is not read, as it may define entities without end")
+    return ElementTree.fromstring(data)
+
+
 def _read_xml(
     path: Path, first_pixel: int
 ) -> tuple[tuple[int, int] | None, list[tuple[str, tuple[float, float, float, float], bool]]]:
     """Return the image's size, if given, and the class name, box (xyxy, pixel edges) and difficulty of each object."""
     try:
-        top = ElementTree.parse(path).getroot()
+        top = parse_xml(path)
         width, height = (int(float(top.findtext(f"size/{side}") or 0)) for side in ("width", "height"))
+        if max(width, height) >= 2**31:
+            raise ValueError(f"a size of {width} x {height}")
         objects: list[tuple[str, tuple[float, float, float, float], bool]] = []
         for thing in top.iter("object"):
             class_name = (thing.findtext("name") or "").strip()
@@ -226,7 +244,7 @@ def _read_xml(
             last = 1 - first_pixel  # the last pixel belongs to the box
             box = (x0 - first_pixel, y0 - first_pixel, x1 + last, y1 + last)
             objects.append((class_name, box, (thing.findtext("difficult") or "0").strip() == "1"))
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, OverflowError, LookupError) as error:  # LookupError: no such encoding
         raise DatasetError(f"{path}: {error}") from error
     return ((width, height) if width > 0 and height > 0 else None), objects
 

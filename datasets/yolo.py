@@ -28,6 +28,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _LINE = "a line is CLASS CENTRE_X CENTRE_Y WIDTH HEIGHT, or CLASS and the corners of a polygon, relative to the image"
 _PIXELS = 2.0
 """From this value on a coordinate is no relative one that hangs over the edge."""
+_MOST_BYTES = 1 << 20
 _OTHER_NAMES = {"val": "valid", "valid": "val", "validation": "val"}
 
 
@@ -170,7 +171,7 @@ def read_data_yaml(root: str | Path) -> YoloData:
     for key, value in content.items():
         if key in ("train", "val", "valid", "validation", "test") and value:
             entries = value if isinstance(value, list) else [value]
-            if not all(isinstance(entry, str) for entry in entries):
+            if not all(isinstance(entry, str) and "\0" not in entry for entry in entries):
                 raise DatasetError(f"{file}: {key} must be a folder, a file with a list of images, or several of them")
             splits[key] = tuple(_resolved(base, entry) for entry in entries)
     if not splits:
@@ -195,9 +196,24 @@ def _find(root: Path) -> Path:
 def _parse(file: Path) -> dict[str, Any]:
     import yaml  # here, as only this format needs it
 
+    class Loader(yaml.SafeLoader):
+        """An alias may stand for a text or a number, but for no list: nine of them in nine more are a billion."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            is_alias = self.check_event(yaml.events.AliasEvent)
+            mark = self.peek_event().start_mark
+            node = super().compose_node(parent, index)
+            if is_alias and not isinstance(node, yaml.ScalarNode):
+                raise yaml.composer.ComposerError(None, None, "an alias of a list; write the list out", mark)
+            return node
+
+    if file.stat().st_size > _MOST_BYTES:
+        raise DatasetError(f"{file}: more than {_MOST_BYTES >> 20} MB; a data.yaml has some lines")
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.load(file.read_text(encoding="utf-8-sig"), Loader)
+    except RecursionError:
+        raise DatasetError(f"{file}: is no YAML that can be read: lists are inside each other too deeply") from None
+    except Exception as error:  # YAMLError, and what its numbers and dates raise
         raise DatasetError(f"{file}: is no YAML that can be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise DatasetError(f"{file}: must hold keys such as train, val and names. Expected:\n{LAYOUT}")
@@ -207,30 +223,36 @@ def _parse(file: Path) -> dict[str, Any]:
 def _names(file: Path, content: Mapping[str, Any]) -> tuple[str, ...]:
     names = content.get("names")
     if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+        if set(names) != set(range(len(names))):
             raise DatasetError(
-                f"{file}: names must number the classes from 0 without a gap, not {listed(map(str, names))}"
+                f"{file}: names must number the classes from 0 without a gap, not {listed(map(_said, names))}"
             )
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names:
         raise DatasetError(f"{file}: names must list the names of the classes, such as [forklift, pallet]")
     for number, name in enumerate(names):
-        if isinstance(name, bool) or name is None or not str(name).strip():
-            raise DatasetError(f"{file}: names: class {number} reads as {name!r} in YAML; put the name in quotes")
+        if isinstance(name, bool) or not isinstance(name, str | int | float) or not str(name).strip():
+            raise DatasetError(f"{file}: names: class {number} reads as {_said(name)} in YAML; put the name in quotes")
     said = tuple(str(name).strip() for name in names)
     if twice := sorted({name for name in said if said.count(name) > 1}):
         raise DatasetError(f"{file}: names has {listed(twice)} more than once; each class has a name of its own")
     count = content.get("nc", len(said))
     if count != len(said):
-        raise DatasetError(f"{file}: nc is {count}, but names has {len(said)}; put right which of them is wrong")
+        raise DatasetError(f"{file}: nc is {_said(count)}, but names has {len(said)}; put right which of them is wrong")
     return said
+
+
+def _said(value: Any) -> str:
+    """A value as a message shows it."""
+    text = f"a {type(value).__name__}" if isinstance(value, list | dict | set | tuple) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _base(file: Path, path: Any) -> Path:
     if path is None:
         return file.parent
-    if not isinstance(path, str):
-        raise DatasetError(f"{file}: path must be a folder, not {path!r}")
+    if not isinstance(path, str) or "\0" in path:
+        raise DatasetError(f"{file}: path must be a folder, not {_said(path)}")
     beside = file.parent / path
     if beside.is_dir():
         return beside
@@ -277,8 +299,10 @@ def _images_below(folder: Path) -> Iterable[Path]:
 def _listed_images(file: Path) -> list[Path]:
     images = []
     complaints = Complaints("a line of the list is the path of an image, relative to the list or the working directory")
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip():
+    for number, line in enumerate(_text(file).splitlines(), 1):
+        if "\0" in line:
+            complaints.add(file, number, "is no path")
+        elif line.strip():
             places = (file.parent / line.strip(), Path(line.strip()))
             image = next((place for place in places if place.is_file()), places[0])
             if not image.is_file():
@@ -298,14 +322,17 @@ def _label_file(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _read_labels(file: Path, data: YoloData, complaints: Complaints) -> list[tuple[int, float, float, float, float]]:
-    """Class and edges (relative to the image) of each line."""
+def _text(file: Path) -> str:
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DatasetError(f"{file}: is no text that can be read ({error.reason}); save it as UTF-8") from error
+
+
+def _read_labels(file: Path, data: YoloData, complaints: Complaints) -> list[tuple[int, float, float, float, float]]:
+    """Class and edges (relative to the image) of each line."""
     rows = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_text(file).splitlines(), 1):
         if words := line.split():
             try:
                 rows.append(_read_line(words, data))
