@@ -24,7 +24,7 @@ coco/val2017/"""
 
 NUMBER = "a whole number"
 # For each list of the JSON: the keys of whole numbers and the other keys that each of its entries must have.
-_FIELDS = (
+FIELDS = (
     ("images", ("id",), ("file_name",)),
     ("categories", ("id",), ("name",)),
     ("annotations", ("image_id", "category_id"), ("bbox",)),
@@ -114,7 +114,7 @@ class CocoSource(IndexedSource):
     ) -> None:
         self.name = name
         self.labelled_nodes = None if labelled_nodes is None else np.asarray(labelled_nodes, np.int64)
-        self.annotations, folder = _locate(Path(root), split, None if images is None else Path(images))
+        self.annotations, folder = locate(Path(root), split, None if images is None else Path(images))
         data = _load(self.annotations)
         where = f"{name} ({self.annotations})"
         names, self.image_ids, sizes = _images(where, data["images"], folder)
@@ -181,12 +181,12 @@ def category_names(root: str | Path, split: str) -> list[str]:
     DatasetError
         If the layout or the JSON do not fit.
     """
-    data = _load(_locate(Path(root), split, None)[0])
+    data = _load(locate(Path(root), split, None)[0])
     return [str(category["name"]) for category in sorted(data["categories"], key=lambda category: int(category["id"]))]
 
 
-def _locate(root: Path, split: str, images: Path | None) -> tuple[Path, Path]:
-    """Return the annotation file and the folder of images."""
+def locate(root: Path, split: str, images: Path | None) -> tuple[Path, Path]:
+    """Return the annotation file and the folder of images; the arguments are those of `CocoSource`."""
     if root.is_file():
         if root.suffix != ".json":
             raise DatasetError(f"{root} is neither a folder in COCO's layout nor a .json file of annotations")
@@ -225,7 +225,8 @@ def _locate(root: Path, split: str, images: Path | None) -> tuple[Path, Path]:
     return found[0], images
 
 
-def _without_polygons(entry: dict[str, Any]) -> dict[str, Any]:
+def without_polygons(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an object of the JSON without its outlines."""
     # Polygons are nine tenths of COCO's JSON. Dropped while it is parsed, they are never in memory all at once.
     entry.pop("segmentation", None)
     return entry
@@ -234,7 +235,7 @@ def _without_polygons(entry: dict[str, Any]) -> dict[str, Any]:
 def _load(path: Path) -> dict[str, Any]:
     try:
         with path.open(encoding="utf-8") as file:
-            data: Any = json.load(file, object_hook=_without_polygons)
+            data: Any = json.load(file, object_hook=without_polygons)
     except RecursionError:
         raise DatasetError(f"{path} is not valid JSON: lists or objects are inside each other too deeply") from None
     except ValueError as error:  # not JSON, not UTF-8, or a number of thousands of digits
@@ -246,7 +247,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise DatasetError(
             f"{path} is no COCO instances file: looked for the lists {', '.join(missing)}, found {found}"
         )
-    for key, numbers, others in _FIELDS:
+    for key, numbers, others in FIELDS:
         for i, entry in enumerate(data[key]):
             if not isinstance(entry, dict):
                 raise DatasetError(f"{path}: {key}[{i}] is no object with keys, but {short(entry)}")

@@ -152,6 +152,11 @@ class ImageNetSource:
         path: Path = self._folders[int(self.classes[index])]
         return path if self._offsets[index] >= 0 else path / self._names[index]
 
+    def place(self, index: int) -> tuple[Path, int, int]:
+        """Return the file that holds image `index`, and its offset and size there; -1 and -1 for a file of its own."""
+        offset = int(self._offsets[index])
+        return self.path(index), offset, int(self.sizes[index]) if offset >= 0 else -1
+
     def read_bytes(self, index: int) -> bytes:
         """Return the undecoded content of image `index`. Raises `Unreadable`."""
         path = self.path(index)

@@ -79,10 +79,12 @@ class Reader:
 
     def decode(self, said: dict[str, Any], data: bytes) -> Answer:
         """The pixels of an image; see `yolo9000.datasets.decode.decode`."""
+        import numpy as np
+
         from yolo9000.datasets.decode import decode
 
         pixels = decode(data, said["key"], draft=said["draft"], upright=said["upright"])
-        return {"shape": pixels.shape}, memoryview(pixels.copy() if not pixels.flags.c_contiguous else pixels).cast("B")
+        return {"shape": pixels.shape}, np.ascontiguousarray(pixels).data.cast("B")
 
     def facts(self, said: dict[str, Any], data: bytes) -> Answer:
         """What there is to say of an image file; see `yolo9000.datasets.image_facts`."""
@@ -122,7 +124,7 @@ class Reader:
         there, image = self._video.read()
         if not there:
             return {"shape": None}, b""
-        return {"shape": image.shape}, memoryview(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).cast("B")
+        return {"shape": image.shape}, cv2.cvtColor(image, cv2.COLOR_BGR2RGB).data.cast("B")
 
 
 def serve(requests: IO[bytes], answers: IO[bytes], reader: Reader) -> None:

@@ -113,6 +113,12 @@ class PackedImageNet:
         """Return ``<wnid>/<file name>`` of image `index`."""
         return self._keys[int(self._rows[index])]
 
+    def place(self, index: int) -> tuple[Path, int, int]:
+        """Return the file that holds image `index`, and its offset and size there."""
+        row = int(self._rows[index])
+        begin, end = int(self._offsets[row]), int(self._offsets[row + 1])
+        return self.path, self._blob + begin, end - begin
+
     def read_bytes(self, index: int) -> bytes:
         """Return the undecoded content of image `index`. Raises `Unreadable`."""
         row = int(self._rows[index])

@@ -114,8 +114,8 @@ def stamp_of(status: os.stat_result) -> tuple[int, int]:
 
 
 _LONGEST_HEADER = 1 << 20
-_OF_NAMES = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME)
-_OF_NAMES += (tarfile.GNUTYPE_LONGLINK,)
+_OF_NAMES = {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
+_OF_NAMES |= {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
 
 
 class _Damaged(Exception):

@@ -112,8 +112,8 @@ class YoloSource(IndexedSource):
         nodes = nodes_of(f"{name} ({data.file})", "classes", data.names, label_map.get, skip_missing=skip_missing)
         self.nodes = sorted({node for node in nodes if node >= 0})
         self.class_names = {node: name for node, name in zip(nodes, data.names, strict=True) if node >= 0}
-        images = _images_of(data, split)
-        label_files = [_label_file(image) for image in images]
+        images = images_of(data, split)
+        label_files = [label_file_of(image) for image in images]
         there = [file.is_file() for file in label_files]
         if not any(there):
             raise DatasetError(
@@ -196,7 +196,7 @@ def _find(root: Path) -> Path:
 def _parse(file: Path) -> dict[str, Any]:
     import yaml  # here, as only this format needs it
 
-    class Loader(yaml.SafeLoader):
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
         """An alias may stand for a text or a number, but for no list: nine of them in nine more are a billion."""
 
         def compose_node(self, parent: Any, index: Any) -> Any:
@@ -270,7 +270,7 @@ def _resolved(base: Path, entry: str) -> Path:
     return found
 
 
-def _images_of(data: YoloData, split: str) -> list[Path]:
+def images_of(data: YoloData, split: str) -> list[Path]:
     """The images of a split, in the order of their names."""
     key = split if split in data.splits else _OTHER_NAMES.get(split, split)
     if key not in data.splits:
@@ -299,7 +299,7 @@ def _images_below(folder: Path) -> Iterable[Path]:
 def _listed_images(file: Path) -> list[Path]:
     images = []
     complaints = Complaints("a line of the list is the path of an image, relative to the list or the working directory")
-    for number, line in enumerate(_text(file).splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         if "\0" in line:
             complaints.add(file, number, "is no path")
         elif line.strip():
@@ -312,7 +312,7 @@ def _listed_images(file: Path) -> list[Path]:
     return images
 
 
-def _label_file(image: Path) -> Path:
+def label_file_of(image: Path) -> Path:
     """``images/`` becomes ``labels/`` where it stands last in the path; without it the two lie beside each other."""
     parts = list(image.parts)
     for place in range(len(parts) - 2, -1, -1):
@@ -322,7 +322,7 @@ def _label_file(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _text(file: Path) -> str:
+def read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -332,39 +332,39 @@ def _text(file: Path) -> str:
 def _read_labels(file: Path, data: YoloData, complaints: Complaints) -> list[tuple[int, float, float, float, float]]:
     """Class and edges (relative to the image) of each line."""
     rows = []
-    for number, line in enumerate(_text(file).splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         if words := line.split():
             try:
-                rows.append(_read_line(words, data))
-            except _WrongLine as error:
+                rows.append(read_line(words, data))
+            except WrongLine as error:
                 complaints.add(file, number, str(error))
     return rows
 
 
-class _WrongLine(DatasetError):
+class WrongLine(DatasetError):
     """One line of a file of labels."""
 
 
-def _read_line(words: Sequence[str], data: YoloData) -> tuple[int, float, float, float, float]:
+def read_line(words: Sequence[str], data: YoloData) -> tuple[int, float, float, float, float]:
     """Class and edges of a line."""
     values = []
     for word in words:
         try:
             values.append(float(word))
         except ValueError:
-            raise _WrongLine(f"{word!r} is no number") from None
+            raise WrongLine(f"{word!r} is no number") from None
     number, places = values[0], values[1:5] if data.has_keypoints else values[1:]
     if not (number.is_integer() and 0 <= number < len(data.names)):
         last = len(data.names) - 1
-        raise _WrongLine(f"class {words[0]}, but {data.file.name} names {len(data.names)} classes, 0 to {last}")
+        raise WrongLine(f"class {words[0]}, but {data.file.name} names {len(data.names)} classes, 0 to {last}")
     if len(places) == 5:
-        raise _WrongLine("6 numbers: leave out the last one, which may be how sure a detector was")
+        raise WrongLine("6 numbers: leave out the last one, which may be how sure a detector was")
     if len(places) < 4 or len(places) % 2:
-        raise _WrongLine(f"{len(words)} numbers")
+        raise WrongLine(f"{len(words)} numbers")
     if not all(map(math.isfinite, places)):
-        raise _WrongLine("a number is not finite")
+        raise WrongLine("a number is not finite")
     if max(map(abs, places)) >= _PIXELS:
-        raise _WrongLine(f"{max(places, key=abs):g} looks like pixels; divide by the width or height of the image")
+        raise WrongLine(f"{max(places, key=abs):g} looks like pixels; divide by the width or height of the image")
     if len(places) == 4:
         x, y, width, height = places
         return int(number), x - width / 2, y - height / 2, x + width / 2, y + height / 2

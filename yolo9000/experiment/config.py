@@ -120,7 +120,7 @@ class DataConfig:
         (paper, section 3: "performance degrades gracefully on new or unknown object categories").
     guarded : bool
         Images are decoded by a process beside each worker: one that crashes or hangs its decoder costs itself, and is
-        named in the log. It takes about a third more time for each image.
+        named in the log. It takes a little more time for each image.
     darknet_crops : bool
         Images with a label are cropped, turned by up to 7 degrees and coloured as darknet does for its classifiers, in
         place of our random crops, which do not turn them.

@@ -146,7 +146,8 @@ class NodesByName(Mapping[str, int]):
     """
 
     def __init__(self, classes: Classes, *preferred: str) -> None:
-        self._known = {composed(name): node for name, node in (classes.ids | name_map(classes, *preferred)).items()}
+        known = {**classes.ids, **name_map(classes, *preferred)}
+        self._known = {composed(name): node for name, node in known.items()}
         self._tree = classes.tree
         self.resolved: dict[str, int] = {}
         """Names that were asked for and are in no label map, and their nodes."""
