@@ -274,6 +274,14 @@ def upright_size_of_file(path: Path) -> tuple[int, int]:
         return 1, 1
 
 
+def names_in(folder: Path) -> set[str]:
+    """Return what a folder holds; nothing if there is none, or what a file calls so can be none."""
+    try:
+        return set(os.listdir(folder))
+    except (OSError, ValueError):
+        return set()
+
+
 def listed(names: Iterable[str], *, most: int = 10) -> str:
     """Return the first `most` names as text, and how many more there are.
 

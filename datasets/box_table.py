@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, nodes_of, upright_size_of_file
+from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, names_in, nodes_of, upright_size_of_file
 from yolo9000.datasets.complaints import Complaints
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Kind
@@ -265,7 +264,7 @@ def _add(
         return
     image = (file.parent / cells["path"]).absolute()
     if image.parent not in present:  # a folder is listed once: asking for each file takes minutes on a network drive
-        present[image.parent] = set(os.listdir(image.parent)) if image.parent.is_dir() else set()
+        present[image.parent] = names_in(image.parent)
     if image.name not in present[image.parent]:
         complaints.add(file, line, f"no such image: {image}")
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, listed, nodes_of, size_of_file
+from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, listed, names_in, nodes_of, size_of_file
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Kind
 
@@ -326,8 +325,7 @@ def _images(
     for name in names:
         parent, _, file = name.rpartition("/")
         if parent not in present:
-            below = folder / parent
-            present[parent] = set(os.listdir(below)) if below.is_dir() else set()
+            present[parent] = names_in(folder / parent)
         if file not in present[parent]:
             missing.append(name)
     if missing:

@@ -254,9 +254,9 @@ def _base(file: Path, path: Any) -> Path:
     if not isinstance(path, str) or "\0" in path:
         raise DatasetError(f"{file}: path must be a folder, not {_said(path)}")
     beside = file.parent / path
-    if beside.is_dir():
+    if os.path.isdir(beside):
         return beside
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         return Path(path)
     if (file.parent / "images").is_dir():  # where the file came with its images, and names a folder of somebody else's
         return file.parent
@@ -265,7 +265,7 @@ def _base(file: Path, path: Any) -> Path:
 
 def _resolved(base: Path, entry: str) -> Path:
     found = base / entry
-    if not found.exists() and entry.startswith("../") and (base / entry[3:]).exists():
+    if not os.path.exists(found) and entry.startswith("../") and os.path.exists(base / entry[3:]):
         return base / entry[3:]
     return found
 
@@ -277,16 +277,23 @@ def images_of(data: YoloData, split: str) -> list[Path]:
         raise DatasetError(f"{data.file}: has no key {split}; its splits are {listed(data.splits)}")
     images: dict[Path, None] = {}
     for place in data.splits[key]:
-        if place.is_dir():
+        if os.path.isdir(place):  # what a file says may be too long for a path, at which Path raises
             images.update(dict.fromkeys(sorted(_images_below(place))))
-        elif place.is_file() and place.suffix.lower() == ".txt":
+        elif os.path.isfile(place) and place.suffix.lower() == ".txt":
             images.update(dict.fromkeys(_listed_images(place)))
         else:
-            found = "a file that is no list of images" if place.is_file() else contents(place)
+            found = "a file that is no list of images" if os.path.isfile(place) else _held(place)
             raise DatasetError(f"{data.file}: {key}: looked for images in {place}, found {found}. Expected:\n{LAYOUT}")
     if not images:
         raise DatasetError(f"{data.file}: {key}: there is no image in {listed(map(str, data.splits[key]))}")
     return [image.absolute() for image in images]
+
+
+def _held(place: Path) -> str:
+    try:
+        return contents(place)
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _images_below(folder: Path) -> Iterable[Path]:
@@ -304,8 +311,8 @@ def _listed_images(file: Path) -> list[Path]:
             complaints.add(file, number, "is no path")
         elif line.strip():
             places = (file.parent / line.strip(), Path(line.strip()))
-            image = next((place for place in places if place.is_file()), places[0])
-            if not image.is_file():
+            image = next((place for place in places if os.path.isfile(place)), places[0])
+            if not os.path.isfile(image):
                 complaints.add(file, number, f"no such file: {image}")
             images.append(image)
     complaints.require_none()

@@ -1,4 +1,4 @@
-"""``yolo9000 check``: look through data before a training: every image, every record, and what is done about each flaw."""
+"""``yolo9000 check``: every image and record of data sets, and what a training does about each flaw."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from yolo9000.runtime.mistakes import Mistake, run
 
 PROGRAM = "yolo9000 check"
 DEFAULT_FOLDER = "runs/check"
-ABOUT = """Read everything in data sets once, and say what is wrong with them and what a training does about it: it refuses
-the data, skips an image or a box, clips a box, or keeps what is there. Nothing in the data is changed.
+ABOUT = """Read everything in data sets once, and say what is wrong with them and what a training does about it: it
+refuses the data, skips an image or a box, clips a box, or keeps what is there. Nothing in the data is changed.
 
 The data are named as for yolo9000 train. A table is printed; the folder gets check.json, with file, record and line of
 each flaw, and index.html, a page of pictures. Images are read by small processes, so that one that kills its decoder
@@ -75,7 +75,7 @@ class Command:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Look through data; return the exit status: 0, 1 if something is wrong with them, 2 for a mistake, 130 on Ctrl-C."""
+    """Look through data; return the exit status: 0, 1 if something is wrong, 2 for a mistake, 130 on Ctrl-C."""
     return run(lambda: _check(parse(Command, typed(words), program=PROGRAM, about=ABOUT)), flags=flags_of(Command))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from yolo9000.checking.findings import Box, ImageFile, Part
+from yolo9000.datasets.box_index import names_in
 from yolo9000.datasets.coco import FIELDS, is_flag, is_id, locate, short, without_polygons
 
 _BLANK = " \t\r\n"
@@ -78,7 +78,7 @@ def _images(part: Part, file: Path, folder: Path, entries: list[tuple[str, int, 
     """Note the images; the place of each among them by its id, -1 for one that is not there."""
     place: dict[int, int] = {}
     first: dict[str, str] = {}
-    present: dict[str, set[str]] = {"": set(os.listdir(folder))}
+    present: dict[str, set[str]] = {"": names_in(folder)}
     for record, line, entry in entries:
         where: dict[str, Any] = {"record": record, "line": line}
         name = entry["file_name"]
@@ -87,7 +87,7 @@ def _images(part: Part, file: Path, folder: Path, entries: list[tuple[str, int, 
             continue
         above, _, own = name.rpartition("/")
         if above not in present:
-            present[above] = set(os.listdir(folder / above)) if (folder / above).is_dir() else set()
+            present[above] = names_in(folder / above)
         place[entry["id"]] = -1
         if own not in present[above]:
             part.find("missing-image", file, f"{name} is not in {folder}", **where)

@@ -64,10 +64,8 @@ def _labelled(layout: str, path: str, split: str) -> Part:
     """The images with a label of a folder or a pack."""
     part = Part(layout=layout, path=path, split=split, upright=True, annotations=path)
     source: ImageNetSource | PackedImageNet
-    if layout == "imagenet":
-        source = ImageNetSource(path, Numbered(), split=split)
-    else:
-        source = PackedImageNet(path, Numbered())
+    is_pack = layout == "imagenet_pack"
+    source = PackedImageNet(path, Numbered()) if is_pack else ImageNetSource(path, Numbered(), split=split)
     part.names = list(source.class_names)
     part.labels = Counter(source.class_names[number] for number in source.classes.tolist())
     for index in range(len(source)):
