@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from yolo9000.datasets.errors import DatasetError, Unreadable
 from yolo9000.datasets.lean_child import LENGTHS
 
-SECONDS, MEGABYTES = 30.0, 3072
-"""How long a request may take, and the address space that the process may have; OpenCV and NumPy take .7 GB of it."""
+SECONDS, MEGABYTES, STARTING = 30.0, 3072, 120.0
+"""How long a request may take, the address space that the process may have, and how long it may take to start."""
 _MOST_SAID, _MOST_BODY = 1 << 20, 1 << 31
 _PART = 1 << 20
 _PROGRAM = ("-m", "yolo9000.datasets.lean_child")
@@ -102,9 +102,8 @@ class LeanChild:
         """
         with self._lock:
             request = json.dumps({"do": do, "key": key, "seconds": self.seconds, **said}).encode()
-            end = time.monotonic() + self.seconds
             try:
-                answer, content = self._exchange(LENGTHS.pack(len(request), len(body)) + request, body, end)
+                answer, content = self._exchange(LENGTHS.pack(len(request), len(body)) + request, body)
             except _Died as error:
                 self.deaths += 1
                 raise Unreadable(key, str(error)) from None
@@ -158,19 +157,25 @@ class LeanChild:
                 assert pipe is not None
                 os.set_blocking(pipe.fileno(), False)
             weakref.finalize(self, _kill, self._process, self._owner)
+            assert self._process.stdout is not None
+            self._receive(self._process.stdout.fileno(), time.monotonic() + STARTING)  # it is ready
         return self._process
 
-    def _exchange(self, head: bytes, body: bytes, end: float) -> tuple[dict[str, Any], bytearray]:
+    def _exchange(self, head: bytes, body: bytes) -> tuple[dict[str, Any], bytearray]:
         process = self._started()
+        end = time.monotonic() + self.seconds
         assert process.stdin is not None
         assert process.stdout is not None
         self._write(process.stdin.fileno(), head, end)
         self._write(process.stdin.fileno(), body, end)
-        said, size = LENGTHS.unpack(self._read(process.stdout.fileno(), LENGTHS.size, end))
+        return self._receive(process.stdout.fileno(), end)
+
+    def _receive(self, pipe: int, end: float) -> tuple[dict[str, Any], bytearray]:
+        said, size = LENGTHS.unpack(self._read(pipe, LENGTHS.size, end))
         if said > _MOST_SAID or size > _MOST_BODY:
             raise self._died("gave an answer that is too long")
-        text = self._read(process.stdout.fileno(), said, end)
-        return json.loads(text), self._read(process.stdout.fileno(), size, end)
+        text = self._read(pipe, said, end)
+        return json.loads(text), self._read(pipe, size, end)
 
     def _write(self, pipe: int, data: bytes, end: float) -> None:
         rest = memoryview(data)
@@ -201,7 +206,7 @@ class LeanChild:
         poll.register(pipe, event)
         left = end - time.monotonic()
         if left <= 0 or not poll.poll(left * 1000):
-            raise self._died(f"took more than {self.seconds:g} seconds")
+            raise self._died("took too long")
 
     def _died(self, how: str) -> _Died:
         if how == "ended" and self._process is not None and self._owner == os.getpid():

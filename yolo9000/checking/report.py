@@ -19,6 +19,7 @@ from yolo9000.datasets.errors import Unreadable
 from yolo9000.datasets.guarded import LeanChild
 from yolo9000.datasets.image_facts import read_part
 from yolo9000.runtime.checkpoint import write_atomically
+from yolo9000.runtime.mistakes import printable
 from yolo9000.runtime.output_folder import OutputFolder
 
 REPORT, PAGE = "check.json", "index.html"
@@ -66,7 +67,9 @@ def as_table(report: Report) -> str:
             about, first = KINDS[kind], found[0]
             text = first.text.split("\\n")[0]
             does = {"refuse": "refuses", "skip": "skips", "clip": "clips", "keep": "keeps"}.get(about.does, "ignores")
-            lines.append(f"{about.title:{width}}  {len(found):7,}  {does:10}  {_plain(first.place)}: {_plain(text)}")
+            lines.append(
+                f"{about.title:{width}}  {len(found):7,}  {does:10}  {printable(first.place)}: {printable(text)}"
+            )
     else:
         lines += ["", "nothing is wrong"]
     if counts.tree is not None and counts.nodes:
@@ -91,17 +94,12 @@ def _notes(report: Report) -> list[str]:
             f"{report.size})"
         )
     found += [f"{each}; if so, say it in a table for `yolo9000 tree build --categories`" for each in counts.senses]
-    return [_plain(line) for line in found]
+    return [printable(line) for line in found]
 
 
 def _some(names: Sequence[str], most: int = 10) -> str:
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def _plain(text: str) -> str:
-    """A text in one line that a terminal can print: names of files may hold anything."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -159,8 +157,8 @@ def write_page(report: Report, folder: OutputFolder) -> None:
                     write_atomically(folder.file(name), picture)
                     pictures += 1
                 shown = f'<img src="{name}" alt="">' if picture is not None else ""
-                place = html.escape(_plain(finding.place))
-                cells.append(f"<figure>{shown}<figcaption><code>{place}</code><br>{html.escape(_plain(finding.text))}"
+                place = html.escape(printable(finding.place))
+                cells.append(f"<figure>{shown}<figcaption><code>{place}</code><br>{html.escape(printable(finding.text))}"
                              "</figcaption></figure>")  # fmt: skip
             more = f"<p>and {len(found) - _SHOWN:,} more in {REPORT}</p>" if len(found) > _SHOWN else ""
             sections.append(
@@ -169,7 +167,7 @@ def write_page(report: Report, folder: OutputFolder) -> None:
             )
     counted = [report.counts.sentence(node) for node in report.counts.nodes]
     counted += _notes(report)
-    items = "".join(f"<li>{html.escape(_plain(line))}</li>" for line in counted)
+    items = "".join(f"<li>{html.escape(printable(line))}</li>" for line in counted)
     page = _PAGE.format(body="".join(sections) or "<p>Nothing is wrong.</p>", counts=items)
     write_atomically(folder.file(PAGE), page.encode("utf-8", "replace"))
 
