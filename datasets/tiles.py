@@ -93,7 +93,7 @@ def read_split(root: str | Path) -> TileSplit:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         boxed, image_only = tuple(table["boxed"]), tuple(table["image_only"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DatasetError(f"{path}: expected JSON with the lists boxed and image_only: {error!r}") from error
     if both := sorted(set(boxed) & set(image_only)):
         raise DatasetError(f"{path}: {listed(both)} in boxed and in image_only")

@@ -15,16 +15,7 @@ from yolo9000.__main__ import main
 from yolo9000.runtime.output_folder import OutputFolder
 from yolo9000.runtime.run_folder import RunFolder
 
-NAMES = [
-    b" two blanks .jpg",
-    b"a\nline.jpg",
-    b"...jpg",
-    b"caf\xe9.jpg",
-    "é.jpg".encode(),
-    b"-rf.jpg",
-    b"a#3.jpg",
-    b"%2e%2e.jpg",
-]
+NAMES = [b" two blanks .jpg", b"a\nline.jpg", b"x..jpg", b"caf\xe9.jpg", "é.jpg".encode(), b"-rf.jpg", b"a#3.jpg"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")

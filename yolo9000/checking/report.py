@@ -65,11 +65,10 @@ def as_table(report: Report) -> str:
         lines += ["", f"{'found':{width}}  {'number':>7}  {'a training':10}  the first"]
         for kind, found in by_kind.items():
             about, first = KINDS[kind], found[0]
-            text = first.text.split("\\n")[0]
+            text = first.text.split("\n")[0]
             does = {"refuse": "refuses", "skip": "skips", "clip": "clips", "keep": "keeps"}.get(about.does, "ignores")
-            lines.append(
-                f"{about.title:{width}}  {len(found):7,}  {does:10}  {printable(first.place)}: {printable(text)}"
-            )
+            where = f"{printable(first.place)}: {printable(text)}"
+            lines.append(f"{about.title:{width}}  {len(found):7,}  {does:10}  {where}")
     else:
         lines += ["", "nothing is wrong"]
     if counts.tree is not None and counts.nodes:

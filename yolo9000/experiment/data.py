@@ -250,7 +250,7 @@ def chosen_classes(chosen: str | None, known: Sequence[str], usual: Collection[s
             return frozenset(known)
     try:
         listing = json.loads(Path(chosen).read_text(encoding="utf-8"))["boxed"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DatasetError(f"{chosen}: expected JSON with the list boxed: {error!r}") from error
     if not isinstance(listing, list) or not all(isinstance(name, str) for name in listing):
         raise DatasetError(f"{chosen}: boxed must be a list of names, not {listing!r}")
