@@ -19,6 +19,7 @@ import io
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -152,8 +153,11 @@ def _read_tables(path: Path) -> dict[str, NDArray[Any]]:
             _, content = child.ask("pack", str(path), path=str(path.absolute()))
         except Unreadable as error:
             raise DatasetError(f"{path} is not a readable pack: {error.reason}") from error
-    with np.load(io.BytesIO(content), allow_pickle=False) as tables:
-        return dict(tables)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as tables:
+            return dict(tables)
+    except (EOFError, ValueError, zipfile.BadZipFile) as error:  # the answer of a process that a file has upset
+        raise DatasetError(f"{path} is not a readable pack: {error}") from error
 
 
 def write_pack(

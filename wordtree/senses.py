@@ -69,7 +69,7 @@ def nearer_senses(meant: Mapping[str, str], *, wordnet: WordNetSource = None) ->
         nearest = sorted(shared, reverse=True)[:_NEIGHBOURS]
         return sum(nearest) / len(nearest) if nearest else 0.0
 
-    found = []
+    found: list[NearerSense] = []
     while True:
         better = [
             (nearness(sense, name), name, sense)

@@ -467,3 +467,9 @@ def test_a_set_that_cannot_be_opened_is_a_finding(tmp_path: Path, capsys: pytest
     assert status == 1
     assert main(["check"]) == 2
     assert "name them as for a training" in capsys.readouterr().err
+
+
+def test_the_page_lists_every_kind() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "data_formats.md").read_text()
+    for kind in KINDS.values():
+        assert f"| {kind.title} | {kind.does} | {kind.meaning} |" in page

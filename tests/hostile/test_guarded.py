@@ -17,12 +17,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wordtree import WordTree
 from yolo9000.datasets.errors import DatasetError, Unreadable
 from yolo9000.datasets.guarded import LeanChild
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.packed_imagenet import PackedImageNet, write_pack
 from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
+from yolo9000.experiment.config import DataConfig
+from yolo9000.experiment.data import load_data
 from yolo9000.inference.sources import open_sources
+from yolo9000.models.tree_classes import TreeClasses
 
 WNID = "n02085620"
 DYING = """
@@ -204,3 +208,14 @@ def test_what_changed_since_it_was_opened_is_named(make: Callable[[Path], Any], 
     file.write_bytes(file.read_bytes() + b" ")
     with pytest.raises(Unreadable, match="has changed since it was (opened|indexed)"):
         source.read(0)
+
+
+def test_the_option_guards_the_sources_of_a_training(tmp_path: Path) -> None:
+    write_images(tmp_path, 4, {})
+    tree = WordTree((WNID,), ("dog",), (-1,))
+    config = DataConfig(sets=(("imagenet", str(tmp_path)),), guarded=True)
+    source = load_data(config, TreeClasses(tree)).classification
+    assert isinstance(source, ImageNetSource)
+    assert source.guard is not None
+    plain = ImageNetSource(tmp_path, {WNID: 0})
+    assert digests(source) == digests(plain)
