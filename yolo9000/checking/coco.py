@@ -95,10 +95,10 @@ def _images(part: Part, file: Path, folder: Path, entries: list[tuple[str, int, 
         if name in first:
             part.find("listed-twice", file, f"{name} is {first[name]} already", image=name, **where)
         first.setdefault(name, record)
-        sides = (entry.get("width"), entry.get("height"))
-        stated = tuple(sides) if all(is_id(side) and side > 0 for side in sides) else None
+        sides: list[Any] = [entry.get("width"), entry.get("height")]
+        stated = (sides[0], sides[1]) if all(is_id(side) and side > 0 for side in sides) else None
         place[entry["id"]] = len(part.images)
-        part.images.append(ImageFile(path=folder / name, key=name, stated=stated, **where))  # type: ignore[arg-type]
+        part.images.append(ImageFile(path=folder / name, key=name, stated=stated, **where))
     named = {entry["file_name"] for _, _, entry in entries}
     for above, names in present.items():
         for own in sorted(names):

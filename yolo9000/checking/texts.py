@@ -27,7 +27,7 @@ def read_voc(path: str, split: str) -> Part:
     part.annotations = str(listing)
     if not listing.is_file():
         voc.VocSource(path, {}, split=split)  # says what was looked for
-    images = {}
+    images: dict[str, str] = {}
     for name in sorted(os.listdir(root / voc.IMAGES)) if (root / voc.IMAGES).is_dir() else []:
         stem, suffix = os.path.splitext(name)
         if suffix.lower() in voc.IMAGE_SUFFIXES:
