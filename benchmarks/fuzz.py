@@ -186,7 +186,7 @@ def readers() -> dict[str, Reader]:
     cfg_seed = (
         b"[net]\nbatch=2\nwidth=32\nheight=64\nchannels=3\n[convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\n"
     )
-    cfg_seed += b"pad=1\nactivation=leaky\n[maxpool]\nsize=2\nstride=2\n[route]\nlayers=-1,-2\n[reorg]\nstride=2\n"
+    cfg_seed += b"pad=1\nactivation=leaky\n[maxpool]\nsize=2\nstride=2\n[route]\nlayers=-1\n[reorg]\nstride=2\n"
     flat = b"[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=14\n[region]\nanchors=1,1,2,2\nclasses=2\n"
     flat += b"num=2\n"
     text, listed = to_json(tree).encode(), json.dumps(instances, indent=1).encode()
@@ -263,6 +263,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def try_one(reader: Reader, data: bytes, folder: Path) -> str:
     """What is wrong with how a reader took an input; empty if it read it or refused it by name."""
     begin = time.process_time()
+    signal.signal(signal.SIGPROF, _stop)
     signal.setitimer(signal.ITIMER_PROF, 5 * SLOW)
     try:
         reader.read(data, folder)
@@ -288,7 +289,6 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, help="a folder for the inputs that were taken wrongly")
     given = parser.parse_args(words)
     logging.disable(logging.CRITICAL)
-    signal.signal(signal.SIGPROF, _stop)
     warnings.simplefilter("ignore")
     if given.guided:
         with atheris.instrument_imports(include=["wordtree", "yolo9000"]):

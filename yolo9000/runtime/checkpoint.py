@@ -199,7 +199,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: no such checkpoint ({'that is a folder' if path.is_dir() else 'no such file'})")
     if path.stat().st_size == 0:
         raise CheckpointError(f"{path}: the file is empty; use an earlier checkpoint")
-    if not zipfile.is_zipfile(path):  # torch would try older formats, with warnings
+    if not _is_archive(path):  # torch would try older formats, with warnings
         raise CheckpointError(
             f"{path}: truncated, damaged or not a checkpoint; use another one of the run (last.pt, best.pt)"
         )
@@ -232,6 +232,13 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content_sha256(content) != outer.get("sha256"):
         raise CheckpointError(f"{path}: the checksum does not match: the file was changed or damaged after writing")
     return content
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # it says that it goes on in another file
+        return False
 
 
 def load_weights(model: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
