@@ -120,7 +120,7 @@ def _alike(
 
 
 def _bands(bits: int) -> Iterator[tuple[int, int]]:
-    """Of two hashes that differ in at most three bits, at least one of these four pieces is the same."""
+    """Four pieces of a hash: at least one is the same in two hashes that differ in at most three bits."""
     return ((band, bits >> 16 * band & 0xFFFF) for band in range(_BANDS))
 
 
