@@ -60,7 +60,7 @@ main(Dying())
 SAYS = {"crash": "signal 11", "hang": "took too long", "greed": "more memory", "leave": "status 3"}
 
 
-def dying(folder: Path, seconds: float = 3.0) -> LeanChild:
+def dying(folder: Path, seconds: float = 10.0) -> LeanChild:
     (folder / "dying.py").write_text(DYING)
     return LeanChild(seconds, program=[str(folder / "dying.py")])
 
