@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from yolo9000.datasets.decode import decode, image_size, orientation_of, turn_upright
 from yolo9000.datasets.errors import DatasetError, UnknownClasses
+from yolo9000.datasets.guarded import LeanChild
 from yolo9000.datasets.names import NameTable
 from yolo9000.datasets.sample import Record, Unreadable
 
@@ -191,13 +193,15 @@ class BoxIndex:
     def __len__(self) -> int:
         return len(self.names)
 
-    def read(self, index: int) -> Record:
+    def read(self, index: int, guard: LeanChild | None = None) -> Record:
         """Return image `index` with its boxes.
 
         Parameters
         ----------
         index : int
             The image index, from 0.
+        guard : LeanChild, optional
+            The process that decodes the image, in place of this one.
 
         Returns
         -------
@@ -219,7 +223,7 @@ class BoxIndex:
             data = (self.folder / name).read_bytes()
         except OSError as error:
             raise Unreadable(name, error.strerror or str(error)) from error
-        image = decode(data, name, upright=self.upright)
+        image = (guard.decode if guard else decode)(data, name, upright=self.upright)
         width, height = (int(side) for side in self.sizes[index])
         is_swapped = image.shape[:2] == (width, height) != (height, width)
         if is_swapped and not self.upright:
@@ -268,6 +272,14 @@ def upright_size_of_file(path: Path) -> tuple[int, int]:
         return (height, width) if orientation_of(data) >= 5 else (width, height)
     except OSError:
         return 1, 1
+
+
+def names_in(folder: Path) -> set[str]:
+    """Return what a folder holds; nothing if there is none, or what a file calls so can be none."""
+    try:
+        return set(os.listdir(folder))
+    except (OSError, ValueError):
+        return set()
 
 
 def listed(names: Iterable[str], *, most: int = 10) -> str:
@@ -328,7 +340,8 @@ def nodes_of(
         If a class has no node and `skip_missing` is not set, or if no class has one. The message names the classes.
     """
     class_names = list(class_names)
-    nodes = [label_map(name) for name in class_names]
+    # an e and an accent are one letter, as in the names of a tree, whichever way a file writes it
+    nodes = [label_map(unicodedata.normalize("NFC", name)) for name in class_names]
     missing = [name for name, node in zip(class_names, nodes, strict=True) if node is None]
     if missing and not skip_missing:
         raise UnknownClasses(
@@ -351,9 +364,12 @@ class IndexedSource:
     ----------
     index : BoxIndex
         Set by the class that derives from this one.
+    guard : LeanChild, optional
+        The process that decodes the images, in place of this one.
     """
 
     index: BoxIndex
+    guard: LeanChild | None = None
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -365,4 +381,4 @@ class IndexedSource:
 
     def read(self, index: int) -> Record:
         """Return image `index` with its boxes. Raises `Unreadable`."""
-        return self.index.read(index)
+        return self.index.read(index, self.guard)

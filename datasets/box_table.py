@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, nodes_of, upright_size_of_file
+from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, names_in, nodes_of, upright_size_of_file
 from yolo9000.datasets.complaints import Complaints
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Kind
@@ -38,22 +37,23 @@ _LABELS = ("label", "class", "class_name", "name")
 
 
 @dataclass(frozen=True)
-class _Box:
-    """One row with a box."""
+class Row:
+    """One row with a box, and its line."""
 
     image: Path
     label: str
     edges: tuple[float, float, float, float]
+    line: int
 
 
 @dataclass
-class _Table:
-    """The rows of a split: all images in the order of their first row, and the boxes."""
+class Table:
+    """The rows of a split: all images in the order of their first row, the boxes, and the lines that came before."""
 
     images: dict[Path, int] = field(default_factory=dict)
-    boxes: list[_Box] = field(default_factory=list)
+    boxes: list[Row] = field(default_factory=list)
     splits: dict[str, int] = field(default_factory=dict)
-    twice: int = 0
+    twice: list[int] = field(default_factory=list)
 
 
 class CsvSource(IndexedSource):
@@ -113,8 +113,8 @@ class CsvSource(IndexedSource):
     ) -> None:
         self.name = name
         self.labelled_nodes = None if labelled_nodes is None else np.asarray(labelled_nodes, np.int64)
-        file, needs_column = _find(Path(root), split)
-        table = _read(file, split, needs_column)
+        file, needs_column = find_table(Path(root), split)
+        table = read_table(file, split, needs_column)
         images = list(table.images)
         distinct = sorted({box.label for box in table.boxes})
         node_of: dict[str, int] = {}
@@ -128,7 +128,7 @@ class CsvSource(IndexedSource):
         if len(edges) and edges.max() <= 1:
             edges = edges * np.tile(sizes[image_of], 2)
         labels = np.array([node_of[box.label] for box in table.boxes], np.int64)
-        self.index = BoxIndex.of_files(name, images, sizes, image_of, edges, labels, written_twice=table.twice)
+        self.index = BoxIndex.of_files(name, images, sizes, image_of, edges, labels, written_twice=len(table.twice))
 
 
 def csv_labels(root: str | Path, split: str) -> list[str]:
@@ -151,11 +151,11 @@ def csv_labels(root: str | Path, split: str) -> list[str]:
     """
     root = Path(root)
     files = sorted(root.glob("*.csv")) if root.is_dir() else []
-    tables = [_read(file, None, False) for file in files or [_find(root, split)[0]]]
+    tables = [read_table(file, None, False) for file in files or [find_table(root, split)[0]]]
     return sorted({box.label for table in tables for box in table.boxes})
 
 
-def _find(root: Path, split: str) -> tuple[Path, bool]:
+def find_table(root: Path, split: str) -> tuple[Path, bool]:
     """Return the file of a split, and whether its column ``split`` is looked at."""
     if root.is_file():
         return root, True
@@ -166,10 +166,27 @@ def _find(root: Path, split: str) -> tuple[Path, bool]:
     )
 
 
-def _read(file: Path, split: str | None, needs_column: bool) -> _Table:
-    """Read the rows of a split, or of all splits."""
-    complaints = Complaints(_ROW)
-    table = _Table()
+def read_table(file: Path, split: str | None, needs_column: bool, complaints: Complaints | None = None) -> Table:
+    """Read the rows of a split, or of all splits.
+
+    Parameters
+    ----------
+    file : Path
+    split : str, optional
+        None reads all.
+    needs_column : bool
+        Whether the column ``split`` says which rows are whose.
+    complaints : Complaints, optional
+        Where wrong rows are noted, in place of an error.
+
+    Raises
+    ------
+    DatasetError
+        A row is wrong, or there is none.
+    """
+    is_strict = complaints is None
+    complaints = Complaints(_ROW) if complaints is None else complaints
+    table = Table()
     columns, has_header = {name: place for place, name in enumerate(_COLUMNS)}, False
     seen: set[tuple[str, ...]] = set()
     present: dict[Path, set[str]] = {}
@@ -190,10 +207,12 @@ def _read(file: Path, split: str | None, needs_column: bool) -> _Table:
             continue
         key = tuple(cells.values())
         if key in seen:
-            table.twice += 1
+            table.twice.append(line)
             continue
         seen.add(key)
         _add(table, file, line, cells, complaints, present)
+    if not is_strict:
+        return table
     complaints.require_none()
     if not table.images:
         found = f"; its splits are {', '.join(table.splits)}" if table.splits else ""
@@ -232,7 +251,7 @@ def _columns_of(file: Path, row: Sequence[str]) -> dict[str, int] | None:
 
 
 def _add(
-    table: _Table,
+    table: Table,
     file: Path,
     line: int,
     cells: Mapping[str, str],
@@ -240,12 +259,12 @@ def _add(
     present: dict[Path, set[str]],
 ) -> None:
     """Add a row's image and box, or say what is wrong with it."""
-    if not cells["path"]:
-        complaints.add(file, line, "the path is empty")
+    if not cells["path"] or "\0" in cells["path"]:
+        complaints.add(file, line, "the path is empty" if not cells["path"] else "the path holds a zero byte")
         return
     image = (file.parent / cells["path"]).absolute()
     if image.parent not in present:  # a folder is listed once: asking for each file takes minutes on a network drive
-        present[image.parent] = set(os.listdir(image.parent)) if image.parent.is_dir() else set()
+        present[image.parent] = names_in(image.parent)
     if image.name not in present[image.parent]:
         complaints.add(file, line, f"no such image: {image}")
         return
@@ -267,4 +286,4 @@ def _add(
         complaints.add(file, line, f"{','.join(words)}: the right and lower edge come last, not width and height")
     else:
         table.images.setdefault(image, len(table.images))
-        table.boxes.append(_Box(image, cells["label"], (x0, y0, x1, y1)))
+        table.boxes.append(Row(image, cells["label"], (x0, y0, x1, y1), line))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, listed, nodes_of, size_of_file
+from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, listed, names_in, nodes_of, size_of_file
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Kind
 
@@ -22,8 +21,9 @@ coco/train2017/000000000009.jpg               the images, in a folder named as t
 coco/val2017/"""
 """How the files lie, for messages and the documentation."""
 
+NUMBER = "a whole number"
 # For each list of the JSON: the keys of whole numbers and the other keys that each of its entries must have.
-_FIELDS = (
+FIELDS = (
     ("images", ("id",), ("file_name",)),
     ("categories", ("id",), ("name",)),
     ("annotations", ("image_id", "category_id"), ("bbox",)),
@@ -113,7 +113,7 @@ class CocoSource(IndexedSource):
     ) -> None:
         self.name = name
         self.labelled_nodes = None if labelled_nodes is None else np.asarray(labelled_nodes, np.int64)
-        self.annotations, folder = _locate(Path(root), split, None if images is None else Path(images))
+        self.annotations, folder = locate(Path(root), split, None if images is None else Path(images))
         data = _load(self.annotations)
         where = f"{name} ({self.annotations})"
         names, self.image_ids, sizes = _images(where, data["images"], folder)
@@ -180,12 +180,12 @@ def category_names(root: str | Path, split: str) -> list[str]:
     DatasetError
         If the layout or the JSON do not fit.
     """
-    data = _load(_locate(Path(root), split, None)[0])
+    data = _load(locate(Path(root), split, None)[0])
     return [str(category["name"]) for category in sorted(data["categories"], key=lambda category: int(category["id"]))]
 
 
-def _locate(root: Path, split: str, images: Path | None) -> tuple[Path, Path]:
-    """Return the annotation file and the folder of images."""
+def locate(root: Path, split: str, images: Path | None) -> tuple[Path, Path]:
+    """Return the annotation file and the folder of images; the arguments are those of `CocoSource`."""
     if root.is_file():
         if root.suffix != ".json":
             raise DatasetError(f"{root} is neither a folder in COCO's layout nor a .json file of annotations")
@@ -224,7 +224,8 @@ def _locate(root: Path, split: str, images: Path | None) -> tuple[Path, Path]:
     return found[0], images
 
 
-def _without_polygons(entry: dict[str, Any]) -> dict[str, Any]:
+def without_polygons(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an object of the JSON without its outlines."""
     # Polygons are nine tenths of COCO's JSON. Dropped while it is parsed, they are never in memory all at once.
     entry.pop("segmentation", None)
     return entry
@@ -233,8 +234,10 @@ def _without_polygons(entry: dict[str, Any]) -> dict[str, Any]:
 def _load(path: Path) -> dict[str, Any]:
     try:
         with path.open(encoding="utf-8") as file:
-            data: Any = json.load(file, object_hook=_without_polygons)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            data: Any = json.load(file, object_hook=without_polygons)
+    except RecursionError:
+        raise DatasetError(f"{path} is not valid JSON: lists or objects are inside each other too deeply") from None
+    except ValueError as error:  # not JSON, not UTF-8, or a number of thousands of digits
         raise DatasetError(f"{path} is not valid JSON: {error}") from error
     keys = ("images", "annotations", "categories")
     missing = [key for key in keys if not isinstance(data, dict) or not isinstance(data.get(key), list)]
@@ -243,17 +246,51 @@ def _load(path: Path) -> dict[str, Any]:
         raise DatasetError(
             f"{path} is no COCO instances file: looked for the lists {', '.join(missing)}, found {found}"
         )
-    for key, numbers, others in _FIELDS:
+    for key, numbers, others in FIELDS:
         for i, entry in enumerate(data[key]):
             if not isinstance(entry, dict):
-                raise DatasetError(f"{path}: {key}[{i}] is no object with keys, but {entry!r}")
+                raise DatasetError(f"{path}: {key}[{i}] is no object with keys, but {short(entry)}")
             lacking = [field for field in (*numbers, *others) if field not in entry]
             if lacking:
-                raise DatasetError(f"{path}: {key}[{i}] has no {' and no '.join(lacking)}: {entry}")
+                raise DatasetError(f"{path}: {key}[{i}] has no {' and no '.join(lacking)}; it has {listed(entry)}")
             for field in numbers:
-                if not isinstance(entry[field], int):
-                    raise DatasetError(f"{path}: {key}[{i}]: {field} must be a whole number, not {entry[field]!r}")
+                if not is_id(entry[field]):
+                    raise DatasetError(f"{path}: {key}[{i}]: {field} must be {NUMBER}, not {short(entry[field])}")
+            if key == "annotations" and not is_flag(entry.get("iscrowd")):
+                raise DatasetError(f"{path}: {key}[{i}]: iscrowd must be 0 or 1, not {short(entry['iscrowd'])}")
     return dict(data)
+
+
+def is_id(value: Any) -> bool:
+    """Whether a value of the JSON is a number that can be an id.
+
+    Examples
+    --------
+    >>> is_id(7), is_id(True), is_id("7"), is_id(2**70)
+    (True, False, False, False)
+    """
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
+def is_flag(value: Any) -> bool:
+    """Whether a value of ``iscrowd`` says yes or no; it may be absent. Text such as "0" would count as a yes.
+
+    Examples
+    --------
+    >>> is_flag(None), is_flag(0), is_flag("0")
+    (True, True, False)
+    """
+    return value is None or (isinstance(value, bool | int) and value in (0, 1))
+
+
+def short(value: Any, most: int = 60) -> str:
+    """A value of a file for a message, not longer than `most` letters."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return "one of more than 63 bits"
+    if isinstance(value, list | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _repeated(ids: Sequence[int]) -> str:
@@ -266,13 +303,19 @@ def _side(value: Any) -> int:
     return int(value) if isinstance(value, int | float) and 0 < value < 2**31 else 0
 
 
+def _checked_name(where: str, i: int, name: Any) -> str:
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise DatasetError(f"{where}: images[{i}]: file_name must be the name of a file, not {short(name)}")
+    return name
+
+
 def _images(
     where: str, entries: list[dict[str, Any]], folder: Path
 ) -> tuple[list[str], NDArray[np.int64], NDArray[np.int32]]:
     """Return file names, ids and sizes of the images, after checking that each file is there."""
     if not entries:
         raise DatasetError(f"{where} names no image")
-    names = [str(entry["file_name"]) for entry in entries]
+    names = [_checked_name(where, i, entry["file_name"]) for i, entry in enumerate(entries)]
     ids = np.array([int(entry["id"]) for entry in entries], np.int64)
     if twice := _repeated(ids.tolist()):
         raise DatasetError(f"{where}: several images have the same id: {twice}")
@@ -282,8 +325,7 @@ def _images(
     for name in names:
         parent, _, file = name.rpartition("/")
         if parent not in present:
-            below = folder / parent
-            present[parent] = set(os.listdir(below)) if below.is_dir() else set()
+            present[parent] = names_in(folder / parent)
         if file not in present[parent]:
             missing.append(name)
     if missing:
@@ -323,7 +365,7 @@ def _xywh(bbox: Any) -> tuple[float, float, float, float]:
     """Return COCO's x, y, w, h as numbers; NaN if it is no box at all."""
     try:
         x, y, w, h = (float(value) for value in bbox)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # no list of four numbers; 10**400 is no float
         return (np.nan,) * 4
     return x, y, w, h
 
@@ -337,4 +379,4 @@ def _corners(bbox: Any) -> tuple[float, float, float, float]:
 def _box_and_area(annotation: dict[str, Any]) -> tuple[float, float, float, float, float]:
     x, y, w, h = _xywh(annotation["bbox"])
     area = annotation.get("area")
-    return x, y, w, h, float(area) if isinstance(area, int | float) else w * h
+    return x, y, w, h, float(area) if isinstance(area, float) or (area is not None and is_id(area)) else w * h

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from yolo9000.datasets.errors import DatasetError
 
-_SHOWN = 5
+_SHOWN, _LONGEST = 5, 300
 
 
 class Complaints:
@@ -16,6 +16,13 @@ class Complaints:
     ----------
     what : str
         What the lines should be, for the end of the message.
+    keep : int
+        How many of them are kept.
+
+    Attributes
+    ----------
+    found : list of (str, int, str)
+        The first wrong lines: file, line and what is said of it.
 
     Examples
     --------
@@ -26,23 +33,25 @@ class Complaints:
     yolo9000.datasets.errors.DatasetError: boxes.csv:3: 'ten' is no number; a row is PATH,X0,Y0,X1,Y1,LABEL
     """
 
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._found: list[str] = []
+    def __init__(self, what: str, keep: int = _SHOWN) -> None:
+        self._what, self._keep = what, keep
+        self.found: list[tuple[str, int, str]] = []
         self._count = 0
 
     def add(self, file: str | Path, line: int, said: str) -> None:
         """Note that a line, counted from 1, is wrong."""
         self._count += 1
-        if len(self._found) < _SHOWN:
-            self._found.append(f"{file}:{line}: {said}")
+        if len(self.found) < self._keep:
+            self.found.append((str(file), line, said if len(said) <= _LONGEST else f"{said[:_LONGEST]} .."))
 
     def require_none(self) -> None:
         """Raise a `DatasetError` that shows the first few wrong lines and says how many there are."""
+        if not self._count:
+            return
+        shown = [f"{file}:{line}: {said}" for file, line, said in self.found[:_SHOWN]]
         if self._count == 1:
-            raise DatasetError(f"{self._found[0]}; {self._what}")
-        if self._count:
-            more = f"\n  and {self._count - len(self._found)} more" if self._count > len(self._found) else ""
-            raise DatasetError(
-                f"{self._count} lines are wrong; {self._what}:" + "".join(f"\n  {each}" for each in self._found) + more
-            )
+            raise DatasetError(f"{shown[0]}; {self._what}")
+        more = f"\n  and {self._count - len(shown)} more" if self._count > len(shown) else ""
+        raise DatasetError(
+            f"{self._count} lines are wrong; {self._what}:" + "".join(f"\n  {each}" for each in shown) + more
+        )

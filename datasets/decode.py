@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 
@@ -10,9 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from yolo9000.datasets.sample import Unreadable
+from yolo9000.datasets.errors import Unreadable
 
-NO_IMAGE = "no image in a format that Pillow reads"
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+"""The kinds of files that are opened, by Pillow's names. It opens more, some of it (EPS) with other programs, which no
+stranger's file should start."""
+NO_IMAGE = "no image of a kind that is read (JPEG, PNG, WebP, GIF, BMP, TIFF, JPEG 2000, AVIF, PPM)"
+MOST_PIXELS = 89_478_485
+"""The largest image that is decoded: a quarter of a gigabyte in RGB, and where Pillow begins to warn. A file of 20 kB
+can claim a hundred times as many, so the header is asked before anything is decoded."""
+MOST_SCANS = 100
+"""The most scans of a JPEG. Each goes over all pixels again; encoders write 3 to 20, and a file of some kB can have
+thousands."""
 GREY = 127
 """The colour around an image and behind its transparent parts (darknet's .5 grey)."""
 _ORIENTATION, _SHORT = 0x0112, 3
@@ -27,7 +37,8 @@ _TURNS: dict[int, tuple[bool, int | None]] = {
 }
 """EXIF orientation -> whether rows become columns, and OpenCV's flip after that: 1 left to right, 0 upside down, -1
 both."""
-_END_OF_JPEG = b"\xff\xd9"
+_SCAN, _END_OF_JPEG = b"\xff\xda", b"\xff\xd9"
+_TOO_LARGE = f"more than {MOST_PIXELS / 1e6:.0f} million pixels are not decoded"
 _SHRINK = {
     1: 0,
     # Combined with IMREAD_COLOR_RGB, these flags shrink the image but keep its colours.
@@ -64,7 +75,7 @@ def decode(data: bytes, key: str, *, draft: int | None = None, upright: bool = T
     Raises
     ------
     Unreadable
-        If the data are empty, truncated or no image.
+        If the data are empty, truncated, no image, or an image of more than `MOST_PIXELS`.
 
     Examples
     --------
@@ -78,7 +89,7 @@ def decode(data: bytes, key: str, *, draft: int | None = None, upright: bool = T
     if not data:
         raise Unreadable(key, "the file is empty")
     try:
-        with Image.open(io.BytesIO(data)) as image:  # 15 us: it reads the header only
+        with open_image(data, key) as image:  # 15 us: it reads the header only
             pixels = _plain_jpeg(data, image, draft)
             if pixels is None:
                 if draft is not None:
@@ -87,17 +98,63 @@ def decode(data: bytes, key: str, *, draft: int | None = None, upright: bool = T
             if upright and "exif" in image.info:
                 pixels = turn_upright(pixels, _orientation(image.info["exif"]))
             return pixels
-    except MemoryError:
+    except (MemoryError, Unreadable):
         raise
-    except UnidentifiedImageError as error:
-        raise Unreadable(key, NO_IMAGE) from error
     except Exception as error:  # Pillow's plugins raise whatever their parsers trip over
         raise Unreadable(key, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
 
 
+def open_image(data: bytes, key: str) -> Image.Image:
+    """Read the header of an image file, and refuse what would cost too much to decode.
+
+    Parameters
+    ----------
+    data : bytes
+        The content of the file.
+    key : str
+        The name of the file, for the error.
+
+    Returns
+    -------
+    PIL image
+        Its pixels are not decoded yet.
+
+    Raises
+    ------
+    Unreadable
+        If there is no header of a known image format, or it announces more than `MOST_PIXELS` or `MOST_SCANS`.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=_known_formats())
+    except MemoryError:
+        raise
+    except UnidentifiedImageError as error:
+        raise Unreadable(key, NO_IMAGE) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Unreadable(key, _TOO_LARGE) from error
+    except Exception as error:
+        raise Unreadable(key, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
+    pixels = image.width * image.height
+    if pixels > MOST_PIXELS:
+        image.close()
+        raise Unreadable(key, f"{image.width} x {image.height}: {_TOO_LARGE}")
+    if data.startswith(b"\xff\xd8"):
+        scans = data.count(_SCAN)  # in the data of a scan a 0 follows each ff, so that it is never one by chance
+        if scans > MOST_SCANS or scans * pixels > 20 * MOST_PIXELS:
+            image.close()
+            raise Unreadable(key, f"a JPEG of {scans} scans; {MOST_SCANS} are the most that is decoded")
+    return image
+
+
+@functools.cache
+def _known_formats() -> tuple[str, ...]:
+    Image.init()  # AVIF comes with newer versions of Pillow, or is left out of a build
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
 def orientation_of(data: bytes) -> int:
     """Return the EXIF orientation, 1 to 8, of an image file that `decode` reads; 1 (upright) if it names none."""
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(data, "the image") as image:
         return _orientation(image.info.get("exif", b""))
 
 
@@ -146,17 +203,10 @@ def image_size(data: bytes, key: str) -> tuple[int, int]:
     Raises
     ------
     Unreadable
-        If there is no header of a known image format.
+        If there is no header of a known image format, or it announces more than `MOST_PIXELS`.
     """
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.width, image.height
-    except MemoryError:
-        raise
-    except UnidentifiedImageError as error:
-        raise Unreadable(key, NO_IMAGE) from error
-    except Exception as error:
-        raise Unreadable(key, f"{type(error).__name__}: {error}") from error
+    with open_image(data, key) as image:
+        return image.width, image.height
 
 
 def rgb_of(image: Image.Image) -> NDArray[np.uint8]:

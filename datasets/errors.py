@@ -1,4 +1,4 @@
-"""The error for wrong data. This module imports nothing, so that catching the error loads no reader."""
+"""The errors for wrong data. This module imports nothing, so that catching them loads no reader."""
 
 from __future__ import annotations
 
@@ -23,3 +23,26 @@ class UnknownClasses(DatasetError):
     def __init__(self, message: str, *, source: str, missing: tuple[str, ...]) -> None:
         super().__init__(message)
         self.source, self.missing = source, missing
+
+
+class Unreadable(OSError):
+    """One image of a source cannot be decoded.
+
+    Raised by `yolo9000.datasets.sample.Source.read`. The mixed data set replaces such an image by the next of its
+    source.
+
+    Parameters
+    ----------
+    key : str
+        The image's file name or id.
+    reason : str
+        What is wrong with it.
+    """
+
+    def __init__(self, key: str, reason: str = "") -> None:
+        super().__init__(f"{key}: {reason}" if reason else key)
+        self.key = key
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[Unreadable], tuple[str, str]]:
+        return type(self), (self.key, self.reason)

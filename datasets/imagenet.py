@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from yolo9000.datasets.box_index import contents, listed, nodes_of
 from yolo9000.datasets.decode import decode
 from yolo9000.datasets.errors import DatasetError
+from yolo9000.datasets.guarded import LeanChild
 from yolo9000.datasets.names import NameTable
 from yolo9000.datasets.sample import Kind, Record, Unreadable
-from yolo9000.datasets.tar_index import IMAGE_SUFFIXES, index_tars
+from yolo9000.datasets.tar_index import IMAGE_SUFFIXES, index_tars, stamp_of
 
 LAYOUT = """\
 imagenet/train/n02084071/anything.JPEG     a folder for each class, named by its wnid, or by a concept of your own
@@ -72,6 +73,8 @@ class ImageNetSource:
         The class index or tree node of each image.
     sizes : array (N,) int64
         The bytes of each image; -1 for a file of its own, whose size has not been read.
+    guard : LeanChild, optional
+        The process that decodes the images, in place of this one.
 
     Raises
     ------
@@ -87,6 +90,7 @@ class ImageNetSource:
 
     kind: Kind = "classification"
     labelled_nodes: NDArray[np.int64] | None = None
+    guard: LeanChild | None = None
 
     def __init__(
         self,
@@ -112,6 +116,7 @@ class ImageNetSource:
         self._folders = [found[class_name] for class_name in self.class_names]
         tarred = [i for i, path in enumerate(self._folders) if path.suffix == ".tar" and path.is_file()]
         tars = index_tars([self._folders[i] for i in tarred], cache=cache, progress=progress)
+        self._stamps = dict(zip(tarred, tars.stamps, strict=True))
         # First the loose files, then the members of the tars; then both are sorted by class.
         names: list[str] = []
         classes: list[int] = []
@@ -147,6 +152,11 @@ class ImageNetSource:
         path: Path = self._folders[int(self.classes[index])]
         return path if self._offsets[index] >= 0 else path / self._names[index]
 
+    def place(self, index: int) -> tuple[Path, int, int]:
+        """Return the file that holds image `index`, and its offset and size there; -1 and -1 for a file of its own."""
+        offset = int(self._offsets[index])
+        return self.path(index), offset, int(self.sizes[index]) if offset >= 0 else -1
+
     def read_bytes(self, index: int) -> bytes:
         """Return the undecoded content of image `index`. Raises `Unreadable`."""
         path = self.path(index)
@@ -156,9 +166,13 @@ class ImageNetSource:
             # Opening it each time costs 10 us. Keeping 1,000 tars open in each worker is more than systems allow.
             handle = os.open(path, os.O_RDONLY)
             try:
+                if stamp_of(os.fstat(handle)) != self._stamps[int(self.classes[index])]:
+                    raise Unreadable(self.key(index), f"{path.name} has changed since it was indexed")
                 data = os.pread(handle, int(self.sizes[index]), int(self._offsets[index]))
             finally:
                 os.close(handle)
+        except Unreadable:
+            raise
         except OSError as error:
             raise Unreadable(self.key(index), error.strerror or str(error)) from error
         if len(data) < self.sizes[index]:
@@ -168,7 +182,8 @@ class ImageNetSource:
     def read(self, index: int) -> Record:
         """Return image `index` with its image label and no boxes. Raises `Unreadable`."""
         key = self.key(index)
-        image = decode(self.read_bytes(index), key, draft=self.draft, upright=self.upright)
+        decoded = self.guard.decode if self.guard else decode
+        image = decoded(self.read_bytes(index), key, draft=self.draft, upright=self.upright)
         return Record(image, key, image_label=int(self.labels[index]))
 
 

@@ -17,7 +17,7 @@ ILSVRC/Annotations/DET/val/ILSVRC2012_val_00000001.xml     as VOC's, with a wnid
 ILSVRC/Data/DET/val/ILSVRC2012_val_00000001.JPEG"""
 """How the files lie, for messages and the documentation."""
 
-_SUFFIX = ".JPEG"
+SUFFIX = ".JPEG"
 
 
 class ImageNetDetSource(VocSource):
@@ -61,18 +61,18 @@ class ImageNetDetSource(VocSource):
         skip_missing: bool = False,
         labelled_nodes: Sequence[int] | NDArray[np.int64] | None = None,
     ) -> None:
-        annotations, folder = _folders(Path(root), split)
+        annotations, folder = find_folders(Path(root), split)
         xmls = sorted(annotations.rglob("*.xml"))
         if not xmls:
             raise DatasetError(f"{annotations} holds no XML")
-        there = {path.relative_to(folder).as_posix() for path in folder.rglob(f"*{_SUFFIX}")}
-        files = [xml.relative_to(annotations).with_suffix(_SUFFIX).as_posix() for xml in xmls]
+        there = {path.relative_to(folder).as_posix() for path in folder.rglob(f"*{SUFFIX}")}
+        files = [xml.relative_to(annotations).with_suffix(SUFFIX).as_posix() for xml in xmls]
         if missing := [file for file in files if file not in there]:
             raise DatasetError(f"{len(missing)} of {len(files)} images are not in {folder}: {listed(missing)}")
         self._read(name, Path(root), label_map, xmls, folder, files, skip_missing, labelled_nodes, first_pixel=0)
 
 
-def _folders(root: Path, split: str) -> tuple[Path, Path]:
+def find_folders(root: Path, split: str) -> tuple[Path, Path]:
     """The folders of the XMLs and of the images."""
     for base in (root, root / "ILSVRC"):
         for part in ("DET", ""):

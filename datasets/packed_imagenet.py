@@ -15,11 +15,14 @@ and each is read in place. The data sets of the file, for N images:
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -28,11 +31,13 @@ from numpy.typing import NDArray
 from yolo9000.datasets.box_index import listed, nodes_of
 from yolo9000.datasets.decode import decode
 from yolo9000.datasets.errors import DatasetError
+from yolo9000.datasets.guarded import LeanChild
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.names import NameTable
+from yolo9000.datasets.pack_tables import FORMAT, check_tables
 from yolo9000.datasets.sample import Kind, Record, Unreadable
+from yolo9000.datasets.tar_index import stamp_of
 
-_FORMAT = "yolo9000 image pack 1"
 _CHUNK = 64 << 20
 
 
@@ -56,10 +61,15 @@ class PackedImageNet:
     draft : int, optional
         Large JPEGs are shrunk while they are decoded, down to this side; see `yolo9000.datasets.decode.decode`.
 
+    Attributes
+    ----------
+    guard : LeanChild, optional
+        The process that decodes the images, in place of this one.
+
     Raises
     ------
     DatasetError
-        If the file is no pack, or a class has no node.
+        If the file is no pack, is damaged, refers to other files, or a class has no node.
 
     Examples
     --------
@@ -68,6 +78,7 @@ class PackedImageNet:
 
     kind: Kind = "classification"
     labelled_nodes: NDArray[np.int64] | None = None
+    guard: LeanChild | None = None
 
     def __init__(
         self,
@@ -81,20 +92,14 @@ class PackedImageNet:
         self.path, self.name, self.draft = Path(path), name, draft
         if not self.path.is_file():
             raise DatasetError(f"{self.path}: no such file; tools/pack_imagenet.py makes one")
-        try:
-            with h5py.File(self.path, "r") as file:
-                if file.attrs.get("format") != _FORMAT:
-                    raise DatasetError(f"{self.path} is an HDF5 file, but no pack made by tools/pack_imagenet.py")
-                self._offsets: NDArray[np.int64] = file["offsets"][:]
-                classes: NDArray[np.int32] = file["classes"][:]
-                self._keys = NameTable.of_arrays(file["key_blob"][:], file["key_offsets"][:])
-                self.class_names: list[str] = [str(class_name) for class_name in file["class_names"].asstr()[:]]
-                blob = file["blob"].id.get_offset()
-        except (OSError, KeyError) as error:
-            raise DatasetError(f"{self.path} is not a readable pack: {error}") from error
-        if blob is None and len(self._offsets) > 1:  # an empty one has no place in the file
-            raise DatasetError(f"{self.path} was changed by another program: its images lie in chunks. Make it again")
-        self._blob = int(blob or 0)
+        self._stamp = stamp_of(self.path.stat())
+        tables = _read_tables(self.path)
+        self.class_names: list[str] = tables["names"].tobytes().decode().split("\0")[:-1]
+        check_tables(self.path, tables, len(self.class_names))
+        self._offsets: NDArray[np.int64] = tables["offsets"]
+        self._keys = NameTable.of_arrays(tables["key_blob"], tables["key_offsets"])
+        self._blob = int(tables["begin"])
+        classes = tables["classes"].astype(np.int32)
         where = f"{name} ({self.path})"
         nodes = nodes_of(where, "classes", self.class_names, label_map.get, skip_missing=skip_missing)
         labels = np.array(nodes, np.int64)[classes]
@@ -109,6 +114,12 @@ class PackedImageNet:
         """Return ``<wnid>/<file name>`` of image `index`."""
         return self._keys[int(self._rows[index])]
 
+    def place(self, index: int) -> tuple[Path, int, int]:
+        """Return the file that holds image `index`, and its offset and size there."""
+        row = int(self._rows[index])
+        begin, end = int(self._offsets[row]), int(self._offsets[row + 1])
+        return self.path, self._blob + begin, end - begin
+
     def read_bytes(self, index: int) -> bytes:
         """Return the undecoded content of image `index`. Raises `Unreadable`."""
         row = int(self._rows[index])
@@ -116,8 +127,12 @@ class PackedImageNet:
         try:
             # HDF5 would take 45 us instead of 6, and its handles survive neither a fork nor a pickle.
             with open(self.path, "rb", buffering=0) as file:
+                if stamp_of(os.fstat(file.fileno())) != self._stamp:
+                    raise Unreadable(self.key(index), f"{self.path.name} has changed since it was opened")
                 file.seek(self._blob + begin)
                 data = file.read(end - begin)
+        except Unreadable:
+            raise
         except OSError as error:
             raise Unreadable(self.key(index), error.strerror or str(error)) from error
         if len(data) < end - begin:
@@ -127,7 +142,22 @@ class PackedImageNet:
     def read(self, index: int) -> Record:
         """Return image `index` with its image label and no boxes. Raises `Unreadable`."""
         key = self.key(index)
-        return Record(decode(self.read_bytes(index), key, draft=self.draft), key, image_label=int(self.labels[index]))
+        image = (self.guard.decode if self.guard else decode)(self.read_bytes(index), key, draft=self.draft)
+        return Record(image, key, image_label=int(self.labels[index]))
+
+
+def _read_tables(path: Path) -> dict[str, NDArray[Any]]:
+    """All but the images, read by a process that may die of it."""
+    with LeanChild(seconds=120) as child:
+        try:
+            _, content = child.ask("pack", str(path), path=str(path.absolute()))
+        except Unreadable as error:
+            raise DatasetError(f"{path} is not a readable pack: {error.reason}") from error
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as tables:
+            return dict(tables)
+    except (EOFError, ValueError, zipfile.BadZipFile) as error:  # the answer of a process that a file has upset
+        raise DatasetError(f"{path} is not a readable pack: {error}") from error
 
 
 def write_pack(
@@ -224,7 +254,7 @@ def _write(
     progress: Callable[[Iterable[int]], Iterable[int]],
 ) -> None:
     with h5py.File(part, "w") as file:
-        file.attrs["format"] = _FORMAT
+        file.attrs["format"] = FORMAT
         file["offsets"], file["classes"] = offsets, source.classes
         file["key_blob"], file["key_offsets"] = keys.blob, keys.offsets
         file.create_dataset("class_names", data=source.class_names, dtype=h5py.string_dtype())

@@ -18,29 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from yolo9000.datasets.errors import Unreadable as Unreadable  # the contract of `Source.read` names it
+
 Kind = Literal["detection", "classification"]
-
-
-class Unreadable(OSError):
-    """One image of a source cannot be decoded.
-
-    Raised by :meth:`Source.read`. The mixed data set replaces such an image by the next of its source.
-
-    Parameters
-    ----------
-    key : str
-        The image's file name or id.
-    reason : str
-        What is wrong with it.
-    """
-
-    def __init__(self, key: str, reason: str = "") -> None:
-        super().__init__(f"{key}: {reason}" if reason else key)
-        self.key = key
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type[Unreadable], tuple[str, str]]:
-        return type(self), (self.key, self.reason)
 
 
 def _no_boxes() -> NDArray[np.float32]:

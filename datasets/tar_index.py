@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +36,15 @@ class TarIndex:
         The index of each image's tar.
     offsets, sizes : array (N,) int64
         The first byte of each image in its tar, and the number of its bytes.
+    stamps : tuple of (int, int)
+        The size and the time of change of each tar when it was indexed.
     """
 
     names: NameTable
     tars: NDArray[np.int32]
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
+    stamps: tuple[tuple[int, int], ...] = ()
 
 
 _Members = tuple[list[str], NDArray[np.int64], NDArray[np.int64]]
@@ -81,7 +85,7 @@ def index_tars(
     key = hashlib.sha256(os.fsencode(paths[0].parent.resolve())).hexdigest()[:20]
     file = (Path(cache) if cache is not None else _user_cache()) / f"tars-{key}.npz"
     known = _load(file)
-    stamps = [(path.name, *_stamp(path)) for path in paths]
+    stamps = [(path.name, *stamp_of(path.stat())) for path in paths]
     stale = [path for path, stamp in zip(paths, stamps, strict=True) if stamp not in known]
     if stale:
         of_path = {path.name: stamp for path, stamp in zip(paths, stamps, strict=True)}
@@ -97,15 +101,38 @@ def index_tars(
         np.repeat(np.arange(len(parts), dtype=np.int32), [len(names) for names, _, _ in parts]),
         np.concatenate([offsets for _, offsets, _ in parts]),
         np.concatenate([sizes for _, _, sizes in parts]),
+        tuple((size, time) for _, size, time in stamps),
     )
 
 
 _Stamp = tuple[str, int, int]
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
+def stamp_of(status: os.stat_result) -> tuple[int, int]:
+    """Size and time of change: what tells whether a file is the one that was indexed."""
     return status.st_size, status.st_mtime_ns
+
+
+_LONGEST_HEADER = 1 << 20
+_OF_NAMES = {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
+_OF_NAMES |= {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
+
+
+class _Damaged(Exception):
+    """A header that no archiver writes."""
+
+
+class _Member(tarfile.TarInfo):
+    """A header that is looked at before tarfile believes it."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        if member.size < 0:  # tarfile would go back in the file, and round in a circle
+            raise _Damaged(f"{member.name!r} has a size of {member.size}")
+        if member.type in _OF_NAMES and member.size > _LONGEST_HEADER:  # and it would read all of it
+            raise _Damaged(f"a name of {member.size:,} bytes")
+        return member
 
 
 def _user_cache() -> Path:
@@ -116,8 +143,16 @@ def _user_cache() -> Path:
 def _members(path: Path) -> _Members:
     """Return names, offsets and sizes of the images in one tar."""
     try:
-        with tarfile.open(path, "r:") as tar:
-            members = list(tar)
+        with tarfile.open(path, "r:", tarinfo=_Member) as tar:
+            members = []
+            before = -1
+            while (member := tar.next()) is not None:
+                if member.size < 0 or tar.offset <= before:  # an extended header can change what the first one says
+                    raise _Damaged(f"{member.name!r} has a size of {member.size}")
+                before = tar.offset
+                members.append(member)
+    except (_Damaged, ValueError, OverflowError, ArithmeticError) as error:  # numbers that are none
+        raise DatasetError(f"{path}: a tar file with a damaged header ({error}). Download it again") from error
     except tarfile.TarError as error:
         with path.open("rb") as raw:
             start = raw.read(6)

@@ -93,11 +93,14 @@ def read_split(root: str | Path) -> TileSplit:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         boxed, image_only = tuple(table["boxed"]), tuple(table["image_only"])
-    except (ValueError, KeyError, TypeError) as error:
+        names = table.get("names", {})
+        if not all(isinstance(wnid, str) for wnid in (*boxed, *image_only)) or not isinstance(names, dict):
+            raise TypeError("a class is no text, or the names are none")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DatasetError(f"{path}: expected JSON with the lists boxed and image_only: {error!r}") from error
     if both := sorted(set(boxed) & set(image_only)):
         raise DatasetError(f"{path}: {listed(both)} in boxed and in image_only")
-    return TileSplit(boxed=boxed, image_only=image_only, names=table.get("names", {}))
+    return TileSplit(boxed=boxed, image_only=image_only, names=names)
 
 
 @dataclass(frozen=True, kw_only=True)

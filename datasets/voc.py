@@ -15,14 +15,14 @@ from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, liste
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Kind
 
-_LISTS, _XMLS, _IMAGES = "ImageSets/Main", "Annotations", "JPEGImages"
+LISTS, XMLS, IMAGES = "ImageSets/Main", "Annotations", "JPEGImages"
 LAYOUT = """\
 VOC2007/ImageSets/Main/train.txt     the ids of the images, one a line; val.txt the same, held out
 VOC2007/Annotations/000001.xml       a file for each id: size and objects, each with name and bndbox
 VOC2007/JPEGImages/000001.jpg        the images"""
 """How the files lie, for messages and the documentation."""
 
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +100,9 @@ class VocSource(IndexedSource):
     ) -> None:
         root = Path(root)
         ids = _ids(root, split)
-        files = _image_files(root / _IMAGES, ids)
-        xmls = [root / _XMLS / f"{image_id}.xml" for image_id in ids]
-        self._read(name, root, label_map, xmls, root / _IMAGES, files, skip_missing, labelled_nodes)
+        files = _image_files(root / IMAGES, ids)
+        xmls = [root / XMLS / f"{image_id}.xml" for image_id in ids]
+        self._read(name, root, label_map, xmls, root / IMAGES, files, skip_missing, labelled_nodes)
 
     def _read(
         self,
@@ -164,21 +164,19 @@ class VocSource(IndexedSource):
 
 
 def _ids(root: Path, split: str) -> list[str]:
-    path = root / _LISTS / f"{split}.txt"
+    path = root / LISTS / f"{split}.txt"
     if not path.is_file():
         hint = ""
-        below = sorted(p.parents[1] for p in [*root.glob(f"*/{_LISTS}"), *root.glob(f"*/*/{_LISTS}")])
-        above = next((p for p in root.resolve().parents if (p / _LISTS).is_dir()), None)
-        if (root / _LISTS).is_dir():
-            splits = sorted(p.stem for p in (root / _LISTS).glob("*.txt") if "_" not in p.stem)
+        below = sorted(p.parents[1] for p in [*root.glob(f"*/{LISTS}"), *root.glob(f"*/*/{LISTS}")])
+        above = next((p for p in root.resolve().parents if (p / LISTS).is_dir()), None)
+        if (root / LISTS).is_dir():
+            splits = sorted(p.stem for p in (root / LISTS).glob("*.txt") if "_" not in p.stem)
             hint = f" Splits there: {listed(splits) or 'none'}."
         elif below:
             hint = f" That is too high: pass {' or '.join(map(str, below))}."
         elif above:
             hint = f" That is too low: pass {above}."
-        raise DatasetError(
-            f"{root}: looked for {_LISTS}/{split}.txt, found {contents(root)}.{hint} Expected:\n{LAYOUT}"
-        )
+        raise DatasetError(f"{root}: looked for {LISTS}/{split}.txt, found {contents(root)}.{hint} Expected:\n{LAYOUT}")
     # The list of a single class ("dog_train.txt") has a second column.
     ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not ids:
@@ -186,11 +184,11 @@ def _ids(root: Path, split: str) -> list[str]:
     twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
     if twice:
         raise DatasetError(f"{path} names images more than once: {listed(twice)}")
-    missing = sorted(set(ids) - {p.stem for p in (root / _XMLS).glob("*.xml")})
+    missing = sorted(set(ids) - {p.stem for p in (root / XMLS).glob("*.xml")})
     if missing:
-        expected = "" if (root / _XMLS).is_dir() else f". Expected:\n{LAYOUT}"
+        expected = "" if (root / XMLS).is_dir() else f". Expected:\n{LAYOUT}"
         raise DatasetError(
-            f"{path}: {len(missing)} of its {len(ids)} images have no {_XMLS}/*.xml: {listed(missing)}{expected}"
+            f"{path}: {len(missing)} of its {len(ids)} images have no {XMLS}/*.xml: {listed(missing)}{expected}"
         )
     return ids
 
@@ -200,7 +198,7 @@ def _image_files(folder: Path, ids: Sequence[str]) -> list[str]:
     if folder.is_dir():
         for name in os.listdir(folder):
             stem, suffix = os.path.splitext(name)
-            if suffix.lower() in _IMAGE_SUFFIXES:
+            if suffix.lower() in IMAGE_SUFFIXES:
                 files[stem] = min(name, files.get(stem, name))  # independent of the file system's order
     missing = [image_id for image_id in ids if image_id not in files]
     if missing:
@@ -209,26 +207,44 @@ def _image_files(folder: Path, ids: Sequence[str]) -> list[str]:
     return [files[image_id] for image_id in ids]
 
 
+def parse_xml(path: Path) -> ElementTree.Element:
+    """Read an XML without a document type, which an annotation needs none of: entities in it can be a billion letters.
+
+    Raises
+    ------
+    ElementTree.ParseError, ValueError, LookupError
+        It is no such XML.
+    """
+    data = path.read_bytes()
+    if b"\0" in data:  # UTF-16, in which the next line would find nothing
+        raise ValueError("save the XML as UTF-8")
+    if b"<!DOCTYPE" in data:
+        raise ValueError("a document type (<!DOCTYPE ..>) is not read, as it may define entities without end")
+    return ElementTree.fromstring(data)
+
+
 def _read_xml(
     path: Path, first_pixel: int
 ) -> tuple[tuple[int, int] | None, list[tuple[str, tuple[float, float, float, float], bool]]]:
     """Return the image's size, if given, and the class name, box (xyxy, pixel edges) and difficulty of each object."""
     try:
-        top = ElementTree.parse(path).getroot()
+        top = parse_xml(path)
         width, height = (int(float(top.findtext(f"size/{side}") or 0)) for side in ("width", "height"))
+        if max(width, height) >= 2**31:
+            raise ValueError(f"a size of {width} x {height}")
         objects: list[tuple[str, tuple[float, float, float, float], bool]] = []
         for thing in top.iter("object"):
             class_name = (thing.findtext("name") or "").strip()
             if not class_name:
                 raise ValueError(f"object {len(objects) + 1} has no <name>")
             # This path finds the object's own box only; a <part> has one too.
-            x0, y0, x1, y1 = (float(thing.findtext(f"bndbox/{side}") or "nan") for side in _SIDES)
+            x0, y0, x1, y1 = (float(thing.findtext(f"bndbox/{side}") or "nan") for side in SIDES)
             last = 1 - first_pixel  # the last pixel belongs to the box
             box = (x0 - first_pixel, y0 - first_pixel, x1 + last, y1 + last)
             objects.append((class_name, box, (thing.findtext("difficult") or "0").strip() == "1"))
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, OverflowError, LookupError) as error:  # LookupError: no such encoding
         raise DatasetError(f"{path}: {error}") from error
     return ((width, height) if width > 0 and height > 0 else None), objects
 
 
-_SIDES = ("xmin", "ymin", "xmax", "ymax")
+SIDES = ("xmin", "ymin", "xmax", "ymax")

@@ -28,6 +28,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _LINE = "a line is CLASS CENTRE_X CENTRE_Y WIDTH HEIGHT, or CLASS and the corners of a polygon, relative to the image"
 _PIXELS = 2.0
 """From this value on a coordinate is no relative one that hangs over the edge."""
+_MOST_BYTES = 1 << 20
 _OTHER_NAMES = {"val": "valid", "valid": "val", "validation": "val"}
 
 
@@ -111,8 +112,8 @@ class YoloSource(IndexedSource):
         nodes = nodes_of(f"{name} ({data.file})", "classes", data.names, label_map.get, skip_missing=skip_missing)
         self.nodes = sorted({node for node in nodes if node >= 0})
         self.class_names = {node: name for node, name in zip(nodes, data.names, strict=True) if node >= 0}
-        images = _images_of(data, split)
-        label_files = [_label_file(image) for image in images]
+        images = images_of(data, split)
+        label_files = [label_file_of(image) for image in images]
         there = [file.is_file() for file in label_files]
         if not any(there):
             raise DatasetError(
@@ -170,7 +171,7 @@ def read_data_yaml(root: str | Path) -> YoloData:
     for key, value in content.items():
         if key in ("train", "val", "valid", "validation", "test") and value:
             entries = value if isinstance(value, list) else [value]
-            if not all(isinstance(entry, str) for entry in entries):
+            if not all(isinstance(entry, str) and "\0" not in entry for entry in entries):
                 raise DatasetError(f"{file}: {key} must be a folder, a file with a list of images, or several of them")
             splits[key] = tuple(_resolved(base, entry) for entry in entries)
     if not splits:
@@ -195,9 +196,24 @@ def _find(root: Path) -> Path:
 def _parse(file: Path) -> dict[str, Any]:
     import yaml  # here, as only this format needs it
 
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+        """An alias may stand for a text or a number, but for no list: nine of them in nine more are a billion."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            is_alias = self.check_event(yaml.events.AliasEvent)
+            mark = self.peek_event().start_mark
+            node = super().compose_node(parent, index)
+            if is_alias and not isinstance(node, yaml.ScalarNode):
+                raise yaml.composer.ComposerError(None, None, "an alias of a list; write the list out", mark)
+            return node
+
+    if file.stat().st_size > _MOST_BYTES:
+        raise DatasetError(f"{file}: more than {_MOST_BYTES >> 20} MB; a data.yaml has some lines")
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.load(file.read_text(encoding="utf-8-sig"), Loader)
+    except RecursionError:
+        raise DatasetError(f"{file}: is no YAML that can be read: lists are inside each other too deeply") from None
+    except Exception as error:  # YAMLError, and what its numbers and dates raise
         raise DatasetError(f"{file}: is no YAML that can be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise DatasetError(f"{file}: must hold keys such as train, val and names. Expected:\n{LAYOUT}")
@@ -207,34 +223,40 @@ def _parse(file: Path) -> dict[str, Any]:
 def _names(file: Path, content: Mapping[str, Any]) -> tuple[str, ...]:
     names = content.get("names")
     if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+        if set(names) != set(range(len(names))):
             raise DatasetError(
-                f"{file}: names must number the classes from 0 without a gap, not {listed(map(str, names))}"
+                f"{file}: names must number the classes from 0 without a gap, not {listed(map(_said, names))}"
             )
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names:
         raise DatasetError(f"{file}: names must list the names of the classes, such as [forklift, pallet]")
     for number, name in enumerate(names):
-        if isinstance(name, bool) or name is None or not str(name).strip():
-            raise DatasetError(f"{file}: names: class {number} reads as {name!r} in YAML; put the name in quotes")
+        if isinstance(name, bool) or not isinstance(name, str | int | float) or not str(name).strip():
+            raise DatasetError(f"{file}: names: class {number} reads as {_said(name)} in YAML; put the name in quotes")
     said = tuple(str(name).strip() for name in names)
     if twice := sorted({name for name in said if said.count(name) > 1}):
         raise DatasetError(f"{file}: names has {listed(twice)} more than once; each class has a name of its own")
     count = content.get("nc", len(said))
     if count != len(said):
-        raise DatasetError(f"{file}: nc is {count}, but names has {len(said)}; put right which of them is wrong")
+        raise DatasetError(f"{file}: nc is {_said(count)}, but names has {len(said)}; put right which of them is wrong")
     return said
+
+
+def _said(value: Any) -> str:
+    """A value as a message shows it."""
+    text = f"a {type(value).__name__}" if isinstance(value, list | dict | set | tuple) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _base(file: Path, path: Any) -> Path:
     if path is None:
         return file.parent
-    if not isinstance(path, str):
-        raise DatasetError(f"{file}: path must be a folder, not {path!r}")
+    if not isinstance(path, str) or "\0" in path:
+        raise DatasetError(f"{file}: path must be a folder, not {_said(path)}")
     beside = file.parent / path
-    if beside.is_dir():
+    if os.path.isdir(beside):
         return beside
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         return Path(path)
     if (file.parent / "images").is_dir():  # where the file came with its images, and names a folder of somebody else's
         return file.parent
@@ -243,28 +265,35 @@ def _base(file: Path, path: Any) -> Path:
 
 def _resolved(base: Path, entry: str) -> Path:
     found = base / entry
-    if not found.exists() and entry.startswith("../") and (base / entry[3:]).exists():
+    if not os.path.exists(found) and entry.startswith("../") and os.path.exists(base / entry[3:]):
         return base / entry[3:]
     return found
 
 
-def _images_of(data: YoloData, split: str) -> list[Path]:
+def images_of(data: YoloData, split: str) -> list[Path]:
     """The images of a split, in the order of their names."""
     key = split if split in data.splits else _OTHER_NAMES.get(split, split)
     if key not in data.splits:
         raise DatasetError(f"{data.file}: has no key {split}; its splits are {listed(data.splits)}")
     images: dict[Path, None] = {}
     for place in data.splits[key]:
-        if place.is_dir():
+        if os.path.isdir(place):  # what a file says may be too long for a path, at which Path raises
             images.update(dict.fromkeys(sorted(_images_below(place))))
-        elif place.is_file() and place.suffix.lower() == ".txt":
+        elif os.path.isfile(place) and place.suffix.lower() == ".txt":
             images.update(dict.fromkeys(_listed_images(place)))
         else:
-            found = "a file that is no list of images" if place.is_file() else contents(place)
+            found = "a file that is no list of images" if os.path.isfile(place) else _held(place)
             raise DatasetError(f"{data.file}: {key}: looked for images in {place}, found {found}. Expected:\n{LAYOUT}")
     if not images:
         raise DatasetError(f"{data.file}: {key}: there is no image in {listed(map(str, data.splits[key]))}")
     return [image.absolute() for image in images]
+
+
+def _held(place: Path) -> str:
+    try:
+        return contents(place)
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _images_below(folder: Path) -> Iterable[Path]:
@@ -277,18 +306,20 @@ def _images_below(folder: Path) -> Iterable[Path]:
 def _listed_images(file: Path) -> list[Path]:
     images = []
     complaints = Complaints("a line of the list is the path of an image, relative to the list or the working directory")
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip():
+    for number, line in enumerate(read_text(file).splitlines(), 1):
+        if "\0" in line:
+            complaints.add(file, number, "is no path")
+        elif line.strip():
             places = (file.parent / line.strip(), Path(line.strip()))
-            image = next((place for place in places if place.is_file()), places[0])
-            if not image.is_file():
+            image = next((place for place in places if os.path.isfile(place)), places[0])
+            if not os.path.isfile(image):
                 complaints.add(file, number, f"no such file: {image}")
             images.append(image)
     complaints.require_none()
     return images
 
 
-def _label_file(image: Path) -> Path:
+def label_file_of(image: Path) -> Path:
     """``images/`` becomes ``labels/`` where it stands last in the path; without it the two lie beside each other."""
     parts = list(image.parts)
     for place in range(len(parts) - 2, -1, -1):
@@ -298,46 +329,49 @@ def _label_file(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _read_labels(file: Path, data: YoloData, complaints: Complaints) -> list[tuple[int, float, float, float, float]]:
-    """Class and edges (relative to the image) of each line."""
+def read_text(file: Path) -> str:
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DatasetError(f"{file}: is no text that can be read ({error.reason}); save it as UTF-8") from error
+
+
+def _read_labels(file: Path, data: YoloData, complaints: Complaints) -> list[tuple[int, float, float, float, float]]:
+    """Class and edges (relative to the image) of each line."""
     rows = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         if words := line.split():
             try:
-                rows.append(_read_line(words, data))
-            except _WrongLine as error:
+                rows.append(read_line(words, data))
+            except WrongLine as error:
                 complaints.add(file, number, str(error))
     return rows
 
 
-class _WrongLine(DatasetError):
+class WrongLine(DatasetError):
     """One line of a file of labels."""
 
 
-def _read_line(words: Sequence[str], data: YoloData) -> tuple[int, float, float, float, float]:
+def read_line(words: Sequence[str], data: YoloData) -> tuple[int, float, float, float, float]:
     """Class and edges of a line."""
     values = []
     for word in words:
         try:
             values.append(float(word))
         except ValueError:
-            raise _WrongLine(f"{word!r} is no number") from None
+            raise WrongLine(f"{word!r} is no number") from None
     number, places = values[0], values[1:5] if data.has_keypoints else values[1:]
     if not (number.is_integer() and 0 <= number < len(data.names)):
         last = len(data.names) - 1
-        raise _WrongLine(f"class {words[0]}, but {data.file.name} names {len(data.names)} classes, 0 to {last}")
+        raise WrongLine(f"class {words[0]}, but {data.file.name} names {len(data.names)} classes, 0 to {last}")
     if len(places) == 5:
-        raise _WrongLine("6 numbers: leave out the last one, which may be how sure a detector was")
+        raise WrongLine("6 numbers: leave out the last one, which may be how sure a detector was")
     if len(places) < 4 or len(places) % 2:
-        raise _WrongLine(f"{len(words)} numbers")
+        raise WrongLine(f"{len(words)} numbers")
     if not all(map(math.isfinite, places)):
-        raise _WrongLine("a number is not finite")
+        raise WrongLine("a number is not finite")
     if max(map(abs, places)) >= _PIXELS:
-        raise _WrongLine(f"{max(places, key=abs):g} looks like pixels; divide by the width or height of the image")
+        raise WrongLine(f"{max(places, key=abs):g} looks like pixels; divide by the width or height of the image")
     if len(places) == 4:
         x, y, width, height = places
         return int(number), x - width / 2, y - height / 2, x + width / 2, y + height / 2

@@ -1,6 +1,6 @@
 """Imports go one way, never sideways and never in a circle.
 
-edges -> {api, comparison, serving} -> experiment -> results -> exporting -> {evaluation, inference}
+edges -> {api, checking, comparison, serving} -> experiment -> results -> exporting -> {evaluation, inference}
 -> {training, darknet} -> detection -> models -> runtime -> {wordtree, datasets} -> torch. The module `config` of a
 package obeys as the others do.
 """
@@ -22,7 +22,7 @@ LAYER = {"wordtree": 0, "yolo9000.datasets": 0, "yolo9000.runtime": 1, "yolo9000
 LAYER |= {"yolo9000.training": 4, "yolo9000.darknet": 4, "yolo9000.evaluation": 5, "yolo9000.inference": 5}
 LAYER |= {"yolo9000.results": 6, "yolo9000.experiment": 7, "yolo9000.comparison": 8, "yolo9000.api": 8}
 LAYER |= {"yolo9000.exporting": 5.5}  # on top of inference, and experiment evaluates what it opens
-LAYER |= {"yolo9000.serving": 8}
+LAYER |= {"yolo9000.serving": 8, "yolo9000.checking": 8}
 LAYER |= {"yolo9000.options": 8}  # what the commands read their words with
 EDGE = 9  # every other module: yolo9000/train.py and its like, and tools/
 LAYER |= {"benchmarks": EDGE}  # an edge of several modules

@@ -33,6 +33,7 @@ from wordtree.writing import write_new_files
 BUNDLED = ("yolo9000", "imagenet1k", "coco")
 FORMAT_VERSION = 1
 JSON_SUFFIXES = (".json", ".json.gz")
+MOST_BYTES = 64 << 20
 _KINDS = "a tree file ends in .json, .json.gz or .tree"
 
 
@@ -80,11 +81,13 @@ def load_tree(name_or_path: str | Path) -> WordTree:
         raise FileNotFoundError(f"{path}: no such file; the bundled trees are {', '.join(BUNDLED)}, and {_KINDS}")
     if path.name.endswith(".json.gz"):
         try:
-            return from_json(gzip.decompress(path.read_bytes()), str(path))
+            with gzip.open(path) as packed:
+                content = packed.read(MOST_BYTES + 1)  # some kB can be packed out of gigabytes
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise TreeFormatError(f"{path}: the gzip file is incomplete or damaged: {error}") from None
+        return from_json(_not_too_much(content, path), str(path))
     if path.suffix == ".json":
-        return from_json(path.read_bytes(), str(path))
+        return from_json(_content(path), str(path))
     if path.suffix == ".tree":
         return _read_darknet_tree(path)
     raise TreeFormatError(f"{path}: unknown kind of file; {_KINDS}")
@@ -316,7 +319,7 @@ def _column_beside(path: Path, count: int, tree: Path) -> list[_Line]:
 def _lines(path: Path) -> Iterator[_Line]:
     """Yield the lines of a text file that are not blank, without the white space around them."""
     # Not splitlines(), which also ends lines at characters that no editor counts as a line end.
-    for number, line in enumerate(_decoded(path.read_bytes(), str(path)).split("\n"), start=1):
+    for number, line in enumerate(_decoded(_content(path), str(path)).split("\n"), start=1):
         if text := line.strip():
             yield _Line(number, text)
 
@@ -327,6 +330,17 @@ def _decoded(content: bytes, file: str) -> str:
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         raise TreeFormatError(f"{file}:{number}: not UTF-8 text: {error.reason}") from None
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return _not_too_much(file.read(MOST_BYTES + 1), path)
+
+
+def _not_too_much(content: bytes, path: Path) -> bytes:
+    if len(content) > MOST_BYTES:
+        raise TreeFormatError(f"{path}: more than {MOST_BYTES >> 20} MB; a tree of all nouns has 20")
+    return content
 
 
 def _integer(word: str) -> int | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from wordtree.errors import TreeError
-from wordtree.names import fold
+from wordtree.names import composed, fold
 from wordtree.wordnet import WordNet
 
 # WordNet knows these things only as abstractions, but they have a shape in a picture. These are the four edges of the
@@ -48,8 +48,8 @@ class NewConcept:
     parent: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", " ".join(self.name.split()))
-        object.__setattr__(self, "parent", self.parent.strip())
+        object.__setattr__(self, "name", " ".join(composed(self.name).split()))
+        object.__setattr__(self, "parent", composed(self.parent.strip()))
         if not self.name or not self.parent:
             raise TreeError(f"a new concept is written 'name < parent', not {f'{self.name} < {self.parent}'!r}")
 

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 from wordtree.errors import TreeError
 from wordtree.formats import load_tree
+from wordtree.names import composed
 from wordtree.wordnet import is_wnid
 
 _DATA = Path(__file__).with_name("data")
@@ -94,12 +95,15 @@ def voc_folder(folder: str | Path) -> dict[str, str]:
 
 def _things(xml: Path) -> Iterator[str]:
     """Names of the objects of an XML; those of their parts, as in "person has a head", are not theirs."""
+    data = xml.read_bytes()
+    if b"\0" in data or b"<!DOCTYPE" in data:  # a document type may define entities that grow to a billion letters
+        raise LabelError(f"{xml}: an XML in UTF-8 without a document type is needed")
     try:
-        top = ElementTree.parse(xml).getroot()
-    except ElementTree.ParseError as error:
+        top = ElementTree.fromstring(data)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise LabelError(f"{xml}: {error}") from None
     for thing in top.iter("object"):
-        if name := (thing.findtext("name") or "").strip():
+        if name := composed((thing.findtext("name") or "").strip()):
             yield name
 
 
@@ -268,7 +272,7 @@ def _text(path: str | Path) -> str:
     if path.is_dir():
         raise LabelError(f"{path} is a folder, not a file")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return composed(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise LabelError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
@@ -290,6 +294,8 @@ def _categories(path: Path) -> list[tuple[str, dict[str, Any]]]:
         document = json.loads(_text(path))
     except json.JSONDecodeError as error:
         raise LabelError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or lists too deep in each other
+        raise LabelError(f"{path}: not JSON that can be read: {error}") from None
     categories = document.get("categories") if isinstance(document, dict) else None
     if not isinstance(categories, list) or not categories:
         found = f"the keys {', '.join(document)}" if isinstance(document, dict) else f"a {type(document).__name__}"

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 
 def fold(name: str) -> str:
-    """Return the form in which a name is compared: without case, and with spaces for underscores.
+    """Return the form in which a name is compared: without case, with spaces for underscores, and composed.
 
     Examples
     --------
-    >>> fold("Norfolk_terrier")
-    'norfolk terrier'
+    >>> fold("Norfolk_terrier"), fold("Cafe\\u0301") == fold("caf\\u00e9")
+    ('norfolk terrier', True)
     """
-    return " ".join(name.replace("_", " ").casefold().split())
+    return " ".join(composed(name.replace("_", " ").casefold()).split())
+
+
+def composed(text: str) -> str:
+    """Return a text in Unicode's form NFC: an e and an accent are the letter that keyboards write, not two letters."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def fold_all(names: Sequence[str]) -> list[str]:
@@ -27,7 +33,7 @@ def fold_all(names: Sequence[str]) -> list[str]:
     """
     # A tree of all nouns has 300,000 names, so they are folded all at once. This is right only if words are separated
     # by single blanks and the only line ends are those that join the names.
-    text = "\n".join(names).replace("_", " ").casefold()
+    text = composed("\n".join(names).replace("_", " ").casefold())
     folded = text.split("\n")
     if len(folded) == len(names) and text.replace("\n", " ") == " ".join(text.split()):
         return folded

@@ -16,6 +16,7 @@ from wordtree.errors import TreeFormatError
 from wordtree.formats import JSON_SUFFIXES, map_content, tree_files
 from wordtree.hierarchy import NewConcept
 from wordtree.labels import LabelError
+from wordtree.names import composed
 from wordtree.tree import Rest, WordTree
 from wordtree.wordnet import WordNetSource
 from wordtree.writing import check_writable, write_new_files
@@ -97,9 +98,11 @@ def own_names(name: str, names: Sequence[str], concepts: Mapping[str, str] | Non
     >>> own_names("farm", ["mouse", "cow", "hen"], {"mouse": "mouse.n.01"}).classes
     {'mouse': 'mouse.n.01', 'cow': 'cow', 'hen': 'hen'}
     """
+    names = [composed(name) for name in names]  # as `datasets` looks them up
     known = (labels.coco_classes(), labels.voc_classes())
     meant = next((table for table in known if set(names) <= set(table)), {name: name for name in names})
-    return LabelSource(name, {each: meant[each] for each in names} | dict(concepts or {}), fillable=True)
+    said = {composed(each): concept for each, concept in (concepts or {}).items()}
+    return LabelSource(name, {each: meant[each] for each in names} | said, fillable=True)
 
 
 def lvis(path: Path) -> LabelSource:

@@ -131,7 +131,9 @@ def as_ints(values: Sequence[object]) -> tuple[int, ...]:
 def as_json(notes: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of `notes` as it would come back from a JSON file, so that a saved tree equals the original."""
     try:
-        copy = json.loads(json.dumps(dict(notes), allow_nan=False))
+        text = json.dumps(dict(notes), allow_nan=False, ensure_ascii=False)
+        text.encode()  # half of a surrogate pair can be read from JSON, and not be written
+        copy = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise TreeError(f"notes must be JSON values: {error}") from None
     assert isinstance(copy, dict)

@@ -15,7 +15,7 @@ from tyro.conf import Positional, arg
 from yolo9000.options import flags_of, parse, typed
 from yolo9000.results.config import PredictConfig
 from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
-from yolo9000.runtime.mistakes import Mistake, run
+from yolo9000.runtime.mistakes import Mistake, printable, run
 
 if TYPE_CHECKING:
     from yolo9000.datasets.sample import Unreadable
@@ -218,7 +218,7 @@ def _write_all(found: Iterator[Results], writer: PredictionWriter, *, stream: bo
 
 def _line(entry: dict[str, Any]) -> str:
     found = ", ".join(f"{each.get('name', each['node'])} {each['score']:.2f}" for each in entry["detections"])
-    return f"{entry['image']}: {found or 'nothing'}"
+    return f"{printable(entry['image'])}: {found or 'nothing'}"
 
 
 if __name__ == "__main__":

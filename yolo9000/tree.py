@@ -406,6 +406,7 @@ synset, or a concept of your own and what it is a kind of, as in "pallet jack < 
 def _build_tree(given: argparse.Namespace) -> int:
     from wordtree import sources
     from wordtree.report import compare_parents, summarize
+    from wordtree.senses import nearer_senses
 
     sources.check_outputs(given.out, given.darknet_out, force=given.force)
     reference = load_tree(given.compare) if given.compare else None
@@ -420,6 +421,11 @@ def _build_tree(given: argparse.Namespace) -> int:
         print(f"{path}{kept}: fill in, then name it with --categories", file=sys.stderr)
     tree = sources.build_from_labels(found, **{key: vars(given)[key] for key in ("contract", "lift", "rest", "flat")})
     sources.write_tree(tree, given.out, given.darknet_out, force=given.force)
+    for source in found.sources:
+        if len(source.classes) <= 500:  # each name is compared with all the others
+            meant = {name: concept for name, (concept, _) in found.concepts_of(source).items() if concept is not None}
+            for each in nearer_senses(meant, wordnet=given.wordnet):
+                print(f"{source.name}: {each}; if it is meant, say so with --categories", file=sys.stderr)
     print(f"{given.out}\n{summarize(tree)}")
     if reference:
         print(compare_parents(tree, reference, found.resolution.hierarchy.wordnet))

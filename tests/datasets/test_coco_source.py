@@ -206,12 +206,18 @@ def test_other_jsons_are_refused(tmp_path: Path, text: str, match: str) -> None:
     ("changes", "match"),
     [
         ({"images": [3]}, r"instances_train2017\.json: images\[0\] is no object with keys, but 3"),
-        ({"images": [{"id": "a", "file_name": "a.jpg"}]}, r"images\[0\]: id must be a whole number, not 'a'"),
+        (
+            {"images": [{"id": "a", "file_name": "a.jpg"}]},
+            r"images\[0\]: id must be a whole number, not 'a'",
+        ),
         (
             {"annotations": [_annotation(10, 17, [1, 2, 3, 4]), {"bbox": []}]},
             r"annotations\[1\] has no image_id and",
         ),
-        ({"annotations": [_annotation(10, None, [1, 2, 3, 4])]}, "category_id must be a whole number, not None"),
+        (
+            {"annotations": [_annotation(10, None, [1, 2, 3, 4])]},
+            "category_id must be a whole number, not None",
+        ),
         ({"categories": [{"id": 17, "name": "cat"}, {"id": 17, "name": "dog"}]}, "categories have the same id: 17"),
     ],
 )

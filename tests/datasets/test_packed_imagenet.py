@@ -131,7 +131,7 @@ def test_a_pack_that_another_program_changed(source: ImageNetSource, tmp_path: P
     whole = (tmp_path / "pack.h5").read_bytes()
     packed = PackedImageNet(tmp_path / "pack.h5", {DOG: 7, CAT: 5})
     (tmp_path / "pack.h5").write_bytes(whole[: packed._blob + 10])
-    with pytest.raises(Unreadable, match=f"{CAT}_1.JPEG: pack.h5 ends inside it"):
+    with pytest.raises(Unreadable, match=f"{CAT}_1.JPEG: pack.h5 has changed since it was opened"):
         packed.read(4)
     (tmp_path / "pack.h5").unlink()
     with pytest.raises(Unreadable, match="No such file"):

@@ -72,6 +72,7 @@ _ONLY = {
 """Keys of which one value is supported; any other is refused by name."""
 
 _NO_OPTIONS = ("avgpool", "cost")  # sections whose options change nothing: an unknown key is only warned of
+_MOST_BYTES, _MOST_SECTIONS = 4 << 20, 1000
 _INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
 _REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
@@ -223,7 +224,10 @@ def read_cfg(path: str | Path) -> DarknetCfg:
         If there is no such file.
     """
     path = Path(path)
-    content = path.read_bytes()
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise CfgError(f"{path}:1: more than {_MOST_BYTES >> 20} MB, no cfg; are cfg and weights in the wrong order?")
     if b"\0" in content:
         raise CfgError(f"{path}:1: a binary file, not a cfg; are cfg and weights in the wrong order?")
     # only comments and paths may hold other letters, and what is in a comment does not matter
@@ -267,6 +271,8 @@ def parse_cfg(text: str, file: str = "cfg", folder: Path | None = None) -> Darkn
             raise CfgError(f"{file}:{number}: {_short(line)} stands before the first section; a cfg begins with [net]")
         else:
             _add_option(sections[-1], number, line, options)
+        if len(sections) > _MOST_SECTIONS:
+            raise CfgError(f"{file}:{number}: more than {_MOST_SECTIONS} sections; the deepest nets have some hundred")
     if not sections:
         raise CfgError(f"{file}:1: no section; a cfg begins with [net]")
     for section in sections:

@@ -19,6 +19,9 @@ BUNDLED_MAPS = {"coco9k.map": "coco", "inet9k.map": "imagenet_det"}
 """darknet's file -> the label map of the bundled tree `yolo9000` that equals it."""
 
 
+_MOST_BYTES = 64 << 20
+
+
 def find_file(cfg: DarknetCfg, section: Section, key: str) -> Path | None:
     """Where the file that an option names lies.
 
@@ -100,6 +103,8 @@ def read_names(path: str | Path) -> tuple[str, ...]:
     OSError
         It cannot be read.
     """
+    if Path(path).stat().st_size > _MOST_BYTES:
+        raise CfgError(f"{path}: more than {_MOST_BYTES >> 20} MB; names are a line for each class")
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:

@@ -118,6 +118,9 @@ class DataConfig:
         Classes, by wnid, whose images a classifier is not trained on and which are no leaves of its tree. Held-out
         images of them show what it makes of an unknown kind: the right answer is the nearest ancestor that is left
         (paper, section 3: "performance degrades gracefully on new or unknown object categories").
+    guarded : bool
+        Images are decoded by a process beside each worker: one that crashes or hangs its decoder costs itself, and is
+        named in the log. It takes a little more time for each image.
     darknet_crops : bool
         Images with a label are cropped, turned by up to 7 degrees and coloured as darknet does for its classifiers, in
         place of our random crops, which do not turn them.
@@ -144,6 +147,7 @@ class DataConfig:
     scenes: Annotated[int, arg(metavar="N")] = 20_000
     exhaustive: bool = False
     left_out: Annotated[Fixed[tuple[str, ...]], arg(metavar="WNID")] = ()
+    guarded: bool = False
     darknet_crops: Fixed[bool] = False
 
     def __post_init__(self) -> None:

@@ -244,11 +244,11 @@ def read_handwritten(path: Path) -> Handwritten | None:
         return None
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML as well
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         said = " ".join(str(error).split())
         raise Mistake(f"{path}: cannot be read ({said}); is it a configuration, or the folder of a run?") from error
     if not isinstance(content, dict):
-        raise Mistake(f"{path}: a configuration has keys such as data, plan and train, not {content!r}")
+        raise Mistake(f"{path}: a configuration has keys such as data, plan and train, not a {type(content).__name__}")
     if "config" in content:
         return None
     named = {key: content.pop(key, None) for key in ("preset", "recipe")}

@@ -6,6 +6,7 @@ It is one file because every kind of data becomes the same `Data`, and is best r
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from yolo9000.datasets.box_index import BoxIndex, listed
 from yolo9000.datasets.coco import CocoSource
 from yolo9000.datasets.darknet_augment import DarknetCrops
 from yolo9000.datasets.errors import DatasetError, UnknownClasses
+from yolo9000.datasets.guarded import LeanChild
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.joined import JoinedSource, single_sources
 from yolo9000.datasets.mixed import Augment
@@ -248,7 +250,7 @@ def chosen_classes(chosen: str | None, known: Sequence[str], usual: Collection[s
             return frozenset(known)
     try:
         listing = json.loads(Path(chosen).read_text(encoding="utf-8"))["boxed"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DatasetError(f"{chosen}: expected JSON with the list boxed: {error!r}") from error
     if not isinstance(listing, list) or not all(isinstance(name, str) for name in listing):
         raise DatasetError(f"{chosen}: boxed must be a list of names, not {listing!r}")
@@ -392,7 +394,7 @@ def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[str, 
     is_only_one = [other for other, _ in config.box_sets].count(layout) == 1
     name = f"{layout} ({split})" if is_only_one else f"{layout} {root} ({split})"
     nodes = NodesByName(classes, *maps)
-    source: LabelledSource = _opened(layout, root, nodes, split, name)
+    source: LabelledSource = _opened(config, layout, root, nodes, split, name)
     nodes.log_resolved(f"{layout} {root}")
     declared = getattr(source, "nodes", None)  # an annotation file may list its categories
     if declared is None:
@@ -402,10 +404,19 @@ def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[str, 
     return source
 
 
-def _opened(layout: str, root: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
+def _opened(config: DataConfig, layout: str, root: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
     opened = LAYOUTS[layout].open
     assert opened is not None  # scenes are drawn elsewhere
-    return opened(root, label_map, split, name)
+    source = opened(root, label_map, split, name)
+    if config.guarded:
+        source.guard = _guard()
+    return source
+
+
+@functools.cache
+def _guard() -> LeanChild:
+    """The process that decodes for this one; a worker starts its own."""
+    return LeanChild()
 
 
 def _held_out_boxes(config: DataConfig, classes: Classes, split: str) -> LabelledSource | None:
@@ -415,7 +426,9 @@ def _held_out_boxes(config: DataConfig, classes: Classes, split: str) -> Labelle
     layout, root = config.box_sets[0]
     if config.val is not None:
         maps = [*LAYOUTS["coco"].maps(config.val, split), *LAYOUTS[layout].maps(root, config.splits[0])]
-        held_out: CocoSource = _opened("coco", config.val, NodesByName(classes, *maps), split, f"coco ({split})")
+        held_out: CocoSource = _opened(
+            config, "coco", config.val, NodesByName(classes, *maps), split, f"coco ({split})"
+        )
         held_out.labelled_nodes = np.array(held_out.nodes, np.int64)
         return held_out
     if layout == "coco" and Path(root).is_file():
@@ -430,7 +443,7 @@ def _classification(config: DataConfig, classes: Classes, split: str) -> LabelSo
     if split != config.splits[0] and not LAYOUTS[layout].has_splits:
         return None
     label_map = with_left_out(wnid_map(classes), config.left_out)
-    source: LabelSource = _opened(layout, root, label_map, split, f"imagenet ({split})")
+    source: LabelSource = _opened(config, layout, root, label_map, split, f"imagenet ({split})")
     return source
 
 

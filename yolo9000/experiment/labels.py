@@ -11,6 +11,7 @@ from dataclasses import replace
 from wordtree import WordTree
 from wordtree.concepts import ConceptError
 from wordtree.errors import NameResolutionError
+from wordtree.names import composed
 from yolo9000.datasets.box_index import listed
 from yolo9000.datasets.errors import DatasetError, UnknownClasses
 from yolo9000.datasets.pictograms import pictogram_concepts
@@ -145,12 +146,14 @@ class NodesByName(Mapping[str, int]):
     """
 
     def __init__(self, classes: Classes, *preferred: str) -> None:
-        self._known = {**classes.ids, **name_map(classes, *preferred)}
+        known = {**classes.ids, **name_map(classes, *preferred)}
+        self._known = {composed(name): node for name, node in known.items()}
         self._tree = classes.tree
         self.resolved: dict[str, int] = {}
         """Names that were asked for and are in no label map, and their nodes."""
 
     def __getitem__(self, name: str) -> int:
+        name = composed(name)
         if name in self._known:
             return self._known[name]
         if self._tree is None:
@@ -219,7 +222,7 @@ def labelled_nodes(classes: Classes, found: Iterable[int], *preferred: str, is_a
 
 def wnid_map(classes: Classes) -> dict[str, int]:
     """Id of a node, or name that a source has for a class -> class of the net."""
-    return name_map(classes, "imagenet") | dict(classes.ids)
+    return {composed(name): node for name, node in (name_map(classes, "imagenet") | dict(classes.ids)).items()}
 
 
 @contextlib.contextmanager

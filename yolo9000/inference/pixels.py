@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from yolo9000.datasets.decode import rgb_of, turn_upright
+from yolo9000.datasets.decode import MOST_PIXELS, rgb_of, turn_upright
 from yolo9000.runtime.mistakes import Mistake
 
 Pixels: TypeAlias = "Image.Image | NDArray[Any] | torch.Tensor"
@@ -74,10 +74,14 @@ def pixels_of(image: Pixels, name: str = "the image") -> NDArray[np.uint8]:
 def _of_pil(image: Image.Image, name: str) -> NDArray[np.uint8]:
     if not (image.width and image.height):
         raise WrongPixels(f"{name}: a picture of {image.width} x {image.height} has no pixels")
+    if image.width * image.height > MOST_PIXELS:  # a file is decoded when its pixels are first asked for
+        raise WrongPixels(
+            f"{name}: {image.width} x {image.height}: more than {MOST_PIXELS / 1e6:.0f} million pixels are not decoded"
+        )
     try:
         pixels = rgb_of(image)
         orientation = image.getexif().get(_ORIENTATION, 1)  # afterwards: PIL turns a TIFF as it decodes it
-    except (OSError, SyntaxError, ValueError) as error:  # a file is decoded when its pixels are first asked for
+    except (OSError, SyntaxError, ValueError) as error:
         raise WrongPixels(f"{name}: cannot be decoded ({error})") from error
     return turn_upright(pixels, orientation)
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from yolo9000.datasets.decode import decode
+from yolo9000.datasets.guarded import LeanChild, pixels_of_answer
 from yolo9000.datasets.sample import Unreadable
 from yolo9000.inference.pixels import Pixels, pixels_of
 from yolo9000.runtime.mistakes import Mistake
@@ -127,10 +128,10 @@ class Sources:
 
     def _frames(self, item: _Item, number: int) -> Iterator[Frame]:
         if isinstance(item, int):
-            yield from self._video(item, f"camera{item}")
+            yield from self._camera(item)
         elif isinstance(item, Path):
             if item.suffix.lower() in VIDEO_SUFFIXES:
-                yield from self._video(str(item), str(item))
+                yield from self._video(item)
             else:
                 yield Frame(str(item), decode(_content(item), str(item)))
         elif isinstance(item, str):
@@ -139,16 +140,28 @@ class Sources:
             name = _name_of_pixels(item, number)
             yield Frame(name, pixels_of(item, name))
 
-    def _video(self, place: str | int, name: str) -> Iterator[Frame]:
+    def _video(self, file: Path) -> Iterator[Frame]:
+        """The frames of a video, decoded by a process that may die of it."""
+        name, number = str(file), 0
+        with LeanChild() as child:
+            rate = child.ask("open_video", name, path=str(file.absolute()))[0].get("rate")
+            self.rates[name] = _plausible(rate)
+            while True:
+                answer, content = child.ask("next_frame", name)
+                if answer.get("shape") is None:
+                    break
+                yield Frame(f"{name}#{number}", pixels_of_answer(answer, content, name))
+                number += 1
+        if number == 0:
+            raise Unreadable(name, "a video without a frame that can be decoded")
+
+    def _camera(self, place: int) -> Iterator[Frame]:
+        name, number = f"camera{place}", 0
         capture = cv2.VideoCapture(place)
         try:
             if not capture.isOpened():
-                if isinstance(place, int):
-                    raise NoImages(f"`source` {place}: no camera of this number can be opened")
-                raise Unreadable(name, "no video that OpenCV can read")
-            rate = float(capture.get(cv2.CAP_PROP_FPS))
-            self.rates[name] = rate if 0 < rate < 1000 else 25.0  # cameras often do not know
-            number = 0
+                raise NoImages(f"`source` {place}: no camera of this number can be opened")
+            self.rates[name] = _plausible(capture.get(cv2.CAP_PROP_FPS))
             while True:
                 there, image = capture.read()
                 if not there:
@@ -159,6 +172,11 @@ class Sources:
                 raise Unreadable(name, "a video without a frame that can be decoded")
         finally:
             capture.release()
+
+
+def _plausible(rate: object) -> float:
+    """Frames a second; cameras often do not know, and files may say anything."""
+    return float(rate) if isinstance(rate, int | float) and 0 < rate < 1000 else 25.0
 
 
 def open_sources(

@@ -154,7 +154,8 @@ class PredictionWriter:
         return name
 
     def _write(self, name: str, text: str) -> None:
-        write_atomically(self._folder.file(name), text.encode())
+        # the name of an image may be no UTF-8, and then stands there as it is
+        write_atomically(self._folder.file(name), text.encode("utf-8", "surrogateescape"))
 
 
 def _without_pixels(results: Results) -> Results:

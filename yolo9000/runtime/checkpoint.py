@@ -20,6 +20,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from yolo9000.runtime.archive_limits import TooMuch, check_archive, check_values
 from yolo9000.runtime.mistakes import Mistake
 
 FORMAT = "yolo9000-checkpoint"
@@ -198,18 +199,24 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: no such checkpoint ({'that is a folder' if path.is_dir() else 'no such file'})")
     if path.stat().st_size == 0:
         raise CheckpointError(f"{path}: the file is empty; use an earlier checkpoint")
-    if not zipfile.is_zipfile(path):  # torch would try older formats, with warnings
+    if not _is_archive(path):  # torch would try older formats, with warnings
         raise CheckpointError(
             f"{path}: truncated, damaged or not a checkpoint; use another one of the run (last.pt, best.pt)"
         )
     try:
+        plain_bytes = check_archive(path)
         outer = torch.load(path, map_location="cpu", weights_only=True)
+        check_values(outer, path, plain_bytes)
+    except TooMuch as error:
+        raise CheckpointError(str(error)) from error
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0] if str(error) else "it cannot be read"
         raise CheckpointError(
             f"{path}: not a checkpoint of yolo9000, or one that asks to run code, which is refused ({reason})"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except OSError:
+        raise  # the disk's word, which names the file
+    except Exception as error:  # torch and zipfile raise what they like at bytes that others wrote
         raise CheckpointError(
             f"{path}: truncated, damaged or not a checkpoint ({type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else ''}); use another one of the run (last.pt, best.pt)"
@@ -225,6 +232,13 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content_sha256(content) != outer.get("sha256"):
         raise CheckpointError(f"{path}: the checksum does not match: the file was changed or damaged after writing")
     return content
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # it says that it goes on in another file
+        return False
 
 
 def load_weights(model: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:

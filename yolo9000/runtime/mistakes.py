@@ -83,6 +83,17 @@ def in_flags(message: str, flags: Mapping[str, str]) -> str:
     return _FIELD.sub(lambda field: flags.get(field[1], field[0]), message)
 
 
+def printable(text: str) -> str:
+    """A text in one line that any terminal can print: the name of a file may hold anything but a zero.
+
+    Examples
+    --------
+    >>> printable("été.jpg"), printable("a\\nb\\udce9.jpg")
+    ('été.jpg', 'a\\\\nb\\\\udce9.jpg')
+    """
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def run(command: Callable[[], int], *, flags: Mapping[str, str] = _NO_FLAGS, interrupted: str = "interrupted") -> int:
     """Run a command; a mistake of its user's becomes one line on stderr, and an error of ours stays a traceback.
 

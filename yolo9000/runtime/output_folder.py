@@ -108,6 +108,8 @@ class OutputFolder:
         OSError
             The folder cannot be written to.
         """
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"{name}: is no file in {self.path}")
         found = self.path / name
         self._refuse_an_input(found)
         try:

@@ -1,0 +1,42 @@
+"""A second of damaged files for each reader; benchmarks/fuzz.md has the longer runs."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.fuzz import Reader, mutations, readers, try_one
+
+READERS = readers()
+WITHOUT_PROCESSES = 60
+MOST = {"HDF5": 8}
+"""Damage may end the process that reads it, and the next one needs half a second to start."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.filterwarnings("ignore")
+def test_damage_ends_in_the_named_error(name: str, tmp_path: Path) -> None:
+    reader = READERS[name]
+    for whole in reader.seeds:
+        reader.read(whole, tmp_path)
+    inputs = itertools.islice(mutations(reader.seeds, 7), MOST.get(name, WITHOUT_PROCESSES))
+    assert [said for data in inputs if (said := try_one(reader, data, tmp_path))] == []
+
+
+def test_a_reader_that_fails_otherwise_is_found(tmp_path: Path) -> None:
+    def reads(data: bytes, folder: Path) -> None:
+        raise KeyError("a key")
+
+    assert try_one(Reader((b"x",), reads, (ValueError,)), b"", tmp_path) == "KeyError: 'a key'"
+    assert try_one(Reader((b"x",), reads, (KeyError,)), b"", tmp_path) == ""

@@ -1,0 +1,64 @@
+"""Predicting on many images in one process: its memory stays flat, and a broken image costs itself."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from yolo9000.datasets.sample import Record
+from yolo9000.detection.config import DecodeConfig
+from yolo9000.inference.model import load_model
+from yolo9000.inference.predictor import Predictor
+from yolo9000.inference.sources import open_sources
+from yolo9000.results.finding import find_in_images
+from yolo9000.runtime.run_folder import RunFolder
+
+IMAGES, FIRST, MEGABYTES = 1_200, 200, 5
+BROKEN = 500
+
+
+def resident() -> int:
+    gc.collect()
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        pytest.skip("the system does not say how much memory a process has")
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmRSS")) * 1024
+
+
+def growth(predictor: Predictor, folder: Path, kept: list[Any] | None) -> tuple[int, int, list[str]]:
+    """Bytes that came after the first images, how many were answered for, and what could not be read."""
+    sources = open_sources(folder)
+    begin, answered = 0, 0
+    for found in find_in_images(
+        predictor, (Record(image, name) for name, image in sources), DecodeConfig(threshold=0.0), size=64, batch_size=4
+    ):
+        answered += 1
+        if kept is not None:
+            kept.append(found)
+        if answered == FIRST:
+            begin = resident()
+    return resident() - begin, answered, [Path(error.key).name for error in sources.unreadable]
+
+
+@pytest.mark.slow
+def test_memory_is_flat_after_the_first_images(run: RunFolder, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    for number in range(IMAGES):
+        pixels = rng.integers(0, 256, (100 + number % 7, 160, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number:05d}.jpg")
+    (tmp_path / f"{BROKEN:05d}.jpg").write_bytes(b"\xff\xd8\xff")
+    predictor = Predictor(load_model(run.last), device=torch.device("cpu"))
+    grown, answered, unreadable = growth(predictor, tmp_path, None)
+    print(f"{answered} images, {grown / 1e6:.1f} MB after the first {FIRST}")
+    assert (answered, unreadable) == (IMAGES - 1, [f"{BROKEN:05d}.jpg"])
+    assert grown <= MEGABYTES << 20
+    # and one that keeps what it found would not pass
+    leaked, _, _ = growth(predictor, tmp_path, [])
+    assert leaked > MEGABYTES << 20
