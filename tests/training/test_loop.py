@@ -24,7 +24,7 @@ from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, Tre
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
 from yolo9000.runtime.logs import ResultsFile
 from yolo9000.runtime.mistakes import Mistake
-from yolo9000.runtime.run_folder import RunFolder, RunFolderError, hold_run_folder
+from yolo9000.runtime.run_folder import RunFolder
 from yolo9000.training.config import OptimiserConfig, TrainConfig
 from yolo9000.training.loop import TrainResult, train
 from yolo9000.training.objectives import detection_objective
@@ -261,13 +261,6 @@ def test_a_batch_that_cannot_be_cut() -> None:
         TrainConfig(batch_size=4, accumulate=3)
     with pytest.raises(Mistake, match="`batch_size` 0: at least 1 is needed"):
         TrainConfig(batch_size=0)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be held there")
-def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
-    with hold_run_folder(RunFolder(tmp_path)), pytest.raises(RunFolderError, match="another process is training there"):
-        go([phase(network())], tmp_path)
-    assert go([phase(network())], tmp_path).step == 6
 
 
 @pytest.mark.slow
