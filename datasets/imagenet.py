@@ -134,23 +134,23 @@ class ImageNetSource:
         unordered = np.concatenate([np.array(classes, np.int32), class_of_tar[tars.tars]])
         order = np.argsort(unordered, kind="stable")
         names += tars.names
-        self._names = NameTable(names[i] for i in order)
+        self.names = NameTable(names[i] for i in order)
         self._offsets = np.concatenate([np.full(loose, -1, np.int64), tars.offsets])[order]  # -1: a file of its own
         self.sizes: NDArray[np.int64] = np.concatenate([np.full(loose, -1, np.int64), tars.sizes])[order]
         self.classes: NDArray[np.int32] = unordered[order]
         self.labels: NDArray[np.int64] = np.array([node for _, node in kept], np.int64)[self.classes]
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.names)
 
     def key(self, index: int) -> str:
         """Return ``<wnid>/<file name>`` of image `index`."""
-        return f"{self.class_names[self.classes[index]]}/{self._names[index].rpartition('/')[2]}"
+        return f"{self.class_names[self.classes[index]]}/{self.names[index].rpartition('/')[2]}"
 
     def path(self, index: int) -> Path:
         """Return the file of image `index`, or the tar that holds it."""
         path: Path = self._folders[int(self.classes[index])]
-        return path if self._offsets[index] >= 0 else path / self._names[index]
+        return path if self._offsets[index] >= 0 else path / self.names[index]
 
     def place(self, index: int) -> tuple[Path, int, int]:
         """Return the file that holds image `index`, and its offset and size there; -1 and -1 for a file of its own."""

@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "the whole job on drawn scenes, without any data, in minutes",
     "train": "train a detector on boxes, or jointly on boxes and image labels",
     "classify": "train a classifier of images with a label, which a detector may begin with",
+    "replay": "compute a training step again whose loss was not finite",
     "evaluate": "average precision of a run, and whether its probabilities are right",
     "predict": "find and name things in images",
     "export": "write a trained net for other programs",

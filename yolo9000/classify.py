@@ -51,8 +51,8 @@ OPTIONS: dict[str, str | None] = {
     "optimiser.gradient_clip": None,
     **dict.fromkeys(f"train.{name}" for name in ("batch_size", "accumulate", "precision", "ema_decay", "log_every")),
     **dict.fromkeys(f"train.{name}" for name in ("evaluate_every", "evaluate_at", "save_every", "channels_last")),
-    "train.compile": None,
-    **dict.fromkeys(f"machine.{name}" for name in ("device", "threads", "workers")),
+    **dict.fromkeys(f"train.{name}" for name in ("compile", "keep", "bad_steps")),
+    **dict.fromkeys(f"machine.{name}" for name in ("device", "threads", "workers", "deterministic")),
     "seed": None,
 }
 """Way of each field of `RunConfig` that a classifier has a use for -> its flag, if that is not the field's own."""
@@ -79,6 +79,8 @@ class Beginning:
         Print the configuration that these options make, as YAML, and train nothing.
     resume : str, optional
         Continue a run at the exact position, with its own configuration.
+    override : bool
+        With --resume: go on although options, tree or data are others than the run was trained with.
     out : str, optional
         The run's folder (default: runs/classifier).
     """
@@ -87,6 +89,7 @@ class Beginning:
     config: Annotated[str | None, arg(metavar="FILE")] = None
     print_config: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     resume: Annotated[str | None, arg(metavar="RUN")] = None
+    override: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     out: Annotated[str | None, arg(metavar="RUN")] = None
 
 
@@ -159,8 +162,15 @@ def configure(words: Sequence[str]) -> Asked:
         out = Path(beginning.out or "runs/classifier")
         return Asked(config, out, resume=False, only_print=beginning.print_config)
     last = "plan.fine_tuning_steps" if before.plan.fine_tuning_steps and fine else "plan.classification_steps"
-    check_resumed(beginning.resume, before, config, {last} if bool(fine) == bool(before.plan.fine_tuning_steps) else ())
-    return Asked(config, Path(beginning.resume), resume=True, only_print=beginning.print_config)
+    may_change = {last} if bool(fine) == bool(before.plan.fine_tuning_steps) else set[str]()
+    check_resumed(beginning.resume, before, config, may_change, insist=beginning.override)
+    return Asked(
+        config,
+        Path(beginning.resume),
+        resume=True,
+        only_print=beginning.print_config,
+        override=beginning.override,
+    )
 
 
 def main(words: Sequence[str] | None = None) -> int:

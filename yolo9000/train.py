@@ -60,6 +60,8 @@ class Beginning:
         Print the configuration that these options make, as YAML, and train nothing.
     resume : str, optional
         Continue a run at the exact position, with its own configuration.
+    override : bool
+        With --resume: go on although options, tree or data are others than the run was trained with.
     out : str, optional
         The run's folder (default: runs/joint or runs/boxes).
     """
@@ -71,6 +73,7 @@ class Beginning:
     config: Annotated[str | None, arg(metavar="FILE")] = None
     print_config: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     resume: Annotated[str | None, arg(metavar="RUN")] = None
+    override: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     out: Annotated[str | None, arg(metavar="RUN")] = None
 
 
@@ -123,8 +126,14 @@ def configure(words: Sequence[str]) -> Asked:
     if beginning.resume is None:
         out = Path(beginning.out or usual_folder(config))
         return Asked(config, out, resume=False, only_print=beginning.print_config)
-    check_resumed(beginning.resume, before, config, {"plan.steps"})
-    return Asked(config, Path(beginning.resume), resume=True, only_print=beginning.print_config)
+    check_resumed(beginning.resume, before, config, {"plan.steps"}, insist=beginning.override)
+    return Asked(
+        config,
+        Path(beginning.resume),
+        resume=True,
+        only_print=beginning.print_config,
+        override=beginning.override,
+    )
 
 
 def _before(deciding: _Deciding) -> RunConfig:
@@ -138,6 +147,7 @@ def _before(deciding: _Deciding) -> RunConfig:
         resume=beginning.resume,
         out=beginning.out,
         started=deciding.net.cfg is not None or deciding.net.init is not None,
+        insist=beginning.override,
     )
 
 

@@ -27,7 +27,7 @@ def test_every_block_runs(
     monkeypatch.chdir(tmp_path)
     trained: list[Path] = []
 
-    def train_run(config: Any, folder: Path, *, resume: bool = False) -> TrainResult:
+    def train_run(config: Any, folder: Path, *, resume: bool = False, override: bool = False) -> TrainResult:
         """What is asked for was checked before; the runs are there already."""
         trained.append(folder)
         return TrainResult(step=5, interrupted=False)

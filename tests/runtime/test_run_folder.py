@@ -74,9 +74,11 @@ def test_a_run_that_is_still_going_on_is_not_started_over(tmp_path: Path) -> Non
             assert other.stdout is not None
             assert other.stdout.readline()
             for start in (check_run_folder, create_run_folder):
-                with pytest.raises(RunFolderError, match="another process is training there"):
+                with pytest.raises(
+                    RunFolderError, match=rf"another process is training there \(process {other.pid} on"
+                ):
                     start(tmp_path)
-            assert os.listdir(tmp_path) == ["config.json"]
+            assert sorted(os.listdir(tmp_path)) == [".lock", "config.json"]
             other.kill()
             other.wait()
             create_run_folder(tmp_path)

@@ -31,6 +31,7 @@ def asked_training(
     trained: TrainedModel | None,
     how: How,
     options: Mapping[str, Any],
+    insist: bool = False,
     **beginning: str | os.PathLike[str] | None,
 ) -> Asked:
     """The training that keywords ask for.
@@ -43,6 +44,8 @@ def asked_training(
         How it was opened.
     options : mapping of str to any
         Data sets, and options of a training.
+    insist : bool
+        A run that is resumed may become another.
     **beginning : str or Path, optional
         ``preset``, ``recipe``, ``config``, ``resume`` and ``out``.
 
@@ -56,14 +59,23 @@ def asked_training(
     sets, given = sets_of_keywords(options)
     starts = any(given.get(name) is not None for name in ("cfg", "init"))
     goes_on = trained is not None and resume is None and not starts
-    before = begin_with(sets, **texts, started=goes_on or starts)
+    before = begin_with(
+        sets,
+        preset=texts["preset"],
+        recipe=texts["recipe"],
+        config=texts["config"],
+        resume=resume,
+        out=out,
+        started=goes_on or starts,
+        insist=insist,
+    )
     if goes_on and trained is not None:
         before = _from_here(before, trained, how, keep_form=texts["config"] is None)
-    config = with_keywords(before, given, "train", also=(*LAYOUTS, *beginning))
+    config = with_keywords(before, given, "train", also=(*LAYOUTS, *beginning, "override"))
     if resume is None:
         return Asked(config, Path(out or usual_folder(config)), resume=False)
-    check_resumed(resume, before, config, {"plan.steps"})
-    return Asked(config, Path(resume), resume=True)
+    check_resumed(resume, before, config, {"plan.steps"}, insist=insist)
+    return Asked(config, Path(resume), resume=True, override=insist)
 
 
 def _from_here(config: RunConfig, trained: TrainedModel, how: How, *, keep_form: bool) -> RunConfig:

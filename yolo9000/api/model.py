@@ -419,6 +419,7 @@ class YOLO9000:
         recipe: str | None = None,
         config: str | os.PathLike[str] | None = None,
         resume: str | os.PathLike[str] | None = None,
+        override: bool = False,
         **options: Any,
     ) -> YOLO9000:
         """Train, as ``yolo9000 train`` does, and become the net that was trained.
@@ -435,6 +436,8 @@ class YOLO9000:
             Begin with the configuration of another run.
         resume : str or Path, optional
             Go on with a run that was stopped, at the exact position.
+        override : bool
+            With `resume`: go on although options, tree or data are others than the run was trained with.
         **options : any
             Data sets: ``coco=``, ``voc=``, ``imagenet=`` and the other layouts, each a path, or a list where several
             can be joined. And every option of ``yolo9000 train --help``, such as ``tree=``, ``joint=True``,
@@ -453,9 +456,17 @@ class YOLO9000:
             The parts do not fit together; the message says which field or file.
         """
         asked = asked_training(
-            self._trained, self._how, options, preset=preset, recipe=recipe, config=config, resume=resume, out=out
+            self._trained,
+            self._how,
+            options,
+            insist=override,
+            preset=preset,
+            recipe=recipe,
+            config=config,
+            resume=resume,
+            out=out,
         )
-        train_run(asked.config, asked.folder, resume=asked.resume)
+        train_run(asked.config, asked.folder, resume=asked.resume, override=asked.override)
         self._open(asked.folder, self._how.of_run())
         return self
 

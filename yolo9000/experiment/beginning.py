@@ -25,10 +25,13 @@ MAY_CHANGE = frozenset(
         "train.evaluate_every",
         "train.evaluate_at",
         "train.save_every",
+        "train.keep",
+        "train.bad_steps",
         "machine.device",
         "machine.threads",
         "machine.workers",
         "machine.rank_timeout",
+        "machine.deterministic",
     }
 )
 """Fields that every resumed run may change, besides the steps of its last phase: none of them changes what has been
@@ -43,6 +46,7 @@ class Asked:
     folder: Path
     resume: bool
     only_print: bool = False
+    override: bool = False
 
 
 def config_before(
@@ -99,6 +103,7 @@ def begin_with(
     resume: str | None = None,
     out: str | None = None,
     started: bool = False,
+    insist: bool = False,
 ) -> RunConfig:
     """The configuration of a run before its own fields are put in.
 
@@ -111,6 +116,8 @@ def begin_with(
         configuration, or the one that is resumed, and the folder.
     started : bool
         The net starts from weights that are there, or has another form than ours.
+    insist : bool
+        A run that is resumed may get other data and another recipe.
 
     Returns
     -------
@@ -139,13 +146,14 @@ def begin_with(
     if recipe is not None:
         told = joint_recipe(recipe)
         joint = dataclasses.replace(joint, image_labels=told.image_labels, ratio=told.ratio, mosaic=told.mosaic)
-    if resume is None:
+    if resume is None or insist:
         return override(before, {"data.sets": named or before.data.sets, "plan.joint": joint})
     wrong = [f"`{layout}` {path}" for layout, path in named] if named and named != before.data.sets else []
     if joint.image_labels != before.plan.joint.image_labels:
         wrong.append(f"`recipe` {recipe}")
     if wrong:
-        raise Mistake(f"{resume}: a run is resumed with its own data and recipe; leave out {', '.join(wrong)}")
+        raise Mistake(f"{resume}: a run is resumed with its own data and recipe; leave out {', '.join(wrong)}, "
+                      "or insist with `override`")  # fmt: skip
     return before
 
 
@@ -160,7 +168,9 @@ def usual_folder(config: RunConfig) -> str:
     return "runs/joint" if config.plan.joint.enabled else "runs/boxes"
 
 
-def check_resumed(resume: str, before: RunConfig, config: RunConfig, may_change: Collection[str]) -> None:
+def check_resumed(
+    resume: str, before: RunConfig, config: RunConfig, may_change: Collection[str], *, insist: bool = False
+) -> None:
     """Raise if a resumed run was asked to become another.
 
     Parameters
@@ -171,6 +181,8 @@ def check_resumed(resume: str, before: RunConfig, config: RunConfig, may_change:
         Its own configuration, and the one that is asked for.
     may_change : collection of str
         Ways of the fields that may differ, besides `MAY_CHANGE`.
+    insist : bool
+        The run becomes another.
 
     Raises
     ------
@@ -182,8 +194,10 @@ def check_resumed(resume: str, before: RunConfig, config: RunConfig, may_change:
         for way, (was, now) in differences(before, config).items()
         if way not in MAY_CHANGE and way not in may_change
     ]
-    if refused:
-        raise Mistake(f"{resume}: a run is resumed as it was begun; leave out {', '.join(refused)}")
+    if refused and not insist:
+        raise Mistake(
+            f"{resume}: a run is resumed as it was begun; leave out {', '.join(refused)}, or insist with `override`"
+        )
 
 
 def train_asked(asked: Asked) -> int:
@@ -193,7 +207,7 @@ def train_asked(asked: Asked) -> int:
         return 0
     from yolo9000.experiment.run import train_run  # here, for --help needs no torch
 
-    result = train_run(asked.config, asked.folder, resume=asked.resume)
+    result = train_run(asked.config, asked.folder, resume=asked.resume, override=asked.override)
     if result.interrupted:
         print(f"stopped at step {result.step}; continue with --resume {asked.folder}", file=sys.stderr)
         return EXIT_INTERRUPTED

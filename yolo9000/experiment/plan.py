@@ -8,6 +8,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from wordtree import WordTree
 from yolo9000.datasets.loader import make_evaluation_loader, make_loader
 from yolo9000.datasets.mixed import MixedDataset
 from yolo9000.datasets.sample import Batch, Source
@@ -230,7 +231,8 @@ def plan_phases(
         def takes_over() -> None:
             detector.initialise_from(starting_net)
 
-    loss = detection_objective(detector.spec, joint_plan.image_labels, _truth_offsets(data, joint_plan))
+    offsets = truth_offsets(joint_plan, data.classes.tree, data.boxed, data.never_boxed)
+    loss = detection_objective(detector.spec, joint_plan.image_labels, offsets)
     # of held-out images all classes have boxes
     plain_loss = detection_objective(detector.spec, joint_plan.image_labels)
     evaluate = _detector_scores(data, detector, config.train, plan.evaluation_size or plan.size, plain_loss, processes)
@@ -255,11 +257,13 @@ def plan_phases(
     return phases
 
 
-def _truth_offsets(data: Data, joint: Joint) -> Tensor | None:
+def truth_offsets(
+    joint: Joint, tree: WordTree | None, boxed: Sequence[int], never_boxed: Sequence[int]
+) -> Tensor | None:
     """What joint training, and its steps on boxes alone, add to the class logits of boxes."""
-    if not joint.enabled or (tree := data.classes.tree) is None:
+    if not joint.enabled or tree is None:
         return None
-    share = share_with_boxes(data.boxed, data.never_boxed, tree)
+    share = share_with_boxes(boxed, never_boxed, tree)
     return offsets_of_truths(share, joint.image_labels.unboxed_weight)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,15 @@ import torch
 
 from yolo9000.experiment.assemble import Assembly, assemble, write_run
 from yolo9000.experiment.config import RunConfig
+from yolo9000.experiment.sameness import (
+    fingerprints,
+    machine_facts,
+    other_configuration,
+    other_data,
+    other_machine,
+    other_tree,
+)
 from yolo9000.experiment.sheet import ValidationSheet
-from yolo9000.runtime.checkpoint import load_checkpoint
 from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.distributed import (
     Processes,
@@ -22,7 +31,17 @@ from yolo9000.runtime.distributed import (
     was_restarted,
     world_of_environment,
 )
-from yolo9000.runtime.run_folder import RunFolder, check_run_folder, create_run_folder, remove_failed_start
+from yolo9000.runtime.interrupt import terminating_interrupts
+from yolo9000.runtime.kept import Found, read_last
+from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.run_folder import (
+    RunFolder,
+    check_run_folder,
+    create_run_folder,
+    hold_run_folder,
+    remove_failed_start,
+    remove_unfinished,
+)
 from yolo9000.runtime.watch import together
 from yolo9000.training.callbacks import Callback
 from yolo9000.training.loop import TrainResult, train
@@ -32,7 +51,12 @@ log = logging.getLogger(__name__)
 
 
 def train_run(
-    config: RunConfig, folder: str | Path, *, resume: bool = False, callbacks: Sequence[Callback] = ()
+    config: RunConfig,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    override: bool = False,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Train what a configuration says, in one process or as one of several that torchrun started.
 
@@ -43,7 +67,10 @@ def train_run(
         Where the run's files go. It is made when everything else is known to be right, and removed if the training
         fails before its first row of losses.
     resume : bool
-        Go on from the folder's last checkpoint. So does a run that torchrun or Slurm began again.
+        Go on from the folder's last checkpoint, or from the one before it if that is damaged or of another run. So does
+        a run that torchrun or Slurm began again.
+    override : bool
+        Go on although configuration, tree or data are others than the checkpoint was trained with.
     callbacks : sequence of Callback
         They watch the run, after those that every run has: `ValidationSheet`, and `TensorBoard` where it is installed.
 
@@ -61,11 +88,10 @@ def train_run(
     use_huge_pages()
     config.train.check_shared_by(world_of_environment()[1])
     run = RunFolder(Path(folder))
-    if not resume and was_restarted() and run.last.exists():
+    if not resume and was_restarted() and (run.last.exists() or run.earlier):
         resume = True  # the same command, begun again by who keeps the job alive
     if resume:
         create_run_folder(folder, resume=True)
-    saved = load_checkpoint(run.last) if resume else None
     if config.machine.threads is not None or config.train.exact:
         # torchrun gives each of several processes one thread, and a single one all: other roundings
         torch.set_num_threads(config.machine.threads or 1)
@@ -73,22 +99,38 @@ def train_run(
     precision = pick_precision(device, config.train.precision)
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, precision=precision))
     with together(device, config.machine.rank_timeout) as processes:
-        return _train_as(config, run, saved, device, processes, callbacks)
+        held = hold_run_folder(run, make=not resume) if processes.is_first else contextlib.nullcontext()
+        with terminating_interrupts(), held, _deterministic(config.machine.deterministic):
+            found = _found(run, config, override=override) if resume else None
+            return _train_as(config, run, found, device, processes, callbacks, override=override)
 
 
 def _train_as(
     config: RunConfig,
     run: RunFolder,
-    saved: Mapping[str, Any] | None,
+    found: Found | None,
     device: torch.device,
     processes: Processes,
     callbacks: Sequence[Callback],
+    *,
+    override: bool,
 ) -> TrainResult:
     """`train_run` as one of several processes, or the only one."""
-    resume = saved is not None
-    if processes.is_first and not resume:
+    resume = found is not None
+    if processes.is_first and resume:
+        remove_unfinished(run)
+    elif processes.is_first:
         check_run_folder(run.path)
-    assembly = assemble(config, resumed=saved, processes=processes)
+    assembly = assemble(config, resumed=None if found is None else found.content, processes=processes)
+    facts = machine_facts(device, processes=processes.world_size, deterministic=config.machine.deterministic)
+    if found is not None:
+        _compare(found, config, assembly, facts, override=override)
+    description = {
+        **assembly.description,
+        "config": dataclasses.asdict(config),
+        "fingerprints": fingerprints(assembly.data),
+        "machine": facts,
+    }
     if processes.is_first:
         write_run(run, config, assembly, resumed=resume)
         print("\n  ".join([f"{run.path}, on {device}", *assembly.notes]), file=sys.stderr)
@@ -100,9 +142,9 @@ def _train_as(
             config.train,
             run,
             device=device,
-            description=assembly.description,
+            description=description,
             processes=processes,
-            resume=resume,
+            resume=found or False,
             callbacks=[*_usual_callbacks(config, assembly), *callbacks],
         )
     except BaseException:
@@ -112,6 +154,51 @@ def _train_as(
     if processes.is_first and not result.interrupted:
         print(f"{run.path}: done. Next: python -m yolo9000.evaluate {run.path}", file=sys.stderr)
     return result
+
+
+def _found(run: RunFolder, config: RunConfig, *, override: bool) -> Found:
+    """The checkpoint to go on from; a word about those that cannot be used."""
+
+    def refuse(content: dict[str, Any]) -> str:
+        others = [] if override else other_configuration(content, config)
+        return f"of another configuration: {', '.join(others)}; `override` goes on all the same" if others else ""
+
+    found = read_last(run, refuse)
+    for said in found.passed_over:
+        log.warning("warning: %s. The run goes on from %s", said, found.path)
+    return found
+
+
+def _compare(found: Found, config: RunConfig, assembly: Assembly, facts: Mapping[str, Any], *, override: bool) -> None:
+    """Refuse to go on with another tree or other data, and warn of another machine."""
+    others = other_data(found.content, assembly.data)
+    if not config.data.left_out:
+        others += other_tree(assembly.data.classes.tree, config.data.tree)
+    if override:
+        others += other_configuration(found.content, config)
+        for said in others:
+            log.warning("warning: %s: %s", found.path, said)
+    elif others:
+        raise Mistake(f"{found.path}: not what it was trained on: {'; '.join(others)}. `override` goes on all the same")
+    if machine := other_machine(found.content, facts):
+        log.warning(
+            "warning: another machine than the run had: %s. It goes on, but sums may be rounded otherwise, so not "
+            "with the same bits",
+            ", ".join(machine),
+        )
+
+
+@contextlib.contextmanager
+def _deterministic(wanted: bool) -> Iterator[None]:
+    """Have torch take deterministic algorithms alone, for as long as the run lasts."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def _usual_callbacks(config: RunConfig, assembly: Assembly) -> list[Callback]:

@@ -26,6 +26,9 @@ class MachineConfig:
         Processes that read and augment images. With 0 the training process does it.
     rank_timeout : float
         Seconds after which one of several processes (torchrun) that gives no sign of life ends the others.
+    deterministic : bool
+        Take only algorithms that give the same bits each time, or stop where torch has none. A CPU does so anyway with
+        the same number of threads; a GPU becomes slower.
 
     Raises
     ------
@@ -37,6 +40,7 @@ class MachineConfig:
     threads: Annotated[int | None, arg(metavar="N")] = None
     workers: Annotated[int, arg(metavar="N")] = 0
     rank_timeout: Annotated[float, arg(metavar="SECONDS")] = 600.0
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -56,3 +58,34 @@ class StopRequest:
         self.requested = True
         if not self._quiet:
             print("\nstopping after this step and saving; Ctrl-C again aborts at once", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def terminating_interrupts() -> Iterator[None]:
+    """Have SIGTERM raise KeyboardInterrupt, as Ctrl-C does, where nobody watches for it yet: what is open is closed.
+
+    Examples
+    --------
+    >>> with terminating_interrupts():
+    ...     try:
+    ...         os.kill(os.getpid(), signal.SIGTERM)
+    ...     except KeyboardInterrupt:
+    ...         print("stopped")
+    stopped
+    """
+    owner = os.getpid()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # a worker that was forked meanwhile
+            os._exit(128 + number)
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

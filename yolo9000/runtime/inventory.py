@@ -77,15 +77,22 @@ def _version(distribution: str) -> str | None:
         return None
 
 
+def processor_name() -> str:
+    """The processor's name, as the system has it."""
+    if model := re.search(r"^model name\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE):
+        return model[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cpuinfo() -> str:
+    file = Path("/proc/cpuinfo")
+    return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+
+
 def _processor() -> dict[str, Any]:
-    name, flags = platform.processor() or platform.machine(), set[str]()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
-        if model := re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE):
-            name = model[1].strip()
-        if features := re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE):
-            flags = set(features[1].split())
+    name, flags = processor_name(), set[str]()
+    if features := re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE):
+        flags = set(features[1].split())
     found: dict[str, Any] = {"name": name, "features": [each for each in FEATURES if each in flags]}
     if importlib.util.find_spec("torch") is not None:
         import torch

@@ -7,7 +7,7 @@ import io
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -60,39 +60,56 @@ class ResultsFile:
     def __init__(self, path: Path, *, keep_to_step: int | None = None) -> None:
         self.path = path
         self.columns: list[str] = []
-        self.rows: list[dict[str, str]] = []
         if path.exists():
             with path.open(newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file)
-                self.columns = list(reader.fieldnames or [])
-                # a run killed while it wrote may leave half a line: a row without a step is dropped
-                self.rows = [row for row in reader if (row.get("step") or "").isdigit() and None not in row.values()]
+                self.columns = list(csv.DictReader(file).fieldnames or [])
+            rows = self.rows
             if keep_to_step is not None:
-                self.rows = [row for row in self.rows if int(row["step"]) <= keep_to_step]
-            self._rewrite()
+                rows = [row for row in rows if int(row["step"]) <= keep_to_step]
+            self._rewrite(rows)
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """All rows, read from the file: a long run does not hold them."""
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            # a run killed while it wrote may leave half a line: a row without a step is dropped
+            return [
+                row for row in csv.DictReader(file) if (row.get("step") or "").isdigit() and None not in row.values()
+            ]
 
     def append(self, row: Mapping[str, Value]) -> None:
-        """Add one row, which has a ``step``; it is on the disk's way when this returns."""
+        """Add one row, which has a ``step``; it is on the disk's way when this returns.
+
+        Raises
+        ------
+        OSError
+            It cannot be written; the error names the file.
+        """
         text = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in row.items()}
-        self.rows.append(text)
         new = [key for key in text if key not in self.columns]
         if new or not self.path.exists():
+            rows = self.rows
             self.columns += new
-            self._rewrite()
-        else:
+            self._rewrite([*rows, text])
+            return
+        try:
             with self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self.columns, restval="", lineterminator="\n").writerow(text)
+        except OSError as error:
+            raise OSError(error.errno, f"cannot write there: {error.strerror}", str(self.path)) from error
 
     def column(self, name: str) -> tuple[list[int], list[float]]:
         """Steps and values of the rows that have this column."""
         rows = [row for row in self.rows if row.get(name)]
         return [int(row["step"]) for row in rows], [float(row[name]) for row in rows]
 
-    def _rewrite(self) -> None:
+    def _rewrite(self, rows: Iterable[Mapping[str, str]]) -> None:
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, self.columns, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows)
+        writer.writerows(rows)
         write_atomically(self.path, buffer.getvalue().encode())
 
 

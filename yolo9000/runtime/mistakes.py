@@ -130,8 +130,8 @@ def run(command: Callable[[], int], *, flags: Mapping[str, str] = _NO_FLAGS, int
     except (Mistake, TreeError, DatasetError, OSError) as error:
         print(f"error: {in_flags(str(error), flags)}", file=sys.stderr)
         return EXIT_MISTAKE
-    except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or interrupted, file=sys.stderr)
         return EXIT_INTERRUPTED
 
 

@@ -1,10 +1,9 @@
-"""A run's folder: ``config.json tree.json results.csv curves.png validation.jpg last.pt best.pt``."""
+"""A run's folder: ``config.json tree.json results.csv curves.png validation.jpg last.pt best.pt step-*.pt``."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
 import re
 import subprocess
@@ -19,10 +18,8 @@ from typing import Any
 import torch
 
 from yolo9000.runtime.checkpoint import write_atomically
+from yolo9000.runtime.lock import Locked, hold
 from yolo9000.runtime.mistakes import Mistake
-
-if sys.platform != "win32":
-    import fcntl
 
 
 class RunFolderError(Mistake):
@@ -75,6 +72,24 @@ class RunFolder:
     def best(self) -> Path:
         """The checkpoint of the best evaluation."""
         return self.path / "best.pt"
+
+    def at_step(self, step: int) -> Path:
+        """An earlier checkpoint that is kept."""
+        return self.path / f"step-{step:08d}.pt"
+
+    @property
+    def earlier(self) -> list[Path]:
+        """The earlier checkpoints that are kept, the newest first."""
+        return sorted(self.path.glob("step-" + 8 * "[0-9]" + "*.pt"), reverse=True)
+
+    def bad_step(self, step: int, rank: int = 0) -> Path:
+        """What a step with a loss that is not finite was computed from, for ``yolo9000 replay``."""
+        return self.path / f"bad-step-{step:08d}{f'-rank{rank}' * (rank > 0)}.pt"
+
+    @property
+    def lock(self) -> Path:
+        """Who trains here at the moment."""
+        return self.path / ".lock"
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write ``config.json``."""
@@ -150,14 +165,15 @@ def remove_failed_start(run: RunFolder) -> None:
     ...     run.path.exists()
     False
     """
-    if run.last.exists() or run.best.exists() or not run.path.is_dir():
+    if run.last.exists() or run.best.exists() or run.earlier or not run.path.is_dir():
         return
     if run.results.exists() and len(run.results.read_text(encoding="utf-8").splitlines()) > 1:
         return
     for name in _leftovers(run.path):
         (run.path / name).unlink()
     if not _names(run.path):
-        run.path.rmdir()
+        with contextlib.suppress(OSError):  # it is held by who called this, and then removes it
+            run.path.rmdir()
 
 
 def check_run_folder(path: str | Path) -> None:
@@ -180,7 +196,7 @@ def check_run_folder(path: str | Path) -> None:
     False
     """
     run = RunFolder(Path(path))
-    if run.last.exists():
+    if run.last.exists() or run.earlier:
         raise RunFolderError(
             f"{run.path} holds a run already; continue it with `resume` {run.path}, or name another `out`"
         )
@@ -202,64 +218,50 @@ def check_run_folder(path: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def hold_run_folder(run: RunFolder) -> Iterator[None]:
-    """Hold a run's folder for as long as this process trains in it.
+def hold_run_folder(run: RunFolder, *, make: bool = False) -> Iterator[None]:
+    """Hold a run's folder for as long as this process trains in it, see `yolo9000.runtime.lock.hold`.
 
-    Before the first checkpoint its files are those of a failed start, but for this: the operating system knows who
-    holds the folder, and forgets it when the process ends, however it ends. Where folders cannot be held (Windows, some
-    network drives) nothing is.
+    Before the first checkpoint its files are those of a failed start, but for this.
+
+    Parameters
+    ----------
+    run : RunFolder
+    make : bool
+        Make the folder, and remove it again if nothing is in it at the end.
 
     Raises
     ------
     RunFolderError
-        Another process trains in it.
+        Another process trains in it; or it cannot be made.
     """
-    handle = _try_to_hold(run.path)
+    missing = [place for place in (run.path, *run.path.absolute().parents) if not place.exists()] if make else []
     try:
-        yield
-    finally:
-        if handle in _HELD:  # not so in a process that was forked meanwhile
-            _HELD.remove(handle)
-            os.close(handle)
-
-
-def _try_to_hold(folder: Path) -> int | None:
-    if sys.platform == "win32":
-        return None
+        if missing:
+            run.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_writable(run.path, error) from error
     try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
+        with hold(run.lock):
+            yield
+    except Locked as owner:
         raise RunFolderError(
-            f"{folder}: another process is training there; wait for it or name another `out`"
+            f"{run.path}: another process is training there ({owner}); wait for it or name another `out`"
         ) from None
-    except OSError:
-        os.close(handle)
-        return None
-    _HELD.add(handle)
-    return handle
+    finally:
+        for place in missing:
+            with contextlib.suppress(OSError):  # it holds something
+                place.rmdir()
 
 
-_HELD: set[int] = set()
-"""Open folders. A loader's worker, which is forked and may outlive a killed run, must not hold them too."""
-
-
-def _let_go() -> None:
-    for handle in _HELD:
-        os.close(handle)
-    _HELD.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+def remove_unfinished(run: RunFolder) -> None:
+    """Remove the files that a killed run was writing. Nobody else may be training there: see `hold_run_folder`."""
+    for name in _names(run.path):
+        if _UNFINISHED.fullmatch(name):
+            (run.path / name).unlink(missing_ok=True)
 
 
 def _check_there_is_a_checkpoint(run: RunFolder) -> None:
-    if run.last.exists():
+    if run.last.exists() or run.earlier:
         return
     found = _names(run.path)
     said = "no such folder" if not run.path.is_dir() else ", ".join(found) if found else "an empty folder"
@@ -274,7 +276,9 @@ def _check_there_is_a_checkpoint(run: RunFolder) -> None:
 _FIRST_FILES = ("config.json", "tree.json", "results.csv", "curves.png", "validation.jpg")
 """What a run writes before its first checkpoint."""
 
-_UNFINISHED = re.compile(rf"\.({'|'.join(map(re.escape, (*_FIRST_FILES, 'last.pt', 'best.pt')))})\.[^.]+\.tmp")
+_UNFINISHED = re.compile(
+    rf"\.({'|'.join(map(re.escape, (*_FIRST_FILES, 'last.pt', 'best.pt')))}|(bad-)?step-.*\.pt)\.[^.]+\.tmp"
+)
 """A file that a killed run was writing (`write_atomically`, `save_tree`)."""
 
 
@@ -287,7 +291,7 @@ def _is_log(name: str) -> bool:
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(item.name for item in folder.iterdir()) if folder.is_dir() else []
+    return sorted(item.name for item in folder.iterdir() if item.name != ".lock") if folder.is_dir() else []
 
 
 def _check_writable(folder: Path) -> None:

@@ -99,6 +99,11 @@ class TrainConfig:
         Further steps of a phase after which it is evaluated.
     save_every : int
         Steps between two checkpoints, besides those at the end of each phase; 0 leaves it at those.
+    keep : int
+        Checkpoints to keep: ``last.pt`` and those before it, ``step-*.pt``, which a damaged one is replaced by.
+        ``best.pt`` is kept besides.
+    bad_steps : int
+        Steps in a row whose loss or gradient is not finite before the run stops. Each of them is left out.
     best_score : str
         The score that picks ``best.pt``.
     channels_last : bool
@@ -128,6 +133,8 @@ class TrainConfig:
     evaluate_every: Annotated[int, arg(metavar="N")] = 0
     evaluate_at: Annotated[tuple[int, ...], arg(metavar="N")] = ()
     save_every: Annotated[int, arg(metavar="N")] = 1000
+    keep: Annotated[int, arg(metavar="N")] = 2
+    bad_steps: Annotated[int, arg(metavar="N")] = 5
     best_score: Annotated[str, arg(metavar="NAME")] = "ap50"
     channels_last: bool = True
     compile: bool = False
@@ -135,9 +142,9 @@ class TrainConfig:
     exact: Annotated[int, arg(metavar="SHARDS")] = 0
 
     def __post_init__(self) -> None:
-        for name, value in (("batch_size", self.batch_size), ("accumulate", self.accumulate)):
-            if value < 1:
-                raise Mistake(f"`{name}` {value}: at least 1 is needed")
+        for name in ("batch_size", "accumulate", "keep", "bad_steps"):
+            if getattr(self, name) < 1:
+                raise Mistake(f"`{name}` {getattr(self, name)}: at least 1 is needed")
         if self.batch_size % self.accumulate:
             raise Mistake(f"`batch_size` {self.batch_size} cannot be cut into {self.accumulate} equal parts")
         if not 0 <= self.ema_decay < 1:

@@ -4,35 +4,43 @@ A run is a list of `Phase`: what is trained, on which batches, with which loss. 
 tree (the backbone's start), the detector on boxes alone, then the detector on boxes and image labels together. The
 loop knows none of this; it counts steps. Which images a step sees is a function of its number alone, so a
 checkpoint needs the number and the weights, and no random state.
+
+It is one file because a step, what is logged of it and what is saved of it are one order of events, and a run that is
+resumed has to find each of them in its place.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import pixels
-from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
+from yolo9000.runtime.checkpoint import CheckpointError, load_weights, save_checkpoint
 from yolo9000.runtime.compiling import compile_net
-from yolo9000.runtime.device import pick_precision
+from yolo9000.runtime.device import autocast, pick_precision
 from yolo9000.runtime.distributed import Processes, any_process, broadcast_model
 from yolo9000.runtime.interrupt import StopRequest
+from yolo9000.runtime.kept import Found, read_last, save_last
 from yolo9000.runtime.logs import Progress, ResultsFile
-from yolo9000.runtime.run_folder import RunFolder, hold_run_folder
+from yolo9000.runtime.run_folder import RunFolder, RunFolderError, hold_run_folder
+from yolo9000.training.bad_steps import BadSteps
 from yolo9000.training.callbacks import Callback, Moment
 from yolo9000.training.config import TrainConfig
 from yolo9000.training.curves import draw_curves
 from yolo9000.training.gradients import Backward, gradients_for
 from yolo9000.training.optimiser import ModelAverage, build_optimizer, learning_rate
 from yolo9000.training.phases import ImageBatch, Phase
-from yolo9000.training.tally import LossTally
+from yolo9000.training.tally import LossTally, NonFiniteLoss
 
 DRAW_EVERY_SECONDS = 20.0
 """A picture of the curves takes most of a second; evaluations of a short run come faster than anyone looks."""
@@ -54,7 +62,7 @@ def train(
     device: torch.device,
     description: Mapping[str, Any] | None = None,
     processes: Processes = Processes(),
-    resume: bool = False,
+    resume: bool | Found = False,
     stop_after: int | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
@@ -72,8 +80,8 @@ def train(
         Plain values that every checkpoint carries: what evaluation and prediction need to rebuild the model.
     processes : Processes
         This process among its peers; rank 0 writes.
-    resume : bool
-        Go on from ``last.pt``.
+    resume : bool or Found
+        Go on from ``last.pt``, or from the checkpoint that was found.
     stop_after : int, optional
         Stop, as on Ctrl-C, when the run has done so many steps.
     callbacks : sequence of Callback
@@ -86,19 +94,49 @@ def train(
     Raises
     ------
     NonFiniteLoss
-        A loss term was infinite or NaN. No checkpoint is written after the last reading that was good.
+        A loss term or the gradient was infinite or NaN for `bad_steps` steps in a row. They were left out.
     CheckpointError
-        ``last.pt`` cannot be read or is of another run.
+        No checkpoint can be read, or it is of another run.
     RunFolderError
-        Another process trains in the same folder.
+        Another process trains in the same folder; or a file cannot be written, such as on a full disk.
     """
     training = _Training(list(phases), config, run, device, dict(description or {}), processes, callbacks)
     alone = hold_run_folder(run) if processes.is_first else contextlib.nullcontext()
     with alone, StopRequest(quiet=not processes.is_first) as stop:
         try:
             return training.go(stop, resume, stop_after)
+        except OSError as error:
+            if error.errno not in _OF_THE_DISK:
+                raise
+            raise RunFolderError(
+                f"{error.filename or run.path}: {error.strerror}; training stopped at step {training.step}. "
+                f"{_what_is_saved(run, training.saved_at)}"
+            ) from error
+        except DatasetError as error:  # such as a folder of images that is gone
+            error.args = (
+                f"{error}. Training stopped at step {training.step}. {_what_is_saved(run, training.saved_at)}",
+            )
+            raise
         finally:
             training.progress.close()
+
+
+_OF_THE_DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EIO,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EFBIG,
+    errno.ENOENT,
+)
+
+
+def _what_is_saved(run: RunFolder, step: int | None) -> str:
+    if step is None:
+        return "Nothing had been saved"
+    return f"{run.last.name} of step {step} is whole: make room or repair, then go on with `resume` {run.path}"
 
 
 class _Training:
@@ -121,7 +159,8 @@ class _Training:
         self.index = 0  # phase
         self.phase_step = 0  # steps done in it
         self.best: float | None = None
-        self.saved_at = -1
+        self.file = run.last  # that the run goes on from
+        self.saved_at: int | None = None  # step of the last.pt that is there
         self.drawn_at = time.monotonic()
         self.progress = Progress(0, shown=False)  # until `go` knows where the run begins
 
@@ -145,8 +184,8 @@ class _Training:
         before = sum(phase.steps for phase in self.phases[: self.index] if phase.model is self.phase.model)
         return (before + self.phase_step) * self.config.batch_size
 
-    def go(self, stop: StopRequest, resume: bool, stop_after: int | None) -> TrainResult:
-        saved = self._read_checkpoint() if resume else None
+    def go(self, stop: StopRequest, resume: bool | Found, stop_after: int | None) -> TrainResult:
+        saved = self._take_up(read_last(self.run) if resume is True else resume) if resume else None
         self.results: ResultsFile | None = None
         if self.processes.is_first:
             self.results = ResultsFile(self.run.results, keep_to_step=self.step if resume else None)
@@ -183,7 +222,7 @@ class _Training:
         if saved is None and phase.begin is not None:
             phase.begin()
         if saved is not None:
-            load_weights(model, saved["model"], self.run.last)
+            load_weights(model, saved["model"], self.file)
         broadcast_model([*model.parameters(), *model.buffers()], self.processes)
         self.optimizer = build_optimizer(model, phase.optimiser, scaled=self.precision == "float16")
         self.average = ModelAverage(model, self.config.ema_decay) if self.config.ema_decay else None
@@ -194,7 +233,7 @@ class _Training:
                 self.optimizer.load_state_dict(saved["optimizer"])
             except ValueError as error:  # the head of older runs was one convolution
                 raise CheckpointError(
-                    f"{self.run.last}: its optimiser has other parameters than this version's net; "
+                    f"{self.file}: its optimiser has other parameters than this version's net; "
                     f"start a new run from its weights with `init` {self.run.path}"
                 ) from error
             for group, as_built in zip(self.optimizer.param_groups, fused, strict=True):
@@ -203,7 +242,7 @@ class _Training:
                 self.scaler.load_state_dict(saved["scaler"])
             if self.average is not None:
                 if saved["average"] is None:
-                    raise CheckpointError(f"{self.run.last}: it has no averaged weights; resume without an average")
+                    raise CheckpointError(f"{self.file}: it has no averaged weights; resume without an average")
                 self.average.load_state_dict(saved["average"])
         self.gradients = gradients_for(
             Backward(
@@ -217,11 +256,25 @@ class _Training:
                 processes=self.processes,
             )
         )
+        self.terms, self.gradient = LossTally(self.processes), LossTally(self.processes)
+        for name, tally in (("terms", self.terms), ("gradient", self.gradient)):
+            if saved is not None:
+                tally.load_state_dict(saved.get("tally", {}).get(name, {}), self.device)
+        self.bad = BadSteps(
+            phase,
+            self.run,
+            self.processes,
+            most=self.config.bad_steps,
+            about=lambda: self._content(with_optimizer=False),
+            images=self._images,
+            net=self._answer,
+            tell=self.progress.message if self.processes.is_first else partial(print, file=sys.stderr, flush=True),
+            in_a_row=0 if saved is None else int(saved["position"].get("bad_in_a_row", 0)),
+        )
 
     def _run_phase(self, stop: StopRequest, stop_after: int | None) -> bool:
         """Take the phase's remaining steps; return whether the run was asked to stop."""
         config, phase = self.config, self.phase
-        self.terms, self.gradient = LossTally(self.processes), LossTally(self.processes)
         self.logged_at = (self.step, time.monotonic())
         batches = iter(phase.batches(self.phase_step * config.accumulate)) if self.phase_step < phase.steps else None
         interrupted = False
@@ -229,6 +282,7 @@ class _Training:
             self._take_step(batches)
             ended = self.phase_step == phase.steps
             if ended or self._is_due(config.log_every):
+                self.bad.settle()
                 self._log()
             if ended or self._is_due(config.evaluate_every) or self.phase_step in config.evaluate_at:
                 self._evaluate()
@@ -254,35 +308,55 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.rate = rate
+        self.bad.begin()
+        parts: list[tuple[dict[str, Tensor], int]] = []
         for part in range(1, config.accumulate + 1):
             batch = next(batches)
-            images = pixels(
-                batch.images,
-                self.device,
-                non_blocking=True,
-                memory_format=torch.channels_last if config.channels_last else torch.contiguous_format,
-            )
-            last = part == config.accumulate
+            images, last = self._images(batch), part == config.accumulate
             for terms, count in self.gradients.add(images, batch.targets, self.images_seen, last=last):
-                self.terms.add(self.step, terms, count)
-        self._update()
+                self.bad.add(batch, terms)
+                parts.append((terms, count))
+        left_out = self._update()
+        for terms, count in parts:
+            self.terms.add(self.step, terms, count, left_out=left_out)
 
-    def _update(self) -> None:
+    def _images(self, batch: ImageBatch) -> Tensor:
+        layout = torch.channels_last if self.config.channels_last else torch.contiguous_format
+        return pixels(batch.images, self.device, non_blocking=True, memory_format=layout)
+
+    def _answer(self, images: Tensor) -> Any:
+        with autocast(self.device, self.precision):
+            return self.phase.model(images)
+
+    def _update(self) -> Tensor:
+        """Move the weights; return whether the step was left out, a scalar on the device."""
         phase, model = self.phase, self.phase.model
+        scaled = self.precision == "float16"  # there an infinite gradient is how the scaler finds its scale
         self.gradients.finish()
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        bad_terms = self.bad.judge_terms()
+        if scaled and gradients:
+            gradients[0].add_(torch.where(bad_terms, float("nan"), 0.0))
         self.scaler.unscale_(self.optimizer)
         if phase.optimiser.gradient_clip:
             norm = nn.utils.clip_grad_norm_(model.parameters(), phase.optimiser.gradient_clip)
         else:
             norm = nn.utils.get_total_norm(gradients)
-        if self.precision != "float16":  # there an infinite gradient is how the scaler finds its scale
-            self.gradient.add(self.step, {"gradient": norm}, 1)
+        left_out = self.bad.judge(self.step, self.images_seen, None if scaled else norm)
+        if not scaled:
+            self.gradient.add(self.step, {"gradient": norm}, 1, left_out=left_out)
+            if self.optimizer.param_groups[0]["fused"]:
+                # by which a fused optimiser skips a step on the device
+                self.optimizer.found_inf = left_out.float()  # type: ignore[attr-defined]
+            elif bool(left_out):
+                self.optimizer.zero_grad(set_to_none=True)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        self.bad.undo(left_out)
         if self.average is not None:
             self.average.update(model)
+        return left_out
 
     # ---------------------------------------------------------------------------------------- what is written down
 
@@ -293,15 +367,18 @@ class _Training:
         speed = (self.step - step) * self.config.batch_size / max(1e-9, now - self.logged_at[1])
         self.logged_at = (self.step, now)
         gradient = terms.pop("gradient", None)
+        left_out, self.bad.since_logged = self.bad.since_logged, 0
         row: dict[str, str | int | float] = {
             "step": self.step,
             "phase": self.phase.name,
             "images_seen": self.images_seen,
             "learning_rate": self.rate,
             "images_per_second": speed,
-            "loss": sum(terms.values()),
-            **{f"loss/{name}": value for name, value in terms.items()},
         }
+        if terms:  # and not where every step was left out
+            row |= {"loss": sum(terms.values()), **{f"loss/{name}": value for name, value in terms.items()}}
+        if left_out:
+            row["left_out"] = left_out
         if gradient is not None:
             row["gradient_norm"] = gradient
         if self.results is not None:
@@ -310,7 +387,7 @@ class _Training:
             callback.on_step(self.moment, row)
         self.progress.show(
             self.phase.name,
-            {"loss": sum(terms.values()), **terms, "lr": self.rate, "images/s": speed},
+            {**({"loss": sum(terms.values())} if terms else {}), **terms, "lr": self.rate, "images/s": speed},
         )
 
     def _evaluate(self) -> None:
@@ -336,22 +413,36 @@ class _Training:
         score = scores.get(self.config.best_score)
         if score is not None and (self.best is None or score > self.best):
             self.best = score
-            self._write_checkpoint(self.run.best, with_optimizer=False)
+            content = self._content(with_optimizer=False)
+            self._refuse_broken(content)
+            save_checkpoint(self.run.best, content)
+            for callback in self.callbacks:
+                callback.on_checkpoint(self.moment, self.run.best)
         self.logged_at = (self.logged_at[0], self.logged_at[1] + time.monotonic() - started)
 
     def _save(self) -> None:
+        self.bad.settle()  # a step that was left out is named before the run is said to be saved
         if self.saved_at == self.step:
             return
-        if self.terms.pending:
-            self._log()  # also refuses to overwrite a good checkpoint with a broken one
+        # every process has a part in it
+        tally = {"terms": self.terms.state_dict(), "gradient": self.gradient.state_dict()}
         if self.processes.is_first:
-            self._write_checkpoint(self.run.last, with_optimizer=True)
+            content = {**self._content(with_optimizer=True), "tally": tally}
+            self._refuse_broken(content)
+            save_last(self.run, content, before=self.saved_at, keep=self.config.keep)
+            for callback in self.callbacks:
+                callback.on_checkpoint(self.moment, self.run.last)
         self.saved_at = self.step
 
-    def _write_checkpoint(self, path: Path, *, with_optimizer: bool) -> None:
-        save_checkpoint(path, self._content(with_optimizer=with_optimizer))
-        for callback in self.callbacks:
-            callback.on_checkpoint(self.moment, path)
+    def _refuse_broken(self, content: Mapping[str, Any]) -> None:
+        """Raise rather than replace a good checkpoint by one with weights that are not finite."""
+        average = content["average"] or {"model": {}}
+        for name, value in [*content["model"].items(), *average["model"].items()]:
+            if not bool(torch.isfinite(value).all()):
+                raise NonFiniteLoss(
+                    f"step {self.step} {self.phase.name}: the weights {name} are not finite, and are not saved; "
+                    f"{_what_is_saved(self.run, self.saved_at)}. A lower `learning_rate` may help"
+                )
 
     def _content(self, *, with_optimizer: bool) -> dict[str, Any]:
         return {
@@ -361,6 +452,7 @@ class _Training:
                 "phase": self.index,
                 "phase_step": self.phase_step,
                 "images_seen": self.images_seen,
+                "bad_in_a_row": self.bad.in_a_row,
             },
             "phases": [[phase.name, phase.steps] for phase in self.phases],
             "batch_size": self.config.batch_size,
@@ -372,25 +464,30 @@ class _Training:
             "scaler": self.scaler.state_dict() if with_optimizer else None,
         }
 
-    def _read_checkpoint(self) -> dict[str, Any]:
-        saved = load_checkpoint(self.run.last)
-        position = saved["position"]
+    def _take_up(self, found: Found) -> dict[str, Any]:
+        """Go to the position of a checkpoint."""
+        saved, position = found.content, found.content.get("position", {})
+        if lacking := [name for name in ("phases", "optimizer", "scaler", "batch_size") if saved.get(name) is None]:
+            raise CheckpointError(f"{found.path}: no training can go on from it (it has no {', '.join(lacking)})")
         before = [list(pair) for pair in saved["phases"]]
         now = [[phase.name, phase.steps] for phase in self.phases]
         index = int(position["phase"])
         # phases that lie behind must be as they were; the present one and those ahead may become longer
         if before[:index] != now[:index] or index >= len(now) or before[index][0] != now[index][0]:
-            raise CheckpointError(f"{self.run.last}: it is at {before[index]} of phases {before}; this run has {now}")
+            raise CheckpointError(f"{found.path}: it is at {before[index]} of phases {before}; this run has {now}")
         if int(position["phase_step"]) > self.phases[index].steps:
             raise CheckpointError(
-                f"{self.run.last}: {position['phase_step']} steps of phase {now[index][0]} are done, "
+                f"{found.path}: {position['phase_step']} steps of phase {now[index][0]} are done, "
                 f"more than the {now[index][1]} asked for"
             )
         if saved["batch_size"] != self.config.batch_size:
             raise CheckpointError(
-                f"{self.run.last}: trained with batches of {saved['batch_size']} images, "
+                f"{found.path}: trained with batches of {saved['batch_size']} images, "
                 f"now {self.config.batch_size}; the position would not be the same"
             )
         self.index, self.phase_step = index, int(position["phase_step"])
         self.best = saved["best"]
+        self.file = found.path
+        if found.path == self.run.last:
+            self.saved_at = self.step
         return saved

@@ -72,7 +72,12 @@ def build_optimizer(model: nn.Module, config: OptimiserConfig, *, scaled: bool =
     # but under a loss scaler that skips its first step the fused one keeps a momentum that was never set
     fused = not scaled and all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, fused=fused)
+        sgd = torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, fused=fused)
+        if fused and config.momentum:
+            # a first step that is left out would otherwise keep a momentum that was never set
+            for parameter in parameters:
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999), fused=fused)
 
 

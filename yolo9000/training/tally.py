@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -38,7 +39,7 @@ class LossTally:
         self._names: list[str] = []
         self._sums: Tensor | None = None  # (T,)
         self._first_bad: Tensor | None = None  # (T,) step in which the term stopped being finite, 0 = none
-        self._images = 0
+        self._images: Tensor | int = 0
 
     @property
     def pending(self) -> bool:
@@ -46,8 +47,11 @@ class LossTally:
         return self._sums is not None
 
     @torch.no_grad()
-    def add(self, step: int, terms: Mapping[str, Tensor], images: int) -> None:
-        """Add one step's terms, each a scalar summed over `images` images. Waits for nothing."""
+    def add(self, step: int, terms: Mapping[str, Tensor], images: int, *, left_out: Tensor | None = None) -> None:
+        """Add one step's terms, each a scalar summed over `images` images; `left_out` says that it does not count.
+
+        Waits for nothing.
+        """
         names, values = list(terms), torch.stack([term.detach().float() for term in terms.values()])
         if self._sums is None or self._first_bad is None:
             self._names = names
@@ -55,10 +59,14 @@ class LossTally:
             self._first_bad = torch.zeros_like(values, dtype=torch.int64)
         if names != self._names:
             raise ValueError(f"the loss had the terms {self._names} and now has {names}")
+        counted: Tensor | int = images
+        if left_out is not None:
+            values = values.where(~left_out, 0)
+            counted = images * (~left_out).float()
         self._sums += values
         bad = ~torch.isfinite(values) & (self._first_bad == 0)
         self._first_bad = torch.where(bad, step, self._first_bad)
-        self._images += images
+        self._images = self._images + counted
 
     def read(self) -> dict[str, float]:
         """Mean of each term per image since the last reading, and start again.
@@ -70,12 +78,12 @@ class LossTally:
         """
         if self._sums is None or self._first_bad is None:
             return {}
-        images = self._images
+        images = float(self._images)
         if self._processes.world_size > 1:
             dist.all_reduce(self._sums)
             shared = torch.tensor([images])  # the shares of a batch may differ
             dist.all_reduce(shared)
-            images = int(shared)
+            images = float(shared)
             dist.all_reduce(self._first_bad, op=dist.ReduceOp.MAX)
         sums, first_bad = self._sums.tolist(), self._first_bad.tolist()
         self._sums = self._first_bad = None
@@ -88,4 +96,30 @@ class LossTally:
                 f"step {step}: loss term {terms} is not finite; training stopped, the last good checkpoint is kept. "
                 "A lower `learning_rate`, a longer `burn_in`, `gradient_clip` 10 or `precision` float32 may help"
             )
+        if not images:
+            return {}
         return {name: value / images for name, value in zip(self._names, sums, strict=True)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What each process added since the last reading, as a checkpoint holds it; all of them call this."""
+        if self._sums is None:
+            return {}
+        mine = torch.cat([self._sums, torch.as_tensor(float(self._images), device=self._sums.device).reshape(1)])
+        every = [mine]
+        if self._processes.world_size > 1:
+            every = [torch.empty_like(mine) for _ in range(self._processes.world_size)]
+            dist.all_gather(every, mine)
+        return {"names": self._names, "sums": torch.stack(every).cpu()}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Take up what was added before: this process its own part, or the first one all if they are others now."""
+        if not state:
+            return
+        every, rank = state["sums"], self._processes.rank
+        if len(every) != self._processes.world_size:
+            every = torch.cat(
+                [every.sum(0, keepdim=True), every.new_zeros(self._processes.world_size - 1, every.shape[1])]
+            )
+        self._names = list(state["names"])
+        self._sums, self._images = every[rank, :-1].to(device), every[rank, -1].to(device)
+        self._first_bad = torch.zeros_like(self._sums, dtype=torch.int64)

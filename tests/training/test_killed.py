@@ -1,0 +1,359 @@
+"""A training that is killed, stopped, starved of disk or fed with rubbish, and what it is after `--resume`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from yolo9000.runtime.checkpoint import load_checkpoint
+from yolo9000.runtime.run_folder import RunFolder, hold_run_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+MOMENTS = (
+    "assembling",
+    "loading",
+    "step",
+    "log",
+    "write",
+    "around the write",
+    "evaluation",
+    "edge of a phase",
+)
+KILL = [signal.SIGKILL]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at in /proc")
+
+
+class Trainer:
+    """The program that trains, see trainer.py."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "log"
+        self.sessions: list[int] = []
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("trainer.py"))],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def begin(self, folder: Path, *, resume: bool = False, **asked: Any) -> int:
+        assert self.process.stdin is not None
+        self.log.write_text("")
+        line = {"folder": str(folder), "resume": resume, "log": str(self.log), **asked}
+        self.process.stdin.write(json.dumps(line) + "\n")
+        self.process.stdin.flush()
+        self.sessions.append(int(self._answer()["pid"]))
+        return self.sessions[-1]
+
+    def end(self) -> int:
+        return int(self._answer()["status"])
+
+    def train(self, folder: Path, **asked: Any) -> int:
+        self.begin(folder, **asked)
+        return self.end()
+
+    def said(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        found: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return found
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def orphans(self) -> list[int]:
+        """Processes that are left of trainings that have ended."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) in self.sessions and fields[0] != "Z":  # its session
+                found.append(int(stat.parent.name))
+        return found
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
+    trainer = Trainer(tmp_path_factory.mktemp("trainer"))
+    yield trainer
+    trainer.close()
+
+
+@pytest.fixture(scope="module")
+def whole(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    assert trainer.train(folder) == 0, trainer.said()
+    return folder
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+def log_of(run: Path) -> list[dict[str, str]]:
+    with (run / "results.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "images_per_second"} for row in csv.DictReader(file)]
+
+
+def assert_same_run(run: Path, whole: Path) -> None:
+    """Weights, average, momentum, position, best score and log, to the bit; and no file more or less."""
+    for name in ("last.pt", "best.pt"):
+        ours, theirs = load_checkpoint(run / name), load_checkpoint(whole / name)
+        for key in theirs:
+            assert same(ours[key], theirs[key]), f"{name}: {key}"
+    assert log_of(run) == log_of(whole)
+    assert sorted(os.listdir(run)) == sorted(os.listdir(whole))
+
+
+def go_on_until_done(trainer: Trainer, folder: Path, kills: list[list[Any]]) -> int:
+    """Train with one kill after the other; return how many came."""
+    came = 0
+    for at in [*kills, None]:
+        run = RunFolder(folder)
+        status = trainer.train(folder, resume=run.last.exists() or bool(run.earlier), at=at)
+        assert status in (0, -signal.SIGKILL), trainer.said()
+        came += status != 0
+        if status == 0:
+            break
+    return came
+
+
+def assert_nothing_is_left(trainer: Trainer, shared_memory: set[str]) -> None:
+    until = time.monotonic() + 10
+    while (trainer.orphans() or set(os.listdir("/dev/shm")) - shared_memory) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert trainer.orphans() == []
+    assert set(os.listdir("/dev/shm")) - shared_memory == set()
+
+
+def test_a_run_that_is_killed_five_times_is_the_same_run(trainer: Trainer, whole: Path, tmp_path: Path) -> None:
+    shared_memory = set(os.listdir("/dev/shm"))
+    kills = [["write", 45], ["evaluation", 3], ["step", 2], ["edge of a phase", 3], ["loading", 2]]
+    assert go_on_until_done(trainer, tmp_path / "run", [[*kill, KILL] for kill in kills]) == 5
+    assert_same_run(tmp_path / "run", whole)
+    assert_nothing_is_left(trainer, shared_memory)
+
+
+@pytest.mark.slow
+def test_200_kills(trainer: Trainer, whole: Path, tmp_path: Path) -> None:
+    """At a random call of a random moment, or at a random time; some ten in one run."""
+    shared_memory, rng, came, runs = set(os.listdir("/dev/shm")), random.Random(1), 0, 0
+    while came < 200:
+        kills = [[rng.choice(MOMENTS), int(rng.expovariate(1 / 8)) + 1, KILL] for _ in range(10)]
+        folder = tmp_path / f"run{runs}"
+        came += go_on_until_done(trainer, folder, kills)
+        runs += 1
+        assert_same_run(folder, whole)
+    print(f"{came} kills in {runs} runs")
+    assert_nothing_is_left(trainer, shared_memory)
+
+
+@pytest.mark.slow
+def test_kills_by_the_clock(trainer: Trainer, whole: Path, tmp_path: Path) -> None:
+    shared_memory, rng, came = set(os.listdir("/dev/shm")), random.Random(2), 0
+    started = time.monotonic()
+    trainer.train(tmp_path / "timed")
+    usual = time.monotonic() - started
+    for number in range(4):
+        folder, status = tmp_path / f"run{number}", -1
+        while status != 0:
+            run = RunFolder(folder)
+            pid = trainer.begin(folder, resume=run.last.exists() or bool(run.earlier))
+            if came < 10 * (number + 1):
+                time.sleep(rng.random() * usual)
+                os.kill(pid, signal.SIGKILL)
+            status = trainer.end()
+            assert status in (0, -signal.SIGKILL), trainer.said()
+            came += status != 0
+        assert_same_run(folder, whole)
+    print(f"{came} kills")
+    assert_nothing_is_left(trainer, shared_memory)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_a_signal_saves_and_leaves(trainer: Trainer, whole: Path, tmp_path: Path, number: int) -> None:
+    run = tmp_path / "run"
+    assert trainer.train(run, at=["step", 7, [number]]) == 130
+    assert trainer.said()[-1] == f"stopped at step 7; continue with --resume {run}"
+    assert load_checkpoint(run / "last.pt")["position"]["step"] == 7  # where nothing is logged or saved otherwise
+    assert trainer.train(run, resume=True) == 0
+    assert log_of(run) == log_of(whole)
+    ours, theirs = load_checkpoint(run / "last.pt"), load_checkpoint(whole / "last.pt")
+    assert same(ours, theirs)
+
+
+def test_a_signal_before_the_first_step_leaves_nothing(trainer: Trainer, tmp_path: Path) -> None:
+    assert trainer.train(tmp_path / "runs" / "a", at=["assembling", 1, [signal.SIGTERM]]) == 130
+    assert trainer.said() == ["interrupted; what was saved before is whole"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_second_ctrl_c_inside_a_save(trainer: Trainer, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert trainer.train(run, at=["edge of a phase", 4, KILL]) == -signal.SIGKILL
+    before = load_checkpoint(run / "last.pt")["position"]["step"]
+    assert trainer.train(run, resume=True, at=["write", 20, [signal.SIGINT, signal.SIGINT]]) == 130
+    said = [line for line in trainer.said() if "Traceback" in line or line.startswith("interrupted")]
+    assert len(said) == 1, trainer.said()
+    file = rf"{re.escape(str(run))}/(last|best)\.pt"
+    assert re.fullmatch(rf"interrupted while {file} was written; what was saved before is whole", said[0])
+    assert load_checkpoint(run / "last.pt")["position"]["step"] >= before
+    assert not [name for name in os.listdir(run) if name.startswith(".")]
+
+
+def test_a_disk_that_takes_no_more(trainer: Trainer, tmp_path: Path, whole: Path) -> None:
+    """The system refuses the bytes, as on a full disk, in the middle of torch's archive."""
+    run = tmp_path / "run"
+    assert trainer.train(run, at=["step", 7, [signal.SIGTERM]]) == 130
+    largest = (run / "last.pt").stat().st_size // 2
+    assert trainer.train(run, resume=True, largest=largest) == 2
+    errors = [line for line in trainer.said() if line.startswith("error")]
+    assert errors == [
+        f"error: {run / 'last.pt'}: cannot write there: File too large; training stopped at step 9. last.pt of step 7 "
+        f"is whole: make room or repair, then go on with `resume` {run}"
+    ]
+    assert "Traceback" not in trainer.log.read_text()
+    assert trainer.train(run, resume=True) == 0
+    assert same(load_checkpoint(run / "last.pt"), load_checkpoint(whole / "last.pt"))
+
+
+def test_data_that_vanish(trainer: Trainer, tmp_path: Path) -> None:
+    run, gone = tmp_path / "run", tmp_path / "gone"
+    assert trainer.train(run, at=["step", 7, [signal.SIGTERM]], faulty=f"gone {gone}") == 130
+    gone.touch()
+    assert trainer.train(run, resume=True, faulty=f"gone {gone}") == 2
+    (error,) = [line for line in trainer.said() if line.startswith("error")]
+    assert "images in a row cannot be read" in error
+    assert "No such file or directory. Training stopped at step 8. last.pt of step 7 is whole" in error
+    gone.unlink()
+    assert trainer.train(run, resume=True, faulty=f"gone {gone}") == 0
+
+
+def test_a_folder_has_one_training(trainer: Trainer, whole: Path, tmp_path: Path) -> None:
+    for folder, resume in ((whole, True), (tmp_path / "new", False)):
+        folder.mkdir(exist_ok=True)
+        before = {file: file.read_bytes() for file in folder.iterdir()}
+        with hold_run_folder(RunFolder(folder)):
+            assert trainer.train(folder, resume=resume) == 2
+        assert f"error: {folder}: another process is training there (process {os.getpid()} on " in trainer.said()[-1]
+        assert {file: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def stopped(trainer: Trainer, run: Path) -> Path:
+    """A run that was stopped after step 7, and keeps its checkpoint of step 5."""
+    assert trainer.train(run, at=["step", 7, [signal.SIGTERM]]) == 130
+    assert [file.name for file in RunFolder(run).earlier] == ["step-00000005.pt"]
+    return run
+
+
+def test_a_damaged_or_foreign_checkpoint_is_passed_over(trainer: Trainer, whole: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    assert trainer.train(other, changes={"seed": 1}, at=["step", 4, [signal.SIGTERM]]) == 130
+    run = stopped(trainer, tmp_path / "run")
+    torn = (run / "last.pt").read_bytes()[:-1000]
+    kept = {file.name: file.read_bytes() for file in run.iterdir()}
+    for content, said in (
+        (torn, "truncated, damaged or not a checkpoint"),
+        ((other / "last.pt").read_bytes(), "of another configuration: `seed` 0 (the checkpoint has 1)"),
+    ):
+        for file in RunFolder(run).earlier:  # of the turn before
+            file.unlink()
+        for name, before in kept.items():
+            (run / name).write_bytes(before)
+        (run / "last.pt").write_bytes(content)
+        assert trainer.train(run, resume=True) == 0, trainer.said()
+        (warning,) = [line for line in trainer.said() if line.startswith("warning: " + str(run))]
+        assert said in warning
+        assert warning.endswith(f"The run goes on from {run / 'step-00000005.pt'}")
+        assert same(load_checkpoint(run / "last.pt"), load_checkpoint(whole / "last.pt"))
+
+
+def test_another_run_is_not_gone_on_with(trainer: Trainer, tmp_path: Path) -> None:
+    run = stopped(trainer, tmp_path / "run")
+    faster = {"optimiser.learning_rate": 0.5}
+    assert trainer.train(run, resume=True, changes=faster) == 2
+    assert "of another configuration: `learning_rate` 0.5 (the checkpoint has 0.001)" in trainer.said()[-1]
+    assert trainer.train(run, resume=True, faulty="other labels") == 2
+    assert "64 images as before, but other names, boxes or labels" in trainer.said()[-1]
+    assert trainer.train(run, resume=True, changes={"data.scenes": 60}, override=True) == 0
+    assert "detection squares of 64 (boxes): not there any more" in trainer.log.read_text()
+    run = stopped(trainer, tmp_path / "again")
+    assert trainer.train(run, resume=True, changes=faster, override=True, at=["step", 3, [signal.SIGTERM]]) == 130
+    assert trainer.train(run, resume=True, changes=faster) == 0  # what was insisted on is the run's own now
+
+
+def test_another_machine_is_warned_of(trainer: Trainer, tmp_path: Path) -> None:
+    run = stopped(trainer, tmp_path / "run")
+    assert trainer.train(run, resume=True, changes={"machine.threads": 2}) == 0
+    assert "warning: another machine than the run had: threads 2 (the checkpoint has 1)" in trainer.log.read_text()
+
+
+def test_deterministic_runs_are_equal_to_the_bit(trainer: Trainer, whole: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert trainer.train(tmp_path / name, changes={"machine.deterministic": True}) == 0, trainer.said()
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    # and on one CPU so are those that did not ask for it
+    assert same(*(load_checkpoint(run / "last.pt")["model"] for run in (tmp_path / "a", whole)))
+
+
+MOST_GROWTH = 5 * 2**20
+
+
+def growth(trainer: Trainer, folder: Path, steps: int, faulty: str | None = None) -> dict[str, int]:
+    """What the processes hold at the end, more than after a fifth of the steps: bytes, open files, /dev/shm."""
+    rows = folder / "rows"
+    asked = {"steps": steps, "every": steps // 20, "faulty": faulty, "rows": str(rows)}
+    assert trainer.train(folder / "run", **asked) == 0, trainer.said()
+    table = [json.loads(line) for line in rows.read_text().splitlines()]
+    early, late = table[len(table) // 5], table[-1]
+    parts = list(zip(early[1:-1], late[1:-1], strict=True))
+    found = {what: max(after[what] - before[what] for before, after in parts) for what in ("bytes", "files")}
+    return {**found, "shared memory": late[-1] - early[-1]}
+
+
+@pytest.mark.slow
+def test_20_000_steps_hold_no_more(trainer: Trainer, tmp_path: Path) -> None:
+    found = growth(trainer, tmp_path, 20_000)
+    print(found)
+    assert found["bytes"] <= MOST_GROWTH
+    assert found["files"] <= 0
+    assert found["shared memory"] <= 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("faulty", "what"), [("memory", "bytes"), ("files", "files")])
+def test_a_leaky_twin_is_found(trainer: Trainer, tmp_path: Path, faulty: str, what: str) -> None:
+    found = growth(trainer, tmp_path, 4_000, faulty)
+    print(found)
+    assert found[what] > (MOST_GROWTH if what == "bytes" else 0)

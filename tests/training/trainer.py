@@ -1,0 +1,239 @@
+"""A program for the tests: it trains what it is asked for, each time in a process of its own, and may be killed there.
+
+It imports torch once and forks for each training, so that a start costs no import. Standard input has a JSON object a
+line, see `train` and `small_steps`; for each it prints {"pid"} when the process has started, and {"status"} when it
+has ended. What the process says goes to the file "log".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process that is forked must not find threads of its parent's
+
+import numpy as np
+import pycocotools.cocoeval  # noqa: F401
+import torch
+import torch._dynamo  # an optimiser imports it; here, so that it is done once
+from torch import nn
+
+from wordtree import WordTree
+from yolo9000.datasets import loader
+from yolo9000.datasets.mixed import MixedDataset
+from yolo9000.datasets.sample import Record, Unreadable
+from yolo9000.experiment import assemble, plan, run
+from yolo9000.experiment.beginning import Asked, train_asked
+from yolo9000.experiment.config import DataConfig, Joint, NetConfig, PlanConfig, RunConfig
+from yolo9000.experiment.config_file import override
+from yolo9000.experiment.data import Data
+from yolo9000.models.config import DetectorConfig
+from yolo9000.models.tree_classes import TreeClasses
+from yolo9000.runtime import checkpoint, kept
+from yolo9000.runtime.config import MachineConfig
+from yolo9000.runtime.logs import ResultsFile
+from yolo9000.runtime.mistakes import run as run_command
+from yolo9000.runtime.run_folder import RunFolder
+from yolo9000.training import loop
+from yolo9000.training.callbacks import Callback
+from yolo9000.training.config import OptimiserConfig, TrainConfig
+from yolo9000.training.phases import Phase
+
+CONFIG = RunConfig(
+    data=DataConfig(scenes=64),
+    plan=PlanConfig(
+        classification_steps=3,
+        classification_size=32,
+        steps=6,
+        size=64,
+        multi_scale=True,
+        joint=Joint(boxes_first=2),
+    ),
+    net=NetConfig(detector=DetectorConfig(width=0.03, stride=32), priors=((1.0, 1.0), (2.0, 2.0))),
+    optimiser=OptimiserConfig(burn_in=2, learning_rate=1e-3),
+    train=TrainConfig(
+        batch_size=4, precision="float32", ema_decay=0.9, log_every=3, evaluate_every=4, save_every=2, keep=2
+    ),
+    machine=MachineConfig(device="cpu", threads=1, workers=1),
+)
+"""Three phases, both kinds of data, several sizes, an average, a worker."""
+
+TREE = WordTree(("n1", "n2", "n3", "n4", "n5"), ("animal", "vehicle", "dog", "cat", "car"), (-1, -1, 0, 0, 1))
+
+
+class Squares:
+    """A coloured square on grey: red is a cat (3), green a car (4).
+
+    `faulty` is "memory" or "files" for what reading an image does not let go, "other labels", or "gone FILE": nothing
+    can be read while there is that file.
+    """
+
+    labelled_nodes = None
+
+    def __init__(self, kind: str, length: int, faulty: str | None = None) -> None:
+        self.kind, self.length, self.faulty = kind, length, faulty
+        self.name = f"{kind} squares of {length}"
+        self.kept: list[Any] = []
+        self.labels = np.arange(length) % 2 + 3 + (faulty == "other labels")
+
+    def __len__(self) -> int:
+        return self.length
+
+    def read(self, index: int) -> Record:
+        if self.faulty == "memory":
+            self.kept.append(np.random.default_rng(index).bytes(2_000))
+        elif self.faulty == "files" and index % 32 == 0 and len(self.kept) < 500:  # it may open some thousand
+            self.kept.append(os.open(os.devnull, os.O_RDONLY))
+        elif self.faulty and self.faulty.startswith("gone ") and os.path.exists(self.faulty[5:]):
+            raise Unreadable(f"{index}.jpg", "No such file or directory")
+        rng = np.random.default_rng(index)
+        image = np.full((64, 64, 3), 127, np.uint8)
+        x, y = rng.integers(0, 32, 2)
+        image[y : y + 32, x : x + 32, index % 2] = 255
+        if self.kind == "classification":
+            return Record(image, f"{index}", image_label=3 + index % 2)
+        boxes = np.array([[x, y, x + 32, y + 32]], np.float32)
+        return Record(image, f"{index}", boxes, np.array([3 + index % 2], np.int64))
+
+
+def data(config: DataConfig, classes: Any, faulty: str | None = None) -> Data:
+    return Data(
+        classes=classes or TreeClasses(TREE),
+        detection=Squares("detection", config.scenes, faulty),
+        classification=Squares("classification", config.scenes, faulty),
+        val_detection=Squares("detection", 3),
+        val_classification=Squares("classification", 3),
+        boxed=(3, 4),
+        never_boxed=(),
+        image_labels=(3, 4),
+        evaluated=(3, 4),
+    )
+
+
+def at_call(function: Callable[..., Any], left: list[int], signals: list[int]) -> Callable[..., Any]:
+    """The same function, in whose call of this number the process sends itself these signals."""
+
+    def calling(*args: Any, **named: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            for number in signals:
+                os.kill(os.getpid(), number)
+        return function(*args, **named)
+
+    return calling
+
+
+MOMENTS: dict[str, list[tuple[Any, str]]] = {
+    "assembling": [(run, "assemble")],
+    "loading": [(plan, "make_loader"), (loader.BatchLoader, "__iter__"), (loop, "pixels")],
+    "step": [(loop._Training, "_update")],
+    "log": [(ResultsFile, "append")],
+    "write": [(checkpoint._SealedFile, "write")],
+    "around the write": [(os, "fsync"), (os, "link"), (os, "replace"), (os, "unlink"), (kept, "save_checkpoint")],
+    "evaluation": [(plan, "evaluate_detector"), (plan, "held_out_loss"), (plan, "classification_top1")],
+    "edge of a phase": [(loop._Training, "_start_phase"), (loop._Training, "_save")],
+}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def train(asked: dict[str, Any]) -> int:
+    """Train as the command does.
+
+    "folder"; "resume"; "override"; "changes": fields of `CONFIG`; "at": a moment, the number of the call, and signals;
+    "faulty": what is wrong with the data; "largest": bytes that a file may have.
+    """
+    if asked.get("at"):
+        moment, count, signals = asked["at"]
+        left = [count]
+        for owner, name in MOMENTS[moment]:
+            setattr(owner, name, at_call(getattr(owner, name), left, signals))
+    if asked.get("largest"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (asked["largest"], resource.RLIM_INFINITY))
+    # no WordNet, no pictograms, no pictures
+    assemble.load_data = lambda config, classes, size: data(config, classes, asked.get("faulty"))
+    run._usual_callbacks = lambda config, assembly: []
+    loop.draw_curves = lambda results, path: None
+    config = override(CONFIG, {way: _tuples(value) for way, value in asked.get("changes", {}).items()})
+    ask = Asked(config, Path(asked["folder"]), resume=asked["resume"], override=asked.get("override", False))
+    return run_command(lambda: train_asked(ask), interrupted="interrupted; what was saved before is whole")
+
+
+def small_steps(asked: dict[str, Any]) -> int:
+    """Train a net of a few numbers for many steps, and write down what the processes hold now and then.
+
+    "folder"; "steps"; "every": steps between two rows; "faulty": what the source does not let go.
+    """
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 2, 3, stride=4), nn.BatchNorm2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    source = Squares("classification", 256, asked.get("faulty"))
+    dataset = MixedDataset(None, source, batch_size=2, sizes=(32,))
+
+    class Watch(Callback):
+        def on_step(self, at: Any, values: Any) -> None:
+            if at.step % asked["every"] == 0:
+                workers = [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+                row = [at.step, held(os.getpid()), *map(held, workers), len(os.listdir("/dev/shm"))]
+                with Path(asked["rows"]).open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+
+    def loss(output: Any, targets: Any, images_seen: int) -> dict[str, Any]:
+        return {"square": (output - 1).square().sum()}
+
+    phase = Phase(
+        name="small",
+        steps=asked["steps"],
+        model=net,
+        loss=loss,
+        batches=lambda first: loader.make_loader(dataset, start=2 * first, workers=1),
+        optimiser=OptimiserConfig(burn_in=0, learning_rate=1e-4),
+    )
+    loop.draw_curves = lambda results, path: None
+    folder = RunFolder(Path(asked["folder"]))
+    folder.path.mkdir()
+    config = TrainConfig(batch_size=2, ema_decay=0.9, log_every=10, save_every=500)
+    loop.train([phase], config, folder, device=torch.device("cpu"), callbacks=[Watch()])
+    return 0
+
+
+def held(pid: int) -> dict[str, int]:
+    """Bytes of its own that a process holds, and open files."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    anonymous = next(line for line in lines if line.startswith("RssAnon"))
+    return {"bytes": 1024 * int(anonymous.split()[1]), "files": len(os.listdir(f"/proc/{pid}/fd"))}
+
+
+def main() -> None:
+    for line in sys.stdin:
+        asked = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            status = 1
+            try:
+                log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+                os.dup2(log, 1)
+                os.dup2(log, 2)
+                torch.set_num_threads(1)
+                status = small_steps(asked) if "steps" in asked else train(asked)
+            except BaseException:
+                traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(status)
+        print(json.dumps({"pid": pid}), flush=True)
+        _, ended = os.waitpid(pid, 0)
+        print(json.dumps({"status": os.waitstatus_to_exitcode(ended)}), flush=True)
+    os._exit(0)  # torch takes its time to go
+
+
+if __name__ == "__main__":
+    main()
