@@ -107,11 +107,16 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     except BaseException as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and error.filename in (None, temporary, str(path.parent)):
+        if isinstance(error, OSError) and error.errno and _is_at(error.filename, path.parent):
             # the user knows the file, not the temporary one
             raise OSError(error.errno, f"cannot write there: {os.strerror(error.errno)}", str(path)) from error
         raise
     _sync_folder(path.parent)
+
+
+def _is_at(name: str | bytes | int | None, folder: Path) -> bool:
+    """Whether what a system call could not do concerns a folder or a file in it."""
+    return name is None or (isinstance(name, str) and folder in (Path(name), Path(name).parent))
 
 
 def _begin_file(path: Path) -> tuple[int, str | None]:
