@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from yolo9000.models.late_gradient import late_table
+from yolo9000.models.late_gradient import Factors, late_table, multiply_out
 
 
 def test_the_gradients_are_those_of_plain_products() -> None:
@@ -78,3 +78,35 @@ def test_a_backward_pass_under_autocast_and_an_expanded_gradient() -> None:
         (table.product(features, torch.tensor([1])).sum() + table.weight.sum()).backward()
     assert weight.grad is not None
     assert weight.grad.tolist() == [[1, 1], [4, 4], [1, 1]]
+
+
+def test_a_pass_for_one_loss_leaves_nothing_for_the_next() -> None:
+    """``autograd.grad(a, conv)`` never comes to the table, and what it put by is a's, not b's."""
+    weight, conv = torch.ones(3, 1, requires_grad=True), torch.ones(1, 1, requires_grad=True)
+    table = late_table(weight)
+    features = conv * 2
+    a, b = (table.product(features, torch.tensor([row])).sum() for row in (0, 2))
+    torch.autograd.grad(a, conv, retain_graph=True)
+    b.backward(retain_graph=True)
+    assert weight.grad is not None
+    assert weight.grad.flatten().tolist() == [0, 0, 2]
+    weight.grad = None
+    a.backward()
+    assert weight.grad.flatten().tolist() == [2, 0, 0]
+
+
+def test_factors_give_the_gradient_that_the_table_would_have_had() -> None:
+    torch.manual_seed(0)
+    factors, gradients = Factors(), []
+    weight, features = torch.randn(5, 3, requires_grad=True), torch.randn(4, 3)
+    for kept in (None, factors):
+        table = late_table(weight, kept)
+        first = table.product(features, torch.tensor([0, 4])).square().sum()
+        (first + table.product(features[:2], torch.tensor([4])).sin().sum() + table.weight.sum()).backward()
+        gradients.append(weight.grad)
+        weight.grad = None
+    assert gradients[1] is None
+    products, dense = factors.take()
+    assert [len(rows) for rows, _, _ in products] == [1, 2]
+    torch.testing.assert_close(multiply_out(weight, products, dense), gradients[0])
+    assert factors.take() == ([], None)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from yolo9000.models.flat_classes import FlatClasses
+from yolo9000.models.replicas import shows_tensors
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.tensors import full_precision
 
@@ -121,6 +122,8 @@ class GridSpec:
         return {"classes": self.classes.description, **plain}
 
 
+@shows_tensors("raw")
+@dataclass(init=False, repr=False, eq=False)
 class GridOutput:
     """What YOLOv1 answers, as a `yolo9000.models.output.DetectorOutput`.
 
@@ -147,6 +150,8 @@ class GridOutput:
     >>> out.boxes_cxcywh.tolist(), round(out.objectness.sigmoid().item(), 4), out.class_logits(torch.tensor([0])).shape
     ([[[0.5, 0.5, 1.0, 1.0]]], 0.75, torch.Size([1, 2]))
     """
+
+    raw: Tensor
 
     def __init__(self, raw: Tensor, spec: GridSpec) -> None:
         if raw.dim() != 2:
@@ -200,6 +205,9 @@ class GridOutput:
     def _cell(self, boxes: Tensor) -> Tensor:
         """Flat box indices -> cells of the batch."""
         return torch.div(boxes, self.spec.num, rounding_mode="floor")
+
+    def of_tensors(self, tensors: Sequence[Tensor]) -> Self:
+        return type(self)(tensors[0], self.spec)
 
     def joined(self, others: Sequence[Self]) -> Self:
         return type(self)(torch.cat([self.raw, *(other.raw for other in others)]), self.spec)

@@ -11,15 +11,18 @@ vocabulary.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, Self, TypeVar
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from yolo9000.models.box_coding import BoxCoding
-from yolo9000.models.late_gradient import LateTable, without_autocast
+from yolo9000.models.late_gradient import HeadRows, LateTable, without_autocast
+from yolo9000.models.replicas import shows_tensors
 from yolo9000.runtime.tensors import full_precision, host_knows
 
 IMAGES_AT_ONCE = 16
@@ -113,6 +116,8 @@ class _GridBoxes:
         return self.coding.decode(self.boxes.detach().to(dtype)).flatten(1, 3)
 
 
+@shows_tensors("_raw")
+@dataclass(init=False, repr=False, eq=False)
 class DenseRegionOutput(_GridBoxes):
     """A :class:`RegionOutput` on top of darknet's dense array.
 
@@ -136,6 +141,8 @@ class DenseRegionOutput(_GridBoxes):
     >>> out.class_logits(torch.tensor([1]), torch.tensor([1, 0])).tolist()
     [[13.0, 12.0]]
     """
+
+    _raw: Tensor
 
     def __init__(self, raw: Tensor, coding: BoxCoding) -> None:
         super().__init__(coding)
@@ -170,6 +177,9 @@ class DenseRegionOutput(_GridBoxes):
     def raw(self) -> Tensor:
         return self._raw
 
+    def of_tensors(self, tensors: Sequence[Tensor]) -> Self:
+        return type(self)(tensors[0], self.coding)
+
     def joined(self, others: Sequence[Self]) -> Self:
         return type(self)(torch.cat([self._raw, *(other._raw for other in others)]), self.coding)
 
@@ -201,19 +211,8 @@ class DenseRegionOutput(_GridBoxes):
         return self.class_logits_at(boxes[:, :, None], columns[:, None])
 
 
-class HeadRows(NamedTuple):
-    """Weights and biases of a head, a row for each number that it can give; see `TreeHead`."""
-
-    box_weight: Tensor
-    """(A*5, D): rows tx ty tw th to of every prior."""
-    box_bias: Tensor
-    """(A*5,)"""
-    classes: LateTable
-    """(A*K, D), prior after prior, or (K, D) if all priors share their class rows."""
-    class_bias: Tensor
-    """(A, K) or (1, K)"""
-
-
+@shows_tensors("_features", "_box_rows")  # not the class rows, of which a copy would be made
+@dataclass(init=False, repr=False, eq=False)
 class SparseRegionOutput(_GridBoxes):
     """A :class:`RegionOutput` that multiplies out only the class logits that are asked for.
 
@@ -238,17 +237,21 @@ class SparseRegionOutput(_GridBoxes):
     ([[3.0, 8.0]], [8.0])
     """
 
+    _features: Tensor
+    _box_rows: Tensor
+    _rows: HeadRows
+
     def __init__(self, features: Tensor, rows: HeadRows, coding: BoxCoding) -> None:
         super().__init__(coding)
         num_priors = coding.num_priors
-        b, d, h, w = features.shape
+        b, _, h, w = features.shape
         self._features = features
         if not torch.is_grad_enabled():  # what a net answers then takes no gradient when it is read later
             classes = LateTable(rows.classes.weight.detach())
             rows = rows._replace(classes=classes, class_bias=rows.class_bias.detach())
         self._rows = rows
         self._num_priors = num_priors
-        self._cells = features.permute(0, 2, 3, 1).reshape(b * h * w, d)
+        self._cells = _cells_of(features)
         with without_autocast(features.device):
             box_rows = F.linear(full_precision(self._cells), rows.box_weight, rows.box_bias)
         self._box_rows = box_rows.view(b, h, w, num_priors, 5).permute(0, 3, 1, 2, 4)
@@ -277,6 +280,12 @@ class SparseRegionOutput(_GridBoxes):
         classes = torch.stack([self._products(features, [prior], None) for prior in own])  # (A, B*H*W, K)
         classes = classes.view(a, b, h, w, -1).permute(1, 0, 2, 3, 4)
         return torch.cat([self._box_rows, classes], dim=-1).permute(0, 1, 4, 2, 3).flatten(1, 2)
+
+    def of_tensors(self, tensors: Sequence[Tensor]) -> Self:
+        other = copy.copy(self)
+        other._features, other._box_rows = tensors
+        other._cells, other._boxes_cxcywh = _cells_of(other._features), None
+        return other
 
     def joined(self, others: Sequence[Self]) -> Self:
         features = torch.cat([self._features, *(other._features for other in others)])
@@ -360,6 +369,11 @@ class SparseRegionOutput(_GridBoxes):
             logits = torch.baddbmm(bias.flatten(1)[:, None], features, weight.flatten(1, 2).transpose(1, 2))
         by_prior: Tensor = logits.unflatten(2, (-1, columns.shape[1])).transpose(1, 2)  # (n, A or 1, H*W, C)
         return by_prior.expand(-1, a, -1, -1).flatten(1, 2)
+
+
+def _cells_of(features: Tensor) -> Tensor:
+    """(B, D, H, W) -> (B*H*W, D)"""
+    return features.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def joined(outputs: Sequence[Output]) -> Output:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from yolo9000.models.box_coding import BoxCoding
-from yolo9000.models.late_gradient import late_table
-from yolo9000.models.output import HeadRows, RegionOutput, SparseRegionOutput
+from yolo9000.models.late_gradient import Factors, HeadRows, late_table
+from yolo9000.models.output import RegionOutput, SparseRegionOutput
 
 
 class TreeHead(nn.Module):
@@ -39,6 +39,8 @@ class TreeHead(nn.Module):
         The rows tx ty tw th to of every prior.
     class_weight, class_bias : Parameter (A*K, D) and (A*K,)
         The class rows, prior after prior; with shared rows they are (K, D) and (K,).
+    factors : Factors, optional
+        Whoever sets it multiplies out the gradient of `class_weight`, see `late_table`.
 
     Examples
     --------
@@ -61,6 +63,7 @@ class TreeHead(nn.Module):
         self.box_bias = nn.Parameter(torch.empty(num_priors * 5))
         self.class_weight = nn.Parameter(torch.empty(rows, in_channels))
         self.class_bias = nn.Parameter(torch.empty(rows))
+        self.factors: Factors | None = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -78,7 +81,7 @@ class TreeHead(nn.Module):
     def rows(self) -> HeadRows:
         """The weights by prior, to be taken before the net that makes the features; see `late_table`."""
         class_bias = self.class_bias.view(-1, self.num_classes)
-        return HeadRows(self.box_weight, self.box_bias, late_table(self.class_weight), class_bias)
+        return HeadRows(self.box_weight, self.box_bias, late_table(self.class_weight, self.factors), class_bias)
 
     def set_class_rows(self, weight: Tensor, bias: Tensor) -> None:
         """Start the class rows of every prior from a classifier's last layer: (K, D) and (K,)."""
