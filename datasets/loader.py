@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import count
+from itertools import count, pairwise
 from typing import Literal
 
 import cv2
@@ -23,11 +23,24 @@ from yolo9000.datasets.unreadable import TooManyUnreadable, UnreadableCounter
 StartMethod = Literal["fork", "spawn", "forkserver"]
 
 
+def shares(number: int, parts: int) -> list[range]:
+    """Cut a row of things into consecutive parts whose sizes differ by one at most.
+
+    Examples
+    --------
+    >>> shares(8, 3)
+    [range(0, 2), range(2, 5), range(5, 8)]
+    """
+    ends = [part * number // parts for part in range(parts + 1)]
+    return [range(first, end) for first, end in pairwise(ends)]
+
+
 class PositionSampler(Sampler[list[int]]):
     """The positions of one rank's batches.
 
-    A batch has `batch_size` consecutive positions, and each rank takes an equal, consecutive part of them. So no two
-    ranks read the same image, and together they read the same images for any number of ranks.
+    A batch has `batch_size` consecutive positions, and each rank takes a consecutive part of them, of which the sizes
+    differ by one at most. So no two ranks read the same image, and together they read the same images for any number of
+    ranks.
 
     Parameters
     ----------
@@ -40,11 +53,14 @@ class PositionSampler(Sampler[list[int]]):
         all ranks.
     stop : int, optional
         The position to stop before, a multiple of `batch_size`; None never stops.
+    shards : int, optional
+        Cut each batch into so many parts first, of which each rank takes some: the parts are the same for any number of
+        ranks. None is a part for each rank.
 
     Raises
     ------
     DatasetError
-        If the ranks cannot share a batch equally.
+        If a rank would have no image of a batch.
     ValueError
         If there is no such rank, or a position is not the first of a batch.
 
@@ -57,10 +73,18 @@ class PositionSampler(Sampler[list[int]]):
     """
 
     def __init__(
-        self, batch_size: int, *, rank: int = 0, world_size: int = 1, start: int = 0, stop: int | None = None
+        self,
+        batch_size: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        start: int = 0,
+        stop: int | None = None,
+        shards: int | None = None,
     ) -> None:
-        if batch_size < 1 or world_size < 1 or batch_size % world_size:
-            raise DatasetError(f"`batch_size` {batch_size}: {world_size} ranks cannot share it equally")
+        shards = world_size if shards is None else shards
+        if batch_size < 1 or world_size < 1 or not world_size <= shards <= batch_size:
+            raise DatasetError(f"`batch_size` {batch_size}: {max(shards, world_size)} ranks cannot share it")
         if not 0 <= rank < world_size:
             raise ValueError(f"PositionSampler: rank {rank} of {world_size}")
         for name, position in (("start", start), ("stop", start if stop is None else stop)):
@@ -71,14 +95,15 @@ class PositionSampler(Sampler[list[int]]):
                 )
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.start, self.stop = start, stop
+        images, own = shares(batch_size, shards), shares(shards, world_size)[rank]
+        self.own = range(images[own[0]].start, images[own[-1]].stop)
+        """The places in a batch that are this rank's."""
 
     def __iter__(self) -> Iterator[list[int]]:
-        part = self.batch_size // self.world_size
         for batch in count(self.start // self.batch_size):
             if self.stop is not None and batch * self.batch_size >= self.stop:
                 return
-            first = batch * self.batch_size + self.rank * part
-            yield list(range(first, first + part))
+            yield [batch * self.batch_size + place for place in self.own]
 
     def __len__(self) -> int:
         if self.stop is None:
@@ -124,6 +149,7 @@ def make_loader(
     world_size: int = 1,
     start: int = 0,
     stop: int | None = None,
+    shards: int | None = None,
     workers: int = 0,
     prefetch: int = 4,
     start_method: StartMethod | None = None,
@@ -137,7 +163,7 @@ def make_loader(
         The images. Its `batch_size` counts the images of all ranks together.
     rank, world_size, start : int
         As in `PositionSampler`.
-    stop : int, optional
+    stop, shards : int, optional
         As in `PositionSampler`.
     workers : int
         The number of processes that read and augment; 0 does it in this process.
@@ -157,14 +183,16 @@ def make_loader(
     TooManyUnreadable
         While iterating, if too many images of a source cannot be read.
     DatasetError
-        If the ranks cannot share a batch equally, or `workers` is negative.
+        If the ranks cannot share a batch, or `workers` is negative.
 
     Examples
     --------
     >>> for batch in make_loader(dataset, workers=4, start=images_seen):  # doctest: +SKIP
     ...     batch = batch.to("cuda", non_blocking=True)
     """
-    sampler = PositionSampler(dataset.batch_size, rank=rank, world_size=world_size, start=start, stop=stop)
+    sampler = PositionSampler(
+        dataset.batch_size, rank=rank, world_size=world_size, start=start, stop=stop, shards=shards
+    )
     return BatchLoader(_data_loader(dataset, sampler, workers, prefetch, start_method, pin_memory), dataset.unreadable)
 
 
@@ -202,12 +230,16 @@ def make_evaluation_loader(
     size: int,
     *,
     batch_size: int,
+    rank: int = 0,
+    world_size: int = 1,
     workers: int = 0,
     start_method: StartMethod | None = None,
     pin_memory: bool | None = None,
     letterbox: Callable[[Record, int], Sample] = letterbox,
 ) -> DataLoader[Sample]:
     """Return batches of a source's images in their order, letterboxed; the last batch may be smaller.
+
+    Several ranks are dealt whole batches like cards, so that the net sees each batch as one process would.
 
     Parameters
     ----------
@@ -217,6 +249,8 @@ def make_evaluation_loader(
         The side of the network's input in pixels.
     batch_size : int
         The images of one batch.
+    rank, world_size : int
+        Of all batches those with the number rank, rank + world_size, and so on.
     workers : int
         As in `make_loader`.
     start_method : {"fork", "spawn", "forkserver"}, optional
@@ -238,7 +272,7 @@ def make_evaluation_loader(
     """
     dataset = LetterboxedDataset(source, size, letterbox)
     batches = [list(range(i, min(i + batch_size, len(dataset)))) for i in range(0, len(dataset), batch_size)]
-    return _data_loader(dataset, batches, workers, 2, start_method, pin_memory)
+    return _data_loader(dataset, batches[rank::world_size], workers, 2, start_method, pin_memory)
 
 
 def _data_loader(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -46,6 +50,34 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the folder {folder.name}/ beside the repository")
     return folder
+
+
+@pytest.fixture
+def ranks(tmp_path: Path) -> Callable[..., dict[int, list[Any]]]:
+    """Return a function that runs another one in several processes, see ``tests/ranks.py``.
+
+    It takes a file, the name of a function in it, numbers of processes and arguments, and gives what the function
+    returned: for each number of processes a list of ranks.
+    """
+    if sys.platform == "win32":
+        pytest.skip("processes cannot be forked there")
+
+    def run(file: Path, function: str, world_sizes: list[int], **arguments: Any) -> dict[int, list[Any]]:
+        words = [str(file), function, str(tmp_path), json.dumps(world_sizes), json.dumps(arguments)]
+        done = subprocess.run(
+            [sys.executable, Path(__file__).with_name("ranks.py"), *words],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, done.stderr
+        return {
+            size: [torch.load(tmp_path / f"{size}.{rank}.pt", weights_only=True) for rank in range(size)]
+            for size in world_sizes
+        }
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,8 @@ def reduced(kind: str, **modes: Any) -> dict[str, float]:
             logits = output.class_logits(torch.tensor([1, 0]), torch.tensor([0, 2]))
             (logits.square().sum() + output.objectness.square().sum() + output.boxes.square().sum()).backward()
         for (name, ours), theirs in zip(model.named_parameters(), alone.parameters(), strict=True):
-            assert ours.grad is not None and theirs.grad is not None, name
+            assert ours.grad is not None, name
+            assert theirs.grad is not None
             growth[name] = float(ours.grad.norm() / theirs.grad.norm())
     return growth
 

@@ -198,6 +198,7 @@ def plan_phases(
                 rank=processes.rank,
                 world_size=processes.world_size,
                 start=first * part,
+                shards=config.train.exact or None,
                 workers=config.machine.workers,
             )
 

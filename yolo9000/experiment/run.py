@@ -15,7 +15,7 @@ from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.sheet import ValidationSheet
 from yolo9000.runtime.checkpoint import load_checkpoint
 from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
-from yolo9000.runtime.distributed import local_device_name, start_processes, stop_processes
+from yolo9000.runtime.distributed import local_device_name, start_processes, stop_processes, world_of_environment
 from yolo9000.runtime.run_folder import RunFolder, check_run_folder, create_run_folder, remove_failed_start
 from yolo9000.training.callbacks import Callback
 from yolo9000.training.loop import TrainResult, train
@@ -52,10 +52,12 @@ def train_run(
         The loss became infinite or NaN.
     """
     use_huge_pages()
+    config.train.check_shared_by(world_of_environment()[1])
     run = create_run_folder(folder, resume=True) if resume else RunFolder(Path(folder))
     saved = load_checkpoint(run.last) if resume else None
-    if config.machine.threads is not None:
-        torch.set_num_threads(config.machine.threads)
+    if config.machine.threads is not None or config.train.exact:
+        # torchrun gives each of several processes one thread, and a single one all: other roundings
+        torch.set_num_threads(config.machine.threads or 1)
     device = pick_device(config.machine.device or local_device_name())
     precision = pick_precision(device, config.train.precision)
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, precision=precision))

@@ -144,7 +144,7 @@ class LateTable(NamedTuple):
 
 
 class HeadRows(NamedTuple):
-    """Weights and biases of a head, a row for each number that it can give; see `yolo9000.models.tree_head.TreeHead`."""
+    """Weights and biases of a head, a row for each number that it can give."""
 
     box_weight: Tensor
     """(A*5, D): rows tx ty tw th to of every prior."""
@@ -216,7 +216,7 @@ class _Product(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, None]:
         features, weight, rows = ctx.saved_tensors
-        ctx.put_by.put(ctx.product, (rows, gradient, features))
+        ctx.put_by.put(ctx.product, (rows, gradient, features.detach()))
         of_features = None
         if ctx.needs_input_grad[0]:
             with without_autocast(weight.device):

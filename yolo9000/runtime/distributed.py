@@ -1,19 +1,30 @@
-"""Several processes under ``torchrun``: gradients are summed by hand, one call a step.
+"""Several processes under ``torchrun``: who they are, and what they say to each other.
 
 Each process computes the loss of its share of the batch, divided by the *whole* batch's size, so the sum of the
-processes' gradients is the gradient of the whole batch. Everything else (which images, which rank) is decided by the
-sampler.
+processes' gradients is the gradient of the whole batch. Which images are whose is decided by the sampler, and how
+gradients are summed by `yolo9000.training.gradients`.
 """
 
 from __future__ import annotations
 
+import datetime
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Work = TypeVar("Work")
+Found = TypeVar("Found")
+
+PATIENCE = 600.0
+"""Seconds that a process waits for another one, unless it is told how many."""
+BEHIND_THE_WATCH = 60.0
+"""So many seconds longer waits torch itself: whoever watches the processes says more about a silent one than it."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +35,38 @@ class Processes:
     ----------
     rank, world_size : int
         Which process, of how many.
+    sent : Counter
+        Bytes that this process has handed to collectives, by what they were for.
     """
 
     rank: int = 0
     world_size: int = 1
+    sent: Counter[str] = field(default_factory=Counter, compare=False)
 
     @property
     def is_first(self) -> bool:
         """Whether this process writes files and shows progress."""
         return self.rank == 0
+
+    def count(self, purpose: str, tensor: Tensor) -> None:
+        """Note that a tensor is handed to a collective."""
+        self.sent[purpose] += tensor.numel() * tensor.element_size()
+
+
+def world_of_environment() -> tuple[int, int]:
+    """Rank and number of processes, as torchrun says before they know each other.
+
+    Examples
+    --------
+    >>> world_of_environment()
+    (0, 1)
+    """
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def was_restarted() -> bool:
+    """Whether torchrun or Slurm began this job again after it had failed."""
+    return any(int(os.environ.get(name) or 0) for name in ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"))
 
 
 def local_device_name() -> str | None:
@@ -42,17 +76,25 @@ def local_device_name() -> str | None:
     return None
 
 
-def start_processes(device: torch.device) -> Processes:
+def start_processes(device: torch.device, patience: float = PATIENCE) -> Processes:
     """Join the group that torchrun described in the environment; alone, do nothing.
 
     NCCL carries GPU tensors, gloo carries CPU tensors and the stop flag.
+
+    Parameters
+    ----------
+    device : torch.device
+    patience : float
+        Seconds after which a process that does not answer is given up.
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if world_size == 1:
+    if world_of_environment()[1] == 1:
         return Processes()
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("cuda:nccl,cpu:gloo" if device.type == "cuda" else "gloo")
+    dist.init_process_group(
+        "cuda:nccl,cpu:gloo" if device.type == "cuda" else "gloo",
+        timeout=datetime.timedelta(seconds=patience + BEHIND_THE_WATCH),
+    )
     return Processes(dist.get_rank(), dist.get_world_size())
 
 
@@ -62,16 +104,17 @@ def stop_processes(processes: Processes) -> None:
         dist.destroy_process_group()
 
 
-def sum_gradients(gradients: Sequence[Tensor], processes: Processes) -> None:
-    """Replace each gradient by its sum over the processes, in one call over one flat buffer."""
-    if processes.world_size == 1 or not gradients:
+def sum_tensors(tensors: Sequence[Tensor], processes: Processes, purpose: str = "gradients") -> None:
+    """Replace each tensor by its sum over the processes, in one call over one flat buffer."""
+    if processes.world_size == 1 or not tensors:
         return
-    flat = torch.cat([gradient.reshape(-1).float() for gradient in gradients])
+    flat = torch.cat([tensor.reshape(-1).float() for tensor in tensors])
+    processes.count(purpose, flat)
     dist.all_reduce(flat)
     offset = 0
-    for gradient in gradients:
-        gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
-        offset += gradient.numel()
+    for tensor in tensors:
+        tensor.copy_(flat[offset : offset + tensor.numel()].view_as(tensor))
+        offset += tensor.numel()
 
 
 def average_buffers(buffers: Iterable[Tensor], processes: Processes) -> None:
@@ -80,9 +123,19 @@ def average_buffers(buffers: Iterable[Tensor], processes: Processes) -> None:
     if processes.world_size == 1 or not floating:
         return
     with torch.no_grad():
-        sum_gradients(floating, processes)
+        sum_tensors(floating, processes, "batch norm")
         for buffer in floating:
             buffer.div_(processes.world_size)
+
+
+def gather_tensors(tensor: Tensor, processes: Processes, purpose: str) -> list[Tensor]:
+    """The tensors of all processes, in the order of their ranks; all have one shape."""
+    if processes.world_size == 1:
+        return [tensor]
+    processes.count(purpose, tensor)
+    gathered = [torch.empty_like(tensor) for _ in range(processes.world_size)]
+    dist.all_gather(gathered, tensor.contiguous())
+    return gathered
 
 
 def any_process(flag: bool, processes: Processes) -> bool:
@@ -100,3 +153,41 @@ def broadcast_model(tensors: Iterable[Tensor], processes: Processes) -> None:
         with torch.no_grad():
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)
+
+
+def dealt(each: Callable[[Work], Found], own: Iterable[Work], processes: Processes) -> Iterator[Found]:
+    """Do work that is dealt out to the processes like cards; all of them get all that was found.
+
+    Parameters
+    ----------
+    each : callable
+        What is done with a piece of work. What it finds travels by pickle to the other processes of this job.
+    own : iterable
+        The work of this process: of all pieces those with the number rank, rank + world size, and so on.
+    processes : Processes
+
+    Yields
+    ------
+    what was found
+        In the order of the pieces, as if one process had done them all.
+
+    Examples
+    --------
+    >>> list(dealt(lambda number: number * 10, [1, 2, 3], Processes()))
+    [10, 20, 30]
+    """
+    if processes.world_size == 1:
+        yield from map(each, own)
+        return
+    left = iter(own)
+    while True:
+        mine = [each(piece) for piece in [next(left, _NOTHING)] if piece is not _NOTHING]
+        round_of_all: list[Any] = [None] * processes.world_size
+        dist.all_gather_object(round_of_all, mine)
+        for found in round_of_all:
+            yield from cast("list[Found]", found)
+        if not all(round_of_all):  # somebody had nothing left, and nobody after him
+            return
+
+
+_NOTHING: Any = object()

@@ -106,6 +106,13 @@ class TrainConfig:
     compile : bool
         Compile the models, once for each size of their input. This is for long runs on GPUs; on a CPU steps are
         slower.
+    shared_batch_norm : str
+        Batch norm where several processes share a batch. "averaged": each normalises its own images, and what is kept
+        for prediction is averaged; "first": that of the first process is kept; "synchronised": all normalise over the
+        images of all, as one process would (torch's SyncBatchNorm).
+    exact : int
+        Cut each batch into so many shards, which are summed up in their order: any number of processes up to this one
+        then trains to the same bits, also if it changes at a resume. Batch norms normalise over a shard. 0 is faster.
 
     Raises
     ------
@@ -124,6 +131,8 @@ class TrainConfig:
     best_score: Annotated[str, arg(metavar="NAME")] = "ap50"
     channels_last: bool = True
     compile: bool = False
+    shared_batch_norm: Literal["averaged", "first", "synchronised"] = "averaged"
+    exact: Annotated[int, arg(metavar="SHARDS")] = 0
 
     def __post_init__(self) -> None:
         for name, value in (("batch_size", self.batch_size), ("accumulate", self.accumulate)):
@@ -133,6 +142,36 @@ class TrainConfig:
             raise Mistake(f"`batch_size` {self.batch_size} cannot be cut into {self.accumulate} equal parts")
         if not 0 <= self.ema_decay < 1:
             raise Mistake(f"`ema_decay` {self.ema_decay}: at least 0 and below 1 is needed")
-        for name in ("log_every", "evaluate_every", "save_every"):
+        for name in ("log_every", "evaluate_every", "save_every", "exact"):
             if getattr(self, name) < 0:
                 raise Mistake(f"`{name}` {getattr(self, name)}: 0 or more is needed")
+        part = self.batch_size // self.accumulate
+        if self.exact > part:
+            raise Mistake(
+                f"`exact` {self.exact}: there are {part} images to cut into shards; take a larger `batch_size`"
+            )
+        if self.exact and self.shared_batch_norm == "synchronised":
+            raise Mistake(
+                "`exact` normalises over the images of a shard, and `shared_batch_norm` synchronised does not"
+            )
+
+    def check_shared_by(self, processes: int) -> None:
+        """Raise if so many processes cannot share a batch.
+
+        Raises
+        ------
+        Mistake
+            One of them would have no image.
+        """
+        part = self.batch_size // self.accumulate
+        if processes > part:
+            cut = f" in {self.accumulate} parts (`accumulate`)" if self.accumulate > 1 else ""
+            raise Mistake(
+                f"`batch_size` {self.batch_size}{cut}: {processes} processes cannot share {part} images; "
+                f"take `batch_size` {processes * self.accumulate} or more, or fewer processes"
+            )
+        if self.exact and processes > self.exact:
+            raise Mistake(
+                f"`exact` {self.exact}: {processes} processes cannot share {self.exact} shards; "
+                f"take `exact` {processes} or more, or fewer processes"
+            )

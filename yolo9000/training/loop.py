@@ -21,14 +21,15 @@ from torch import Tensor, nn
 from yolo9000.datasets.sample import pixels
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from yolo9000.runtime.compiling import compile_net
-from yolo9000.runtime.device import autocast, pick_precision
-from yolo9000.runtime.distributed import Processes, any_process, average_buffers, broadcast_model, sum_gradients
+from yolo9000.runtime.device import pick_precision
+from yolo9000.runtime.distributed import Processes, any_process, broadcast_model
 from yolo9000.runtime.interrupt import StopRequest
 from yolo9000.runtime.logs import Progress, ResultsFile
 from yolo9000.runtime.run_folder import RunFolder, hold_run_folder
 from yolo9000.training.callbacks import Callback, Moment
 from yolo9000.training.config import TrainConfig
 from yolo9000.training.curves import draw_curves
+from yolo9000.training.gradients import Backward, gradients_for
 from yolo9000.training.optimiser import ModelAverage, build_optimizer, learning_rate
 from yolo9000.training.phases import ImageBatch, Phase
 from yolo9000.training.tally import LossTally
@@ -156,7 +157,10 @@ class _Training:
         for index in range(self.index, len(self.phases)):
             self._start_phase(index, saved)
             saved = None
-            interrupted = self._run_phase(stop, stop_after)
+            try:
+                interrupted = self._run_phase(stop, stop_after)
+            finally:
+                self.gradients.close()
             if interrupted:
                 break
         if self.results is not None:
@@ -175,7 +179,7 @@ class _Training:
         if self.config.channels_last:
             model.to(memory_format=torch.channels_last)
         # the model itself stays as it is, for checkpoints, averages and evaluation
-        self.forward: Callable[[Tensor], Any] = compile_net(model, self.device) if self.config.compile else model
+        forward: Callable[[Tensor], Any] = compile_net(model, self.device) if self.config.compile else model
         if saved is None and phase.begin is not None:
             phase.begin()
         if saved is not None:
@@ -201,6 +205,18 @@ class _Training:
                 if saved["average"] is None:
                     raise CheckpointError(f"{self.run.last}: it has no averaged weights; resume without an average")
                 self.average.load_state_dict(saved["average"])
+        self.gradients = gradients_for(
+            Backward(
+                model=model,
+                forward=forward,
+                loss=phase.loss,
+                config=self.config,
+                device=self.device,
+                precision=self.precision,
+                scaler=self.scaler,
+                processes=self.processes,
+            )
+        )
 
     def _run_phase(self, stop: StopRequest, stop_after: int | None) -> bool:
         """Take the phase's remaining steps; return whether the run was asked to stop."""
@@ -237,7 +253,7 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.rate = rate
-        for _ in range(config.accumulate):
+        for part in range(1, config.accumulate + 1):
             batch = next(batches)
             images = pixels(
                 batch.images,
@@ -245,19 +261,15 @@ class _Training:
                 non_blocking=True,
                 memory_format=torch.channels_last if config.channels_last else torch.contiguous_format,
             )
-            with autocast(self.device, self.precision):
-                output = self.forward(images)
-            terms = phase.loss(output, batch.targets, self.images_seen)
-            total = torch.stack(list(terms.values())).sum() / config.batch_size
-            self.scaler.scale(total).backward()
-            self.terms.add(self.step, terms, len(batch.targets))
+            last = part == config.accumulate
+            for terms, count in self.gradients.add(images, batch.targets, self.images_seen, last=last):
+                self.terms.add(self.step, terms, count)
         self._update()
 
     def _update(self) -> None:
         phase, model = self.phase, self.phase.model
+        self.gradients.finish()
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        sum_gradients(gradients, self.processes)
-        average_buffers(model.buffers(), self.processes)
         self.scaler.unscale_(self.optimizer)
         if phase.optimiser.gradient_clip:
             norm = nn.utils.clip_grad_norm_(model.parameters(), phase.optimiser.gradient_clip)

@@ -70,9 +70,12 @@ class LossTally:
         """
         if self._sums is None or self._first_bad is None:
             return {}
-        images = self._images * self._processes.world_size
+        images = self._images
         if self._processes.world_size > 1:
             dist.all_reduce(self._sums)
+            shared = torch.tensor([images])  # the shares of a batch may differ
+            dist.all_reduce(shared)
+            images = int(shared)
             dist.all_reduce(self._first_bad, op=dist.ReduceOp.MAX)
         sums, first_bad = self._sums.tolist(), self._first_bad.tolist()
         self._sums = self._first_bad = None
