@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     label_map = tree.label_maps["scenes"]
     config = SceneConfig(split="test", size=trained.size)
     scenes = SceneSource(config, length=options.scenes, label_map=label_map)
-    detections, targets, _ = score_batches(
+    detections, targets, *_ = score_batches(
         prepare(trained.detector, device=torch.device("cpu"), precision="float32"),
         make_evaluation_loader(scenes, trained.size, batch_size=32),
         trained.classes,

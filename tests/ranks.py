@@ -63,7 +63,8 @@ def main(file: str, name: str, folder: str, world_sizes: str, arguments: str) ->
         children = [
             start(rank, world_size, port, function, Path(folder), json.loads(arguments)) for rank in range(world_size)
         ]
-        if any([os.waitpid(child, 0)[1] for child in children]):
+        statuses = [os.waitpid(child, 0)[1] for child in children]
+        if any(statuses):
             return 1
     return 0
 

@@ -92,12 +92,18 @@ def _evaluate(command: Command) -> int:
     from yolo9000.evaluation.report import format_report
     from yolo9000.experiment.evaluate import evaluate_run, write_evaluation
     from yolo9000.inference.torchvision_detector import PREFIX
+    from yolo9000.runtime.device import pick_device
+    from yolo9000.runtime.distributed import local_device_name
     from yolo9000.runtime.output_folder import free_file
+    from yolo9000.runtime.watch import together
 
     if command.out and Path(command.out).exists() and not command.overwrite:
         raise Mistake(f"{command.out} is there already: name another `out`, or ask with `overwrite` to replace it")
     config = dataclasses.replace(command.config, sets=sets_of(command.sets))
-    report = evaluate_run(command.run, config)
+    with together(pick_device(config.open.device or local_device_name())) as processes:
+        report = evaluate_run(command.run, config, processes=processes)
+    if not processes.is_first:
+        return 0
     print(format_report(report), flush=True)  # first: the figures shall not be lost where no file can be written
     out = Path(command.out) if command.out else Path(report["checkpoint"]).parent / "evaluation.json"
     if not command.out and command.run.startswith(PREFIX):

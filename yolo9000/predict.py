@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,10 +18,12 @@ from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 from yolo9000.runtime.mistakes import Mistake, run
 
 if TYPE_CHECKING:
+    from yolo9000.datasets.sample import Unreadable
     from yolo9000.inference.predictor import Predictor
-    from yolo9000.inference.sources import Sources
+    from yolo9000.inference.sources import Frame, Sources
     from yolo9000.results.results import Results
     from yolo9000.results.writing import PredictionWriter
+    from yolo9000.runtime.distributed import Processes
 
 PROGRAM = "yolo9000 predict"
 DEFAULT_FOLDER = "runs/predict"
@@ -86,9 +89,9 @@ def main(words: Sequence[str] | None = None) -> int:
 def _predict(command: Command) -> int:
     # these here, for --help needs no torch
     from yolo9000.inference.sources import is_video, open_sources
-    from yolo9000.results.writing import PredictionWriter
-    from yolo9000.runtime.device import use_huge_pages
-    from yolo9000.runtime.output_folder import choose_folder
+    from yolo9000.runtime.device import pick_device, use_huge_pages
+    from yolo9000.runtime.distributed import local_device_name
+    from yolo9000.runtime.watch import together
 
     config = command.config
     net, named = _net_and_images(command)
@@ -96,11 +99,23 @@ def _predict(command: Command) -> int:
     sources = open_sources(named, config.recursive)
     if config.save.save_video and not (sources.cameras or any(map(is_video, sources.files))):
         raise Mistake("`save_video`: there is no video and no camera among the images")
+    with together(pick_device(config.open.device or local_device_name())) as processes:
+        if processes.is_first:
+            return _predict_and_write(net, sources, config, processes)
+        for _ in _found(_open(net, config), sources, config, processes):
+            pass  # the first process gets all of it, and writes
+        return 0
+
+
+def _predict_and_write(net: str, sources: Sources, config: PredictConfig, processes: Processes) -> int:
+    from yolo9000.results.writing import PredictionWriter
+    from yolo9000.runtime.output_folder import choose_folder
+
     out = choose_folder(config.out, DEFAULT_FOLDER, overwrite=config.overwrite)
     writer = PredictionWriter(out, config.save, inputs=sources.files, rates=sources.rates)
     predictor = _open(net, config)
     try:
-        ended = _write_all(_found(predictor, sources, config), writer, stream=config.stream)
+        ended = _write_all(_found(predictor, sources, config, processes), writer, stream=config.stream)
     finally:
         written = writer.close()
     if sources.unreadable:
@@ -136,9 +151,10 @@ def _open(net: str, config: PredictConfig) -> Predictor:
     from yolo9000.inference.predictor import Predictor
     from yolo9000.inference.restrict import restrict
     from yolo9000.runtime.device import pick_device, pick_precision
+    from yolo9000.runtime.distributed import local_device_name
 
     opened = config.open
-    device = pick_device(opened.device)
+    device = pick_device(opened.device or local_device_name())
     tree = load_tree(opened.tree) if opened.tree else None
     names = read_names(opened.names) if opened.names else None
     trained = open_any(net, opened.cfg, tree=tree, names=names, best=opened.best, engine=opened.engine, device=device)
@@ -154,20 +170,34 @@ def _open(net: str, config: PredictConfig) -> Predictor:
     )
 
 
-def _found(predictor: Predictor, sources: Sources, config: PredictConfig) -> Iterator[Results]:
+def _found(predictor: Predictor, sources: Sources, config: PredictConfig, processes: Processes) -> Iterator[Results]:
     from tqdm import tqdm
 
     from yolo9000.datasets.sample import Record
     from yolo9000.results.finding import find_in_images
+    from yolo9000.runtime.distributed import dealt
 
-    with tqdm(sources, total=sources.total, unit="image", disable=True if config.stream else None) as frames:
-        yield from find_in_images(
+    def find(frames: Iterable[Frame]) -> Iterator[Results]:
+        return find_in_images(
             predictor,
             (Record(image, name) for name, image in frames),
             config.decode,
             size=config.open.size,
             batch_size=1 if sources.cameras else config.batch_size,
         )
+
+    if processes.world_size == 1:
+        with tqdm(sources, total=sources.total, unit="image", disable=True if config.stream else None) as frames:
+            yield from find(frames)
+        return
+
+    def each(part: Sources) -> tuple[list[Results], list[Unreadable]]:
+        return [dataclasses.replace(found, kept=None) for found in find(part)], part.unreadable
+
+    own = sources.dealt(config.batch_size, processes.rank, processes.world_size)
+    for found, unreadable in dealt(each, own, processes, only_first=True):
+        sources.unreadable += unreadable
+        yield from found
 
 
 def _write_all(found: Iterator[Results], writer: PredictionWriter, *, stream: bool) -> bool:

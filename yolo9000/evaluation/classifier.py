@@ -23,6 +23,7 @@ from yolo9000.models.classes import Classes
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.device import autocast
+from yolo9000.runtime.distributed import Processes, dealt
 
 THRESHOLDS = (*(round(0.05 * step, 2) for step in range(20)), 0.98, 0.99, 0.999, 1.0)
 """At which backing off is looked at."""
@@ -64,6 +65,7 @@ def classification_top1(
     *,
     device: torch.device,
     precision: Precision = "float32",
+    processes: Processes = Processes(),
 ) -> float:
     """Share of images with a label whose label is the best of all labels.
 
@@ -77,6 +79,8 @@ def classification_top1(
         Images with an ``image_label``; others are left out.
     labels : sequence of int
         The labels to choose from.
+    processes : Processes
+        They share the batches, of which these are this process's, and each counts what all have found.
 
     Returns
     -------
@@ -84,8 +88,8 @@ def classification_top1(
         NaN without an image that has a label.
     """
     choices = torch.tensor(list(labels), device=device)
-    right = images = 0
-    for batch in batches:
+
+    def each(batch: Batch) -> tuple[int, int]:
         with autocast(device, precision):
             output = model(pixels(batch.images, device, non_blocking=True))
         if isinstance(output, Tensor):
@@ -93,11 +97,13 @@ def classification_top1(
             best = choices[scores[:, choices].argmax(dim=1)].tolist()
         else:
             found = score_nodes(output, classes, labels, threshold=-1.0, max_detections=1)
-            best = [int(each.nodes[0]) if len(each) else -1 for each in found]
-        for target, answer in zip(batch.targets, best, strict=True):
-            if target.image_label is not None:
-                images += 1
-                right += answer == target.image_label
+            best = [int(one.nodes[0]) if len(one) else -1 for one in found]
+        pairs = [(target.image_label, answer) for target, answer in zip(batch.targets, best, strict=True)]
+        labelled = [label == answer for label, answer in pairs if label is not None]
+        return sum(labelled), len(labelled)
+
+    counts = list(dealt(each, batches, processes))
+    right, images = (sum(column) for column in zip((0, 0), *counts, strict=True))
     return right / images if images else float("nan")
 
 
@@ -111,6 +117,7 @@ def classify_images(
     device: torch.device,
     precision: Precision = "float32",
     tree: WordTree | None = None,
+    processes: Processes = Processes(),
 ) -> Answers:
     """Ask a classifier about images with a label.
 
@@ -129,6 +136,8 @@ def classify_images(
     tree : WordTree, optional
         A tree that flat classes are looked at in: P of a node is the sum of those of the classes at and below it. By
         default it is the classifier's own, if that has more than one sibling group.
+    processes : Processes
+        They share the batches, of which these are this process's, and each gets the answers of all.
 
     Returns
     -------
@@ -141,8 +150,8 @@ def classify_images(
         tree, of_nodes = classes.tree, classes.answers
     choices = torch.tensor(list(labels), device=device)
     cuts = [] if tree is None else [torch.as_tensor(cut, device=device) for cut in _cuts(tree)]
-    parts: list[tuple[Tensor, ...]] = []
-    for batch in batches:
+
+    def each(batch: Batch) -> tuple[Tensor, ...]:
         with autocast(device, precision):
             logits = model(pixels(batch.images, device, non_blocking=True))
         truths = torch.tensor([target.image_label for target in batch.targets])
@@ -154,10 +163,12 @@ def classify_images(
             of_tree = (best_at.cpu(), path.cpu(), along.cpu())
         assert scores is not None
         best = choices[scores[:, choices].topk(min(5, len(choices)), dim=1).indices]
-        parts.append((truths, best.cpu(), *of_tree))
+        return truths, best.cpu(), *of_tree
+
+    parts = list(dealt(each, batches, processes))
     if not parts:
         return Answers(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.int64))
-    return Answers(*(torch.cat(each) for each in zip(*parts, strict=True)))
+    return Answers(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 def summed_over_tree(classes: Classes, tree: WordTree) -> OfNodes:

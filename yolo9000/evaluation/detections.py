@@ -24,11 +24,16 @@ from yolo9000.evaluation.average_precision import (
 from yolo9000.evaluation.coco import CocoSummary, FoundBoxes, TruthBoxes, coco_summary, evaluate_boxes
 from yolo9000.evaluation.voc import VocEvaluation, voc_average_precision
 from yolo9000.models.classes import Classes
+from yolo9000.runtime.distributed import Processes, dealt
 
 
 @torch.no_grad()
 def find_in_batches(
-    find: Callable[[Tensor], Sequence[Detections]], batches: Iterable[Batch], *, device: torch.device
+    find: Callable[[Tensor], Sequence[Detections]],
+    batches: Iterable[Batch],
+    *,
+    device: torch.device,
+    processes: Processes = Processes(),
 ) -> tuple[list[Detections], list[Target], dict[str, tuple[int, Placement]]]:
     """Run a detector that answers with detections over batches.
 
@@ -38,6 +43,8 @@ def find_in_batches(
         (B, 3, S, S) in 0..1, on `device` -> what is found in each image.
     batches : iterable of Batch
     device : torch.device
+    processes : Processes
+        They share the batches, of which these are this process's, and each gets what all have found.
 
     Returns
     -------
@@ -51,11 +58,17 @@ def find_in_batches(
     detections: list[Detections] = []
     targets: list[Target] = []
     images: dict[str, tuple[int, Placement]] = {}
-    for batch in batches:
-        detections += [each.on_cpu() for each in find(pixels(batch.images, device, non_blocking=True))]
-        for number, (key, placement) in enumerate(zip(batch.keys, batch.placements, strict=True), len(targets)):
+
+    def each(batch: Batch) -> tuple[list[Detections], list[Target], list[tuple[str, Placement]]]:
+        found = [one.on_cpu() for one in find(pixels(batch.images, device, non_blocking=True))]
+        places = list(zip(batch.keys, batch.placements, strict=True))
+        return found, [target.to("cpu") for target in batch.targets], places
+
+    for found, of_batch, places in dealt(each, batches, processes):
+        for number, (key, placement) in enumerate(places, len(targets)):
             images.setdefault(key, (number, placement))  # one that stands in for an unreadable image comes twice
-        targets += [target.to("cpu") for target in batch.targets]
+        detections += found
+        targets += of_batch
     return detections, targets, images
 
 

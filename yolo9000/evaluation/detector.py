@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from yolo9000.datasets.coco import CocoTruth
 from yolo9000.datasets.sample import Batch, Placement, Target, pixels
@@ -21,8 +21,11 @@ from yolo9000.models.classes import Classes
 from yolo9000.models.output import DetectorOutput
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.device import autocast
+from yolo9000.runtime.distributed import Processes, dealt
 from yolo9000.training.phases import Loss
 from yolo9000.training.tally import LossTally
+
+Seen = TypeVar("Seen")
 
 SEEN_LONG_AGO = 1 << 40
 """Images seen, for a loss that is only measured: past every rule for the beginning of training."""
@@ -39,8 +42,9 @@ def score_batches(
     precision: Precision = "float32",
     threshold: float = 0.005,
     max_detections: int = 100,
-    look: Callable[[DetectorOutput, Sequence[Target]], None] | None = None,
-) -> tuple[list[list[Detections]], list[Target], dict[str, tuple[int, Placement]]]:
+    look: Callable[[DetectorOutput, Sequence[Target]], Seen] | None = None,
+    processes: Processes = Processes(),
+) -> tuple[list[list[Detections]], list[Target], dict[str, tuple[int, Placement]], list[Seen]]:
     """Run a detector over batches and score every box for every node of each set.
 
     Parameters
@@ -58,6 +62,8 @@ def score_batches(
         The most detections that an image keeps in a set.
     look : callable, optional
         Is shown the raw output of each batch and its targets, for what scored boxes do not tell.
+    processes : Processes
+        They share the batches, of which these are this process's, and each gets what all have found.
 
     Returns
     -------
@@ -67,22 +73,40 @@ def score_batches(
         For each image; on the CPU.
     images : dict
         Key of each image -> its number, and where it lies in the network's input.
+    seen : list
+        What `look` gave for each batch.
     """
     detections: list[list[Detections]] = [[] for _ in node_sets]
     targets: list[Target] = []
     images: dict[str, tuple[int, Placement]] = {}
-    for batch in batches:
+    seen: list[Seen] = []
+
+    def each(batch: Batch) -> _OfBatch[Seen]:
         with autocast(device, precision):
             output = model(pixels(batch.images, device, non_blocking=True))
         scored = score_node_sets(output, classes, node_sets, threshold=threshold, max_detections=max_detections)
-        for found, of_set in zip(detections, scored, strict=True):
-            found += [each.on_cpu() for each in of_set]
-        if look is not None:
-            look(output, batch.targets)
-        for number, (key, placement) in enumerate(zip(batch.keys, batch.placements, strict=True), len(targets)):
+        return _OfBatch(
+            [[one.on_cpu() for one in of_set] for of_set in scored],
+            [target.to("cpu") for target in batch.targets],
+            list(zip(batch.keys, batch.placements, strict=True)),
+            [] if look is None else [look(output, batch.targets)],
+        )
+
+    for found in dealt(each, batches, processes):
+        for number, (key, placement) in enumerate(found.places, len(targets)):
             images.setdefault(key, (number, placement))  # one that stands in for an unreadable image comes twice
-        targets += [target.to("cpu") for target in batch.targets]
-    return detections, targets, images
+        for all_of_set, of_set in zip(detections, found.detections, strict=True):
+            all_of_set += of_set
+        targets += found.targets
+        seen += found.seen
+    return detections, targets, images, seen
+
+
+class _OfBatch(NamedTuple, Generic[Seen]):
+    detections: list[list[Detections]]
+    targets: list[Target]
+    places: list[tuple[str, Placement]]
+    seen: list[Seen]
 
 
 def evaluate_detector(
@@ -100,6 +124,7 @@ def evaluate_detector(
     voc: VocTruth | None = None,
     diagnosis: bool = False,
     max_detections: int = 100,
+    processes: Processes = Processes(),
 ) -> dict[str, Any]:
     """Average precision of the classes that had boxes in training and of those that had none.
 
@@ -131,6 +156,8 @@ def evaluate_detector(
         whether P(node) is right as often as it says; see `yolo9000.evaluation.diagnosis.diagnose`.
     max_detections : int
         The most detections that an image keeps, over all classes.
+    processes : Processes
+        They share the batches, see `score_batches`.
 
     Returns
     -------
@@ -148,12 +175,11 @@ def evaluate_detector(
             "never_boxed": classes_at_parents(tree, sets["never_boxed"], sets["boxed"]),
         }
     node_sets = [labels, *([evaluated.node for evaluated in group] for group in at_parents.values())]
-    observations: list[Observation] = []
 
-    def look(output: DetectorOutput, targets: Sequence[Target]) -> None:
-        observations.append(observe(output, targets, classes, labels))
+    def look(output: DetectorOutput, targets: Sequence[Target]) -> Observation:
+        return observe(output, targets, classes, labels)
 
-    (detections, *of_parents), targets, images = score_batches(
+    (detections, *of_parents), targets, images, observations = score_batches(
         model,
         batches,
         classes,
@@ -162,6 +188,7 @@ def evaluate_detector(
         precision=precision,
         max_detections=max_detections,
         look=look if diagnosis else None,
+        processes=processes,
     )
     report = score_detections(
         detections,
@@ -193,6 +220,7 @@ def held_out_loss(
     *,
     device: torch.device,
     precision: Precision = "float32",
+    processes: Processes = Processes(),
 ) -> dict[str, float]:
     """Mean of each loss term per image, with ``"loss"`` for their sum. Give one source's images at a time.
 
@@ -203,6 +231,8 @@ def held_out_loss(
     batches : iterable of Batch
     loss : callable
         The loss that is trained with; see `yolo9000.training.phases.Loss`.
+    processes : Processes
+        They share the batches, see `score_batches`.
 
     Returns
     -------
@@ -215,9 +245,16 @@ def held_out_loss(
         A term was infinite or NaN.
     """
     tally = LossTally()
-    for number, batch in enumerate(batches, 1):
+
+    def each(batch: Batch) -> tuple[dict[str, Tensor], int]:
         with autocast(device, precision):
             output = model(pixels(batch.images, device, non_blocking=True))
-        tally.add(number, loss(output, batch.targets, SEEN_LONG_AGO), len(batch.targets))
+        terms = loss(output, batch.targets, SEEN_LONG_AGO)
+        if processes.world_size > 1:
+            terms = {name: term.cpu() for name, term in terms.items()}
+        return terms, len(batch.targets)
+
+    for number, found in enumerate(dealt(each, batches, processes), 1):
+        tally.add(number, *found)
     terms = tally.read()
     return {"loss": sum(terms.values()), **terms} if terms else {}

@@ -28,6 +28,7 @@ MAY_CHANGE = frozenset(
         "machine.device",
         "machine.threads",
         "machine.workers",
+        "machine.rank_timeout",
     }
 )
 """Fields that every resumed run may change, besides the steps of its last phase: none of them changes what has been

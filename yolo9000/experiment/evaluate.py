@@ -42,11 +42,14 @@ from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.runtime.checkpoint import write_atomically
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
+from yolo9000.runtime.distributed import Processes, local_device_name
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.training.objectives import detection_objective
 
 
-def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> dict[str, Any]:
+def evaluate_run(
+    run: str | Path, config: EvaluateConfig = EvaluateConfig(), *, processes: Processes = Processes()
+) -> dict[str, Any]:
     """Evaluate a trained detector or classifier on images that it has not seen.
 
     Parameters
@@ -56,6 +59,8 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
         `yolo9000.inference.torchvision_detector.load_rival`.
     config : EvaluateConfig
         With no data sets named they are the held-out part of the run's own.
+    processes : Processes
+        They share the images, and each gets the figures of all.
 
     Returns
     -------
@@ -71,10 +76,10 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
         Weights, tree and data do not fit together.
     """
     use_huge_pages()
-    device = pick_device(config.open.device)
+    device = pick_device(config.open.device or local_device_name())
     precision = pick_precision(device, config.open.precision)
     if is_rival(run):
-        return _evaluate_rival(run, config, device)
+        return _evaluate_rival(run, config, device, processes)
     if config.weights:
         raise Mistake(f"`weights` {config.weights}: they are for `torchvision:NAME`; {run} has its own")
     exported = is_exported(run)
@@ -82,7 +87,7 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
     if not exported and is_classifier(checkpoint, config.open.cfg):
         trained = open_classifier(checkpoint, config, device)
         report = evaluate_classifier(
-            trained, held_out_data(config, trained), config, device=device, precision=precision
+            trained, held_out_data(config, trained), config, device=device, precision=precision, processes=processes
         )
         return report | {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
     given = load_tree(config.open.tree) if config.open.tree else None
@@ -96,11 +101,16 @@ def evaluate_run(run: str | Path, config: EvaluateConfig = EvaluateConfig()) -> 
         engine=config.open.engine,
         device=device,
     )
-    return evaluate_trained(trained, config, device=device, precision=precision)
+    return evaluate_trained(trained, config, device=device, precision=precision, processes=processes)
 
 
 def evaluate_trained(
-    trained: TrainedModel, config: EvaluateConfig, *, device: torch.device, precision: Precision
+    trained: TrainedModel,
+    config: EvaluateConfig,
+    *,
+    device: torch.device,
+    precision: Precision,
+    processes: Processes = Processes(),
 ) -> dict[str, Any]:
     """`evaluate_run` of a detector that is open already.
 
@@ -113,6 +123,8 @@ def evaluate_trained(
     device : torch.device
     precision : {"float32", "bfloat16", "float16"}
         Number format of the convolutions.
+    processes : Processes
+        They share the images, and each gets the figures of all.
     """
     if trained.detector.decodes_inside:
         raise Mistake(
@@ -128,7 +140,7 @@ def evaluate_trained(
         nodes = find_class_map(config.map, tree, categories)
         classes = TreeClasses(with_class_map(tree, nodes))
     data = load_data(data_config, classes, size=trained.size, held_out_only=True)
-    report = _evaluate(trained, data, config, device, precision, nodes)
+    report = _evaluate(trained, data, config, device, precision, nodes, processes)
     report["nodes"] = node_rows(report, classes, trained.content.get("taught"))
     return report | {"checkpoint": str(trained.path), "step": trained.step, "precision": precision}
 
@@ -160,7 +172,9 @@ def write_evaluation(report: Mapping[str, Any], out: Path, *, picture: str = "re
         draw_specificity(curves, out.with_name(picture.replace("reliability", "specificity")))
 
 
-def _evaluate_rival(run: str | Path, config: EvaluateConfig, device: torch.device) -> dict[str, Any]:
+def _evaluate_rival(
+    run: str | Path, config: EvaluateConfig, device: torch.device, processes: Processes
+) -> dict[str, Any]:
     names = read_names(config.open.names) if config.open.names else None
     rival = load_rival(run, weights=config.weights, names=names, device=device)
     for name, value in (("map", config.map), ("cfg", config.open.cfg), ("tree", config.open.tree)):
@@ -169,10 +183,10 @@ def _evaluate_rival(run: str | Path, config: EvaluateConfig, device: torch.devic
     if not (config.sets or rival.content):
         raise Mistake(f"{run}: name the images it is evaluated on, with `coco` or `voc`")
     data = load_data(held_out_data(config, rival), rival.detector.classes, size=rival.size, held_out_only=True)
-    loader = _loader(data.val_detection, config.open.size or rival.size, config)
+    loader = _loader(data.val_detection, config.open.size or rival.size, config, processes)
     if loader is None:
         raise Mistake("there are no images to evaluate on; name some with `coco`, `voc`, `yolo`, `csv` or `tiles`")
-    detections, targets, images = find_in_batches(rival.detector, loader, device=device)
+    detections, targets, images = find_in_batches(rival.detector, loader, device=device, processes=processes)
     boxes = _box_source(data)
     report = score_detections(
         detections,
@@ -202,12 +216,22 @@ def _name_as_the_data(report: dict[str, Any], boxes: Source | None) -> None:
 
 
 def _loader(
-    source: Source | None, size: int, config: EvaluateConfig, letterbox: Letterbox = letterbox
+    source: Source | None,
+    size: int,
+    config: EvaluateConfig,
+    processes: Processes,
+    letterbox: Letterbox = letterbox,
 ) -> DataLoader[Sample] | None:
     if source is None:
         return None
     return make_evaluation_loader(
-        source, size, batch_size=config.batch_size, workers=config.workers, letterbox=letterbox
+        source,
+        size,
+        batch_size=config.batch_size,
+        rank=processes.rank,
+        world_size=processes.world_size,
+        workers=config.workers,
+        letterbox=letterbox,
     )
 
 
@@ -244,6 +268,7 @@ def _evaluate(
     device: torch.device,
     precision: Precision,
     nodes: Mapping[str, int] | None,
+    processes: Processes,
 ) -> dict[str, Any]:
     # what had boxes is a fact of the training, not of the data looked at now
     boxed = set(data.evaluated) & set(data.boxed if config.boxed and nodes is None else trained.boxed)
@@ -257,8 +282,8 @@ def _evaluate(
     report: dict[str, Any] = {"held_out_loss": {}}
     fitted = letterbox_of(trained, config.open.letterbox)
     found = {
-        "detection": _loader(data.val_detection, size, config, fitted),
-        "classification": _loader(data.val_classification, size, config, fitted),
+        "detection": _loader(data.val_detection, size, config, processes, fitted),
+        "classification": _loader(data.val_classification, size, config, processes, fitted),
     }
     loaders = {name: loader for name, loader in found.items() if loader is not None}
     if not loaders:
@@ -279,6 +304,7 @@ def _evaluate(
             coco=boxes.truth() if isinstance(boxes, CocoSource) else None,
             voc=boxes.truth() if isinstance(boxes, VocSource) else None,
             diagnosis=True,
+            processes=processes,
         )
         _name_as_the_data(report, boxes)
         if nodes is not None:
@@ -291,10 +317,15 @@ def _evaluate(
             report["map"] = {"name": config.map, **means, "classes": classes}
     if "classification" in loaders:
         report["top1"] = classification_top1(
-            model, loaders["classification"], trained.classes, data.image_labels, device=device
+            model,
+            loaders["classification"],
+            trained.classes,
+            data.image_labels,
+            device=device,
+            processes=processes,
         )
     for name, loader in loaders.items():
         if name == "classification" and not trained.detector.learns_image_labels:
             continue
-        report["held_out_loss"][name] = held_out_loss(model, loader, loss, device=device)
+        report["held_out_loss"][name] = held_out_loss(model, loader, loss, device=device, processes=processes)
     return report

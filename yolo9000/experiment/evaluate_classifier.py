@@ -20,6 +20,7 @@ from yolo9000.models.classes import Classes
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.runtime.checkpoint import load_checkpoint
 from yolo9000.runtime.config import Precision
+from yolo9000.runtime.distributed import Processes
 from yolo9000.runtime.mistakes import Mistake
 
 
@@ -51,6 +52,7 @@ def evaluate_classifier(
     *,
     device: torch.device,
     precision: Precision,
+    processes: Processes = Processes(),
 ) -> dict[str, Any]:
     """Evaluate a classifier on images with a label that it has not seen.
 
@@ -64,6 +66,8 @@ def evaluate_classifier(
         together.
     device : torch.device
     precision : Precision
+    processes : Processes
+        They share the images, and each gets the figures of all.
 
     Returns
     -------
@@ -81,7 +85,14 @@ def evaluate_classifier(
 
     def answers(source: Source) -> Answers:
         size = config.open.size or trained.size
-        batches = make_evaluation_loader(source, size, batch_size=config.batch_size, workers=config.workers)
+        batches = make_evaluation_loader(
+            source,
+            size,
+            batch_size=config.batch_size,
+            rank=processes.rank,
+            world_size=processes.world_size,
+            workers=config.workers,
+        )
         return classify_images(
             trained.model,
             batches,
@@ -90,6 +101,7 @@ def evaluate_classifier(
             device=device,
             precision=precision,
             tree=tree,
+            processes=processes,
         )
 
     if data.val_classification is None or not len(data.val_classification):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -222,7 +223,7 @@ def plan_phases(
                         loss=classification_objective(starting_net.classes),
                         batches=batches(None, data.classification, (size,)),
                         optimiser=optimiser,
-                        evaluate=_classifier_scores(data, starting_net, config.train, size),
+                        evaluate=_classifier_scores(data, starting_net, config.train, size, processes),
                     )
                 )
 
@@ -232,7 +233,7 @@ def plan_phases(
     loss = detection_objective(detector.spec, joint_plan.image_labels, _truth_offsets(data, joint_plan))
     # of held-out images all classes have boxes
     plain_loss = detection_objective(detector.spec, joint_plan.image_labels)
-    evaluate = _detector_scores(data, detector, config.train, plan.evaluation_size or plan.size, plain_loss)
+    evaluate = _detector_scores(data, detector, config.train, plan.evaluation_size or plan.size, plain_loss, processes)
     for name, steps, classification in (
         ("detection", joint_plan.boxes_first, None),
         ("joint" if joint_plan.enabled else "boxes", plan.steps, data.classification if joint_plan.enabled else None),
@@ -262,14 +263,25 @@ def _truth_offsets(data: Data, joint: Joint) -> Tensor | None:
     return offsets_of_truths(share, joint.image_labels.unboxed_weight)
 
 
-def _classifier_scores(data: Data, classifier: Model, config: TrainConfig, size: int) -> Evaluate | None:
+def _held_out(source: Source, size: int, processes: Processes) -> Iterable[Batch]:
+    return cast(
+        "Iterable[Batch]",
+        make_evaluation_loader(
+            source, size, batch_size=EVALUATION_BATCH, rank=processes.rank, world_size=processes.world_size
+        ),
+    )
+
+
+def _classifier_scores(
+    data: Data, classifier: Model, config: TrainConfig, size: int, processes: Processes
+) -> Evaluate | None:
     source = data.val_classification
     if source is None or not len(source):
         return None
 
     def evaluate(model: nn.Module) -> Mapping[str, float]:
         device = next(model.parameters()).device
-        images = make_evaluation_loader(source, size, batch_size=EVALUATION_BATCH)
+        images = _held_out(source, size, processes)
         top1 = classification_top1(
             model,
             images,
@@ -277,6 +289,7 @@ def _classifier_scores(data: Data, classifier: Model, config: TrainConfig, size:
             data.image_labels,
             device=device,
             precision=pick_precision(device, config.precision),
+            processes=processes,
         )
         return {"top1": top1}
 
@@ -284,10 +297,10 @@ def _classifier_scores(data: Data, classifier: Model, config: TrainConfig, size:
 
 
 def _detector_scores(
-    data: Data, detector: DetectionModel, config: TrainConfig, size: int, loss: Loss
+    data: Data, detector: DetectionModel, config: TrainConfig, size: int, loss: Loss, processes: Processes
 ) -> Evaluate | None:
     boxes, images = (
-        None if source is None or not len(source) else make_evaluation_loader(source, size, batch_size=EVALUATION_BATCH)
+        None if source is None or not len(source) else _held_out(source, size, processes)
         for source in (data.val_detection, data.val_classification)
     )
     if boxes is None and images is None:
@@ -307,6 +320,7 @@ def _detector_scores(
                 device=device,
                 precision=precision,
                 parents=False,
+                processes=processes,
             )
             sets = {name: report[name] for name in ("boxed", "never_boxed") if report[name]["classes"]}
             classes = sum(each["classes"] for each in sets.values())
@@ -315,14 +329,20 @@ def _detector_scores(
             scores |= {f"ap50_{name}": each["ap50"] for name, each in sets.items()}
         if images is not None:
             scores["top1"] = classification_top1(
-                model, images, detector.classes, data.image_labels, device=device, precision=precision
+                model,
+                images,
+                detector.classes,
+                data.image_labels,
+                device=device,
+                precision=precision,
+                processes=processes,
             )
         for name, loader in (
             ("detection", boxes),
             ("classification", images if detector.learns_image_labels else None),
         ):
             if loader is not None:
-                held_out = held_out_loss(model, loader, loss, device=device, precision=precision)
+                held_out = held_out_loss(model, loader, loss, device=device, precision=precision, processes=processes)
                 scores[f"held_out/{name}"] = held_out["loss"]
         return scores
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,8 +16,14 @@ from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.sheet import ValidationSheet
 from yolo9000.runtime.checkpoint import load_checkpoint
 from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
-from yolo9000.runtime.distributed import local_device_name, start_processes, stop_processes, world_of_environment
+from yolo9000.runtime.distributed import (
+    Processes,
+    local_device_name,
+    was_restarted,
+    world_of_environment,
+)
 from yolo9000.runtime.run_folder import RunFolder, check_run_folder, create_run_folder, remove_failed_start
+from yolo9000.runtime.watch import together
 from yolo9000.training.callbacks import Callback
 from yolo9000.training.loop import TrainResult, train
 from yolo9000.training.tensorboard import TensorBoard, has_tensorboard
@@ -36,7 +43,7 @@ def train_run(
         Where the run's files go. It is made when everything else is known to be right, and removed if the training
         fails before its first row of losses.
     resume : bool
-        Go on from the folder's last checkpoint.
+        Go on from the folder's last checkpoint. So does a run that torchrun or Slurm began again.
     callbacks : sequence of Callback
         They watch the run, after those that every run has: `ValidationSheet`, and `TensorBoard` where it is installed.
 
@@ -53,7 +60,11 @@ def train_run(
     """
     use_huge_pages()
     config.train.check_shared_by(world_of_environment()[1])
-    run = create_run_folder(folder, resume=True) if resume else RunFolder(Path(folder))
+    run = RunFolder(Path(folder))
+    if not resume and was_restarted() and run.last.exists():
+        resume = True  # the same command, begun again by who keeps the job alive
+    if resume:
+        create_run_folder(folder, resume=True)
     saved = load_checkpoint(run.last) if resume else None
     if config.machine.threads is not None or config.train.exact:
         # torchrun gives each of several processes one thread, and a single one all: other roundings
@@ -61,36 +72,46 @@ def train_run(
     device = pick_device(config.machine.device or local_device_name())
     precision = pick_precision(device, config.train.precision)
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, precision=precision))
-    processes = start_processes(device)
+    with together(device, config.machine.rank_timeout) as processes:
+        return _train_as(config, run, saved, device, processes, callbacks)
+
+
+def _train_as(
+    config: RunConfig,
+    run: RunFolder,
+    saved: Mapping[str, Any] | None,
+    device: torch.device,
+    processes: Processes,
+    callbacks: Sequence[Callback],
+) -> TrainResult:
+    """`train_run` as one of several processes, or the only one."""
+    resume = saved is not None
+    if processes.is_first and not resume:
+        check_run_folder(run.path)
+    assembly = assemble(config, resumed=saved, processes=processes)
+    if processes.is_first:
+        write_run(run, config, assembly, resumed=resume)
+        print("\n  ".join([f"{run.path}, on {device}", *assembly.notes]), file=sys.stderr)
+        for warning in assembly.warnings:
+            log.warning("warning: %s", warning)  # by the log, where a command puts its flags in place of fields
     try:
+        result = train(
+            assembly.phases,
+            config.train,
+            run,
+            device=device,
+            description=assembly.description,
+            processes=processes,
+            resume=resume,
+            callbacks=[*_usual_callbacks(config, assembly), *callbacks],
+        )
+    except BaseException:
         if processes.is_first and not resume:
-            check_run_folder(run.path)
-        assembly = assemble(config, resumed=saved, processes=processes)
-        if processes.is_first:
-            write_run(run, config, assembly, resumed=resume)
-            print("\n  ".join([f"{run.path}, on {device}", *assembly.notes]), file=sys.stderr)
-            for warning in assembly.warnings:
-                log.warning("warning: %s", warning)  # by the log, where a command puts its flags in place of fields
-        try:
-            result = train(
-                assembly.phases,
-                config.train,
-                run,
-                device=device,
-                description=assembly.description,
-                processes=processes,
-                resume=resume,
-                callbacks=[*_usual_callbacks(config, assembly), *callbacks],
-            )
-        except BaseException:
-            if processes.is_first and not resume:
-                remove_failed_start(run)
-            raise
-        if processes.is_first and not result.interrupted:
-            print(f"{run.path}: done. Next: python -m yolo9000.evaluate {run.path}", file=sys.stderr)
-        return result
-    finally:
-        stop_processes(processes)
+            remove_failed_start(run)
+        raise
+    if processes.is_first and not result.interrupted:
+        print(f"{run.path}: done. Next: python -m yolo9000.evaluate {run.path}", file=sys.stderr)
+    return result
 
 
 def _usual_callbacks(config: RunConfig, assembly: Assembly) -> list[Callback]:

@@ -103,6 +103,20 @@ class Sources:
     def cameras(self) -> list[int]:
         return [item for item in self._items if isinstance(item, int)]
 
+    def dealt(self, size: int, rank: int, world_size: int) -> list[Sources]:
+        """Groups of `size` images, of which this rank takes those with the number rank, rank + world_size, and so on.
+
+        Raises
+        ------
+        Mistake
+            There is a video or a camera, whose images nobody can count.
+        """
+        if self.total is None:
+            raise Mistake("`source`: videos and cameras are read by one process; leave torchrun out")
+        starts = range(0, len(self._items), size)[rank::world_size]
+        parts = [self._items[start : start + size] for start in starts]
+        return [Sources([], len(part), _items=list(part), _limits=self._limits) for part in parts]
+
     def __iter__(self) -> Iterator[Frame]:
         for number, item in enumerate(self._items):
             try:

@@ -37,11 +37,14 @@ class Processes:
         Which process, of how many.
     sent : Counter
         Bytes that this process has handed to collectives, by what they were for.
+    state : dict of str to int
+        What this process is at, such as its "step", for those that watch it.
     """
 
     rank: int = 0
     world_size: int = 1
     sent: Counter[str] = field(default_factory=Counter, compare=False)
+    state: dict[str, int] = field(default_factory=dict, compare=False)
 
     @property
     def is_first(self) -> bool:
@@ -155,7 +158,9 @@ def broadcast_model(tensors: Iterable[Tensor], processes: Processes) -> None:
                 dist.broadcast(tensor, src=0)
 
 
-def dealt(each: Callable[[Work], Found], own: Iterable[Work], processes: Processes) -> Iterator[Found]:
+def dealt(
+    each: Callable[[Work], Found], own: Iterable[Work], processes: Processes, *, only_first: bool = False
+) -> Iterator[Found]:
     """Do work that is dealt out to the processes like cards; all of them get all that was found.
 
     Parameters
@@ -165,6 +170,8 @@ def dealt(each: Callable[[Work], Found], own: Iterable[Work], processes: Process
     own : iterable
         The work of this process: of all pieces those with the number rank, rank + world size, and so on.
     processes : Processes
+    only_first : bool
+        Only the first process gets what was found; the others get nothing.
 
     Yields
     ------
@@ -183,10 +190,13 @@ def dealt(each: Callable[[Work], Found], own: Iterable[Work], processes: Process
     while True:
         mine = [each(piece) for piece in [next(left, _NOTHING)] if piece is not _NOTHING]
         round_of_all: list[Any] = [None] * processes.world_size
-        dist.all_gather_object(round_of_all, mine)
+        if only_first:
+            dist.gather_object(mine, round_of_all if processes.is_first else None)
+        else:
+            dist.all_gather_object(round_of_all, mine)
         for found in round_of_all:
-            yield from cast("list[Found]", found)
-        if not all(round_of_all):  # somebody had nothing left, and nobody after him
+            yield from cast("list[Found]", found or [])
+        if any_process(not mine, processes):  # somebody had nothing left, and nobody after him
             return
 
 

@@ -55,7 +55,7 @@ def synchronise(model: nn.Module, processes: Processes) -> None:
     """
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
-            module.__class__ = SynchronisedBatchNorm2d  # type: ignore[assignment]
+            module.__class__ = SynchronisedBatchNorm2d
         if isinstance(module, SynchronisedBatchNorm2d):
             module.processes = processes
 
@@ -64,7 +64,7 @@ def separate(model: nn.Module) -> None:
     """Make the batch norms of a net plain ones again."""
     for module in model.modules():
         if type(module) is SynchronisedBatchNorm2d:
-            module.__class__ = nn.BatchNorm2d
+            module.__class__ = nn.BatchNorm2d  # type: ignore[assignment]
             del module.processes
 
 

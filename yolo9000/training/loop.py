@@ -249,6 +249,7 @@ class _Training:
         config, phase, model = self.config, self.phase, self.phase.model
         model.train()
         self.phase_step += 1
+        self.processes.state["step"] = self.step
         rate = learning_rate(phase.optimiser, self.phase_step, phase.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -313,7 +314,7 @@ class _Training:
         )
 
     def _evaluate(self) -> None:
-        if self.phase.evaluate is None or not self.processes.is_first:
+        if self.phase.evaluate is None:
             return
         started = time.monotonic()
         model = self.phase.model if self.average is None else self.average.model
@@ -324,11 +325,12 @@ class _Training:
             for callback in self.callbacks:
                 callback.on_evaluation(self.moment, scores, model)
         model.train(training)
-        if self.results is not None:
-            self.results.append({"step": self.step, "phase": self.phase.name, **scores})
-            if time.monotonic() - self.drawn_at > DRAW_EVERY_SECONDS:
-                draw_curves(self.results, self.run.curves)
-                self.drawn_at = time.monotonic()
+        if self.results is None:
+            return  # all processes share the images, and the first one says what came of it
+        self.results.append({"step": self.step, "phase": self.phase.name, **scores})
+        if time.monotonic() - self.drawn_at > DRAW_EVERY_SECONDS:
+            draw_curves(self.results, self.run.curves)
+            self.drawn_at = time.monotonic()
         text = " ".join(f"{name} {value:.4g}" for name, value in scores.items())
         self.progress.message(f"step {self.step} {self.phase.name}: {text} ({time.monotonic() - started:.0f} s)")
         score = scores.get(self.config.best_score)
