@@ -407,8 +407,8 @@ def test_a_source_that_breaks_the_contract_is_named() -> None:
 
 
 def test_position_sampler_refuses() -> None:
-    with pytest.raises(ValueError, match="`batch_size` 8: 3 ranks cannot share it equally"):
-        PositionSampler(8, world_size=3)
+    with pytest.raises(ValueError, match="`batch_size` 8: 9 ranks cannot share it"):
+        PositionSampler(8, world_size=9)
     with pytest.raises(ValueError, match="rank 2 of 2"):
         PositionSampler(8, rank=2, world_size=2)
     with pytest.raises(ValueError, match="start=12 is not the first position of a batch of 8"):

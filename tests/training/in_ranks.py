@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from wordtree import WordTree
@@ -104,7 +105,10 @@ def run(
 ) -> str:
     """The hash of what a training has come to."""
     train_config = TrainConfig(ema_decay=0.9, log_every=3, save_every=0, **config)
+    Path(folder).mkdir(exist_ok=True)
     for stop in [*stops, None]:
+        if processes.world_size > 1:
+            dist.barrier()  # the first one has written what all are to read
         torch.manual_seed(processes.rank)  # rank 0's weights are those of all
         model = Detector(DetectorConfig(width=0.05), region())
         phase = Phase(

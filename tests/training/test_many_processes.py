@@ -38,9 +38,7 @@ def test_three_processes_make_the_gradient_of_one(ranks: Ranks) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch_size", [8, 11])
-@pytest.mark.parametrize("share_rows", [True, False])
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(("batch_size", "share_rows", "accumulate"), [(8, True, 1), (11, False, 1), (11, True, 2)])
 def test_any_number_makes_the_gradient_of_one(ranks: Ranks, batch_size: int, share_rows: bool, accumulate: int) -> None:
     found = ranks(
         FILE,

@@ -2,49 +2,39 @@
 
 A rank that is killed breaks its connections, and whoever waits for it learns so at once, but not who it was. One that
 is stopped, or whose machine has died, says nothing at all: torch waits for half an hour. So each process has a thread
-that says twice a second that it lives. The first rank keeps these beats in a store and tells the others who is silent.
+that says twice a second that it lives, see `yolo9000.runtime.signs_of_life`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime
-import json
 import os
+import secrets
 import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 
 from yolo9000.runtime.distributed import PATIENCE, Processes, start_processes, stop_processes
 from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.signs_of_life import BEAT, Hub, KnownProcesses, Sign, Spoke
 
-BEAT = 0.5
-"""Seconds between two signs of life."""
 SILENT = 4 * BEAT
 """After so many seconds without one a process is looked at as lost, if there is another reason to think so."""
 LINGER = 1.5
 """So many seconds longer lives a process that has failed, for the others to learn why."""
 EXIT_LOST = 1
-_TCPStore: Any = dist.TCPStore  # type: ignore[attr-defined]  # which torch documents and does not export
+SECOND_HAND = "another process"
+"""Why a process ends whose own work was well."""
 
 
 class LostProcess(Mistake):
     """Another process of the run has ended, or does not answer."""
-
-
-class _Sign(NamedTuple):
-    """What is known of a process: its last step, and why it failed."""
-
-    beat: int = 0
-    step: int = 0
-    why: str = ""
 
 
 @contextlib.contextmanager
@@ -96,6 +86,7 @@ def watched(processes: Processes, patience: float) -> Iterator[None]:
         dist.barrier()  # all are done, and none is missed from here on
     except Exception as error:
         told = watch.explain(error)
+        _end_soon()
         if told is None:
             raise
         raise told from error
@@ -106,34 +97,27 @@ def watched(processes: Processes, patience: float) -> Iterator[None]:
 class _Watch:
     def __init__(self, processes: Processes, patience: float) -> None:
         self.processes, self.patience = processes, patience
-        self.why = ""
-        self.signs: dict[int, _Sign] = {}
-        self.heard: dict[int, float] = {}  # when a process last gave a sign, by our clock
-        self.ended = threading.Event()
+        self.known = KnownProcesses(processes.world_size)
         self.terminated = False
-        self.store = self._open()
+        self.why = ""  # this process has failed
+        self.ended = threading.Event()
         self._wake, self._woken = socket.socketpair()
         for end in (self._wake, self._woken):
             end.setblocking(False)
         self._before = self._listen(self._wake.fileno())
+        server = socket.create_server(("", 0)) if processes.is_first else None
+        secret = secrets.randbits(62) if server is not None else 0
+        said = torch.tensor([0 if server is None else server.getsockname()[1], secret])
+        dist.broadcast(said, src=0)
+        port, secret = said.tolist()
+        if server is not None:
+            self._talk: Hub | Spoke = Hub(self.known, server, secret)
+        else:
+            host = os.environ.get("MASTER_ADDR", "127.0.0.1")
+            self._talk = Spoke(self.known, socket.create_connection((host, port), patience), processes.rank, secret)
+        dist.barrier()
         for task in (self._beat, self._look):
             threading.Thread(target=task, daemon=True).start()
-
-    def _open(self) -> Any:
-        """The first rank's store; all have given a sign of life when it returns."""
-        rank, first = self.processes.rank, self.processes.is_first
-        host, wait = os.environ.get("MASTER_ADDR", "127.0.0.1"), datetime.timedelta(seconds=self.patience)
-        store = _TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=wait) if first else None
-        port = torch.tensor([store.port if store is not None else 0])
-        dist.broadcast(port, src=0)
-        if store is None:
-            store = _TCPStore(host, int(port), is_master=False, wait_for_workers=False, timeout=wait)
-        store.set(f"{rank}", json.dumps(_Sign()))
-        store.set("all", "{}")
-        dist.barrier()
-        now = time.monotonic()
-        self.heard = dict.fromkeys(range(self.processes.world_size), now)
-        return store
 
     def _listen(self, handle: int) -> int | None:
         """Have signals written to a socket: while a process waits inside of torch no Python of it is run."""
@@ -141,99 +125,75 @@ class _Watch:
             return signal.set_wakeup_fd(handle, warn_on_full_buffer=False)
         return None
 
-    # ------------------------------------------------------------------------------------------ what the threads do
-
     def _beat(self) -> None:
-        beat = 0
         while not self.ended.is_set():
-            beat += 1
-            sign = _Sign(beat, self.processes.state.get("step", 0), self.why)
-            try:
-                self.store.set(f"{self.processes.rank}", json.dumps(sign))
-                self._hear()
-            except RuntimeError:  # the store is gone, and the first rank with it
-                time.sleep(BEAT)
-                continue
-            self.ended.wait(BEAT)
+            self._talk.beat(self._sign())
+        self._talk.beat(self._sign())
+        self._talk.close()
 
-    def _hear(self) -> None:
-        """The first rank reads all signs and writes down who is silent or failed; the others read that."""
-        now = time.monotonic()
-        if self.processes.is_first:
-            for rank, text in enumerate(self.store.multi_get([f"{n}" for n in range(self.processes.world_size)])):
-                self._note(rank, _Sign(*json.loads(text)), now)
-            known = {
-                r: [now - self.heard[r], *s] for r, s in self.signs.items() if s.why or now - self.heard[r] > SILENT
-            }
-            self.store.set("all", json.dumps(known))
-            return
-        first, known = (json.loads(text) for text in self.store.multi_get(["0", "all"]))
-        told = {int(rank): (age, _Sign(*sign)) for rank, (age, *sign) in known.items()}
-        for rank in range(1, self.processes.world_size):
-            age, sign = told.get(rank, (0.0, self.signs.get(rank, _Sign())))
-            self.signs[rank], self.heard[rank] = sign, now - age
-        self._note(0, _Sign(*first), now)
-
-    def _note(self, rank: int, sign: _Sign, now: float) -> None:
-        if sign.beat != self.signs.get(rank, _Sign(-1)).beat:
-            self.heard[rank] = now
-        self.signs[rank] = sign
+    def _sign(self) -> Sign:
+        return Sign(self.processes.state.get("step", 0), self.why, done=self.ended.is_set() and not self.why)
 
     def _look(self) -> None:
         while not self.ended.wait(BEAT / 2):
             with contextlib.suppress(BlockingIOError):
                 self.terminated |= signal.SIGTERM in self._woken.recv(4096)
             # torchrun ends the others when one has died; they may wait for it where no Python hears of that
-            lost = self._silent(SILENT if self.terminated else self.patience)
-            if lost:
+            lost = self._lost(SILENT if self.terminated else self.patience)
+            if lost and not self.why:
                 if self.processes.rank == min(set(range(self.processes.world_size)) - set(lost)):
-                    print(f"error: {self._told_of_silent(lost)}", file=sys.stderr, flush=True)
+                    print(f"error: {self._told(lost)}", file=sys.stderr, flush=True)
                 os._exit(EXIT_LOST)
 
-    # ------------------------------------------------------------------------------------------------- what is said
+    def _lost(self, patience: float, grace: float = SILENT) -> list[int]:
+        """The other processes that were silent for so long, or whose connection broke so long ago."""
+        return [
+            rank
+            for rank in range(self.processes.world_size)
+            if rank != self.processes.rank and self.known.is_lost(rank, patience, grace)
+        ]
 
-    def _silent(self, seconds: float) -> list[int]:
-        now = time.monotonic()
-        heard = dict(self.heard)
-        if not self.processes.is_first and now - heard[0] > seconds:
-            return [0]  # it is the one that tells of the others
-        return [rank for rank, at in heard.items() if rank != self.processes.rank and now - at > seconds]
-
-    def _told_of_silent(self, lost: list[int]) -> str:
-        signs = [self.signs.get(rank, _Sign()) for rank in lost]
-        which = ", ".join(f"rank {rank} at step {sign.step}" for rank, sign in zip(lost, signs, strict=True))
-        seconds = max(time.monotonic() - self.heard[rank] for rank in lost)
-        return (
-            f"{which} of {self.processes.world_size} processes: no sign of life for {seconds:.0f} s. It was killed or "
-            "stopped, or its machine is gone; the run goes on from its last checkpoint with `resume`"
-        )
+    def _told(self, lost: list[int]) -> str:
+        """What is said of processes that were lost."""
+        which = ", ".join(f"rank {rank}, last seen at step {self.known.signs[rank].step}" for rank in lost)
+        if all(rank in self.known.broken for rank in lost):
+            how = "its connection broke. It was killed, or its machine is gone"
+        else:
+            silent = max(self.known.silence(rank) for rank in lost)
+            how = f"no sign of life for {silent:.0f} s. It was stopped, or its machine is gone"
+        return f"{which}, of {self.processes.world_size} processes: {how}; `resume` goes on from the last checkpoint"
 
     def explain(self, error: Exception) -> LostProcess | None:
         """What another process's end has to do with an error of this one; None if the error is our own."""
-        ours = not _is_of_communication(error)
-        if ours:
+        if not _is_of_communication(error):
             self.why = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"[:500]
             time.sleep(LINGER)
             return None
         until = time.monotonic() + SILENT + LINGER
+        self.why = SECOND_HAND
         while time.monotonic() < until:
-            failed = [(rank, sign) for rank, sign in self.signs.items() if sign.why and rank != self.processes.rank]
-            if failed:
-                rank, sign = failed[0]
-                return LostProcess(
-                    f"rank {rank} of {self.processes.world_size} processes failed at step {sign.step}: {sign.why}"
-                )
-            if lost := self._silent(SILENT):
-                return LostProcess(self._told_of_silent(lost))
+            for rank, sign in sorted(self.known.signs.items()):
+                if sign.why not in ("", SECOND_HAND) and rank != self.processes.rank:
+                    world = self.processes.world_size
+                    return LostProcess(f"rank {rank} of {world} processes failed at step {sign.step}: {sign.why}")
+            if lost := self._lost(SILENT, 0.0):
+                return LostProcess(self._told(lost))
             time.sleep(BEAT / 4)
         return None
 
     def stop(self) -> None:
-        if self.why:
-            time.sleep(BEAT)
+        """Say goodbye, and no longer listen."""
         self.ended.set()
+        time.sleep(BEAT)  # for the last sign
         if self._before is not None:
             signal.set_wakeup_fd(self._before)
+
+
+def _end_soon() -> None:
+    """Under torchrun, end this process if its own end takes long: nothing of it is wanted any more, and others wait."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and hasattr(signal, "setitimer"):
+        with contextlib.suppress(ValueError):  # not the main thread
+            signal.setitimer(signal.ITIMER_REAL, 2 * BEAT)  # without a handler, it needs no Python
 
 
 def _is_of_communication(error: Exception) -> bool:

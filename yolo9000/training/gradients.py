@@ -124,10 +124,11 @@ class SharedGradients(Gradients):
             synchronise(step.model, step.processes)
         net = _NetAndLoss(step)
         ignored = [name for name, each in net.named_parameters() if any(each is table.weight for table in self._tables)]
+        ignored += [name for name, _ in net.named_buffers()]  # `finish` sees to them
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(net, ignored)
         # Without a search for unused parameters torch would build its buckets anew after the first step, in an order
         # of which a resumed run knows nothing: three processes and more would then add up in another order.
-        self._replicas = DistributedDataParallel(net, broadcast_buffers=False, find_unused_parameters=True)
+        self._replicas = DistributedDataParallel(net, find_unused_parameters=True)
         self._replicas.register_comm_hook(step.processes, _sum_bucket)
 
     def add(self, images: Tensor, targets: Sequence[Any], images_seen: int, *, last: bool) -> Terms:

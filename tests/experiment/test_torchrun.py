@@ -1,0 +1,104 @@
+"""The commands under torchrun: a killed rank, what all ranks find together, and what they cannot share."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from yolo9000.runtime.checkpoint import content_sha256, load_checkpoint
+from yolo9000.runtime.logs import ResultsFile
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ["--joint", "--width", "0.05", "--size", "96", "--batch", "7", "--classification-steps", "0", "--priors", "3"]
+SMALL += ["--val-images", "6", "--log-every", "1", "--burn-in", "1"]
+
+
+def torchrun(processes: int, *words: str, restarts: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    return subprocess.Popen(
+        [*command, "--max-restarts", str(restarts), "-m", *words],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def done(run: subprocess.Popen[str], status: int = 0) -> tuple[str, str]:
+    out, errors = run.communicate(timeout=600)
+    assert run.returncode == status, errors
+    return out, errors
+
+
+def ranks_of(run: subprocess.Popen[str]) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()]
+
+
+def content(run: Path) -> str:
+    saved = load_checkpoint(run / "last.pt")
+    return content_sha256({key: saved[key] for key in ("model", "average", "optimizer", "position")})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks for processes in /proc")
+def test_a_job_whose_rank_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    words = ["yolo9000.train", *SMALL, "--steps", "12", "--save-every", "3", "--out"]
+    done(torchrun(3, *words, str(tmp_path / "whole")))
+    killed = torchrun(3, *words, str(tmp_path / "killed"), restarts=1)
+    while not (tmp_path / "killed" / "last.pt").exists():
+        assert killed.poll() is None, killed.communicate()[1]
+        time.sleep(0.02)
+    os.kill(ranks_of(killed)[1], signal.SIGKILL)
+    _, errors = done(killed)
+    assert "error: rank 1, last seen at step" in errors
+    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+    assert ResultsFile(tmp_path / "killed" / "results.csv").column("loss")[0] == list(range(1, 13))
+
+
+def test_a_batch_that_ranks_cannot_share_is_refused_before_the_folder_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from yolo9000.train import main
+
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert main([*SMALL, "--out", str(tmp_path / "run")]) == 2
+    assert "error: --batch 7: 8 processes cannot share 7 images; take --batch 8 or more" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_evaluation_and_prediction_find_what_one_process_finds(
+    tmp_path: Path, tiny_run: Callable[..., Path] | Path
+) -> None:
+    run = tiny_run() if callable(tiny_run) else tiny_run
+    generator = np.random.default_rng(0)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(7):
+        pixels = generator.integers(0, 255, (80, 100 + number, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(photos / f"{number}.png")
+    (photos / "broken.png").write_bytes(b"nothing")
+    found: list[Any] = []
+    for processes in (1, 3):
+        out = tmp_path / str(processes)
+        words = [str(run), "--images", "10", "--batch", "2", "--device", "cpu", "--out", f"{out}.json"]
+        done(torchrun(processes, "yolo9000.evaluate", *words))
+        words = [str(run), str(photos), "--batch", "2", "--device", "cpu", "--threshold", "0.001", "--out", str(out)]
+        lines, errors = done(torchrun(processes, "yolo9000.predict", *words), 1)
+        assert "1 image could not be read" in errors
+        files = {file.name: file.read_bytes() for file in out.iterdir()}
+        found.append((json.loads(Path(f"{out}.json").read_text()), lines, files))
+    assert found[0][0]["held_out_loss"]
+    assert found[0] == found[1]
