@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from yolo9000 import train
 from yolo9000.runtime.checkpoint import content_sha256, load_checkpoint
 from yolo9000.runtime.logs import ResultsFile
 
@@ -70,19 +70,16 @@ def test_a_job_whose_rank_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> 
 def test_a_batch_that_ranks_cannot_share_is_refused_before_the_folder_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from yolo9000.train import main
-
     monkeypatch.setenv("WORLD_SIZE", "8")
-    assert main([*SMALL, "--out", str(tmp_path / "run")]) == 2
+    assert train.main([*SMALL, "--out", str(tmp_path / "run")]) == 2
     assert "error: --batch 7: 8 processes cannot share 7 images; take --batch 8 or more" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
-def test_evaluation_and_prediction_find_what_one_process_finds(
-    tmp_path: Path, tiny_run: Callable[..., Path] | Path
-) -> None:
-    run = tiny_run() if callable(tiny_run) else tiny_run
+def test_evaluation_and_prediction_find_what_one_process_finds(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert train.main([*SMALL, "--steps", "2", "--out", str(run)]) == 0
     generator = np.random.default_rng(0)
     photos = tmp_path / "photos"
     photos.mkdir()

@@ -101,11 +101,15 @@ def one_gradient(processes: Processes, *, share_rows: bool = True, **config: Any
 
 
 def run(
-    processes: Processes, *, folder: str, steps: int, stops: Sequence[int] = (), resume: bool = False, **config: Any
+    processes: Processes, *, folder: str, steps: int | dict[str, int], stops: Sequence[int] = (), **config: Any
 ) -> str:
-    """The hash of what a training has come to."""
+    """The hash of what a training has come to, which goes on with what is in the folder.
+
+    `steps` may be other ones for each number of processes.
+    """
     train_config = TrainConfig(ema_decay=0.9, log_every=3, save_every=0, **config)
-    Path(folder).mkdir(exist_ok=True)
+    run = RunFolder(Path(folder.format(size=processes.world_size)))
+    run.path.mkdir(parents=True, exist_ok=True)
     for stop in [*stops, None]:
         if processes.world_size > 1:
             dist.barrier()  # the first one has written what all are to read
@@ -113,18 +117,17 @@ def run(
         model = Detector(DetectorConfig(width=0.05), region())
         phase = Phase(
             name="boxes",
-            steps=steps,
+            steps=steps if isinstance(steps, int) else steps[str(processes.world_size)],
             model=model,
             loss=detection_objective(region()),
             batches=batches(train_config, processes),
-            optimiser=OptimiserConfig(learning_rate=1e-3, burn_in=2, momentum=0.9),
+            optimiser=OptimiserConfig(learning_rate=1e-3, burn_in=2, momentum=0.9, schedule="constant"),
         )
-        train(
-            [phase], train_config, RunFolder(Path(folder)), device=CPU, processes=processes, resume=resume,
-            stop_after=stop,
-        )  # fmt: skip
-        resume = True
-    return digest(load_checkpoint(RunFolder(Path(folder)).last)) if processes.is_first else ""
+        resume = run.last.exists()
+        if processes.world_size > 1:
+            dist.barrier()
+        train([phase], train_config, run, device=CPU, processes=processes, resume=resume, stop_after=stop)
+    return digest(load_checkpoint(run.last)) if processes.is_first else ""
 
 
 def digest(content: Any) -> str:
