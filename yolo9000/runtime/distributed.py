@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import datetime
 import os
+import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +19,8 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from yolo9000.runtime.mistakes import Mistake
 
 Work = TypeVar("Work")
 Found = TypeVar("Found")
@@ -94,11 +98,51 @@ def start_processes(device: torch.device, patience: float = PATIENCE) -> Process
         return Processes()
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    store, rank, world_size = next(_rendezvous("env://"))
     dist.init_process_group(
         "cuda:nccl,cpu:gloo" if device.type == "cuda" else "gloo",
+        store=_of_this_attempt(store, rank, world_size, patience),
+        rank=rank,
+        world_size=world_size,
         timeout=datetime.timedelta(seconds=patience + BEHIND_THE_WATCH),
     )
     return Processes(dist.get_rank(), dist.get_world_size())
+
+
+def _of_this_attempt(store: Any, rank: int, world_size: int, patience: float) -> Any:
+    """A part of the store that no earlier attempt of the job has written to.
+
+    When torchrun begins a job again, it gives it the store of before, with the addresses of processes that are dead,
+    and it counts attempts on each machine by itself. So each process says a word that it has just made up, the first
+    one answers each such word with one of its own, and who finds his word in the answer knows that it is of now.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return store
+    word, until = secrets.token_hex(8), time.monotonic() + patience
+    store.set(f"word/{rank}", word)
+    waiting, attempt = set(range(world_size)) if rank == 0 else {rank}, word if rank == 0 else ""
+    while waiting and time.monotonic() < until:
+        for other in sorted(waiting):
+            if rank == 0 and store.check([f"word/{other}"]):
+                store.set(f"answer/{other}", f"{word} {store.get(f'word/{other}').decode()}")
+            if rank == other and store.check([f"answer/{other}"]):
+                told, _, heard = store.get(f"answer/{other}").decode().partition(" ")
+                if heard == word:
+                    attempt = told
+                    store.set(f"heard/{other}", attempt)
+            if attempt and store.check([f"heard/{other}"]) and store.get(f"heard/{other}").decode() == attempt:
+                waiting.discard(other)
+        time.sleep(0.02)
+    if waiting:
+        raise Mistake(
+            f"rank {min(waiting)} of {world_size} processes has not come after {patience:.0f} s (`rank_timeout`)"
+        )
+    return _PrefixStore(attempt, store)
+
+
+# torch documents both and exports neither
+_PrefixStore: Any = dist.PrefixStore  # type: ignore[attr-defined]
+_rendezvous: Any = dist.rendezvous  # type: ignore[attr-defined]
 
 
 def stop_processes(processes: Processes) -> None:

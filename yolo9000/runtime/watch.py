@@ -193,7 +193,7 @@ def _end_soon() -> None:
     """Under torchrun, end this process if its own end takes long: nothing of it is wanted any more, and others wait."""
     if "TORCHELASTIC_RUN_ID" in os.environ and hasattr(signal, "setitimer"):
         with contextlib.suppress(ValueError):  # not the main thread
-            signal.setitimer(signal.ITIMER_REAL, 2 * BEAT)  # without a handler, it needs no Python
+            signal.setitimer(signal.ITIMER_REAL, LINGER + 2 * BEAT)  # without a handler, it needs no Python
 
 
 def _is_of_communication(error: Exception) -> bool:
