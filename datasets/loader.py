@@ -250,7 +250,7 @@ def make_evaluation_loader(
     batch_size : int
         The images of one batch.
     rank, world_size : int
-        Of all batches those with the number rank, rank + world_size, and so on.
+        The batches with the number rank, rank + world_size, and so on are read.
     workers : int
         As in `make_loader`.
     start_method : {"fork", "spawn", "forkserver"}, optional
