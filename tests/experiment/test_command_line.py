@@ -615,7 +615,7 @@ def test_a_second_evaluation_replaces_nothing(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = {"checkpoint": str(tmp_path / "last.pt")}
-    monkeypatch.setattr(experiment_evaluate, "evaluate_run", lambda *_: dict(report))
+    monkeypatch.setattr(experiment_evaluate, "evaluate_run", lambda *_, **__: dict(report))
     monkeypatch.setattr("yolo9000.evaluation.report.format_report", str)
     for figure, name in ((1, "evaluation.json"), (2, "evaluation2.json"), (3, "evaluation3.json")):
         report["figure"] = str(figure)
