@@ -132,10 +132,11 @@ def _open(net: str, config: PredictConfig) -> Predictor:
     from yolo9000.darknet.decoding import detect_as_darknet
     from yolo9000.detection.decode import detect
     from yolo9000.exporting.opening import open_any
+    from yolo9000.exporting.running import ready
     from yolo9000.inference.darknet_files import letterbox_of
     from yolo9000.inference.predictor import Predictor
     from yolo9000.inference.restrict import restrict
-    from yolo9000.runtime.device import pick_device, pick_precision
+    from yolo9000.runtime.device import pick_device
 
     opened = config.open
     device = pick_device(opened.device)
@@ -144,13 +145,22 @@ def _open(net: str, config: PredictConfig) -> Predictor:
     trained = open_any(net, opened.cfg, tree=tree, names=names, best=opened.best, engine=opened.engine, device=device)
     if config.classes:
         trained = restrict(trained, config.classes)
+    letterbox = letterbox_of(trained, opened.letterbox)
+    trained, settings = ready(
+        trained,
+        device=device,
+        settings=opened.settings,
+        precision=opened.precision,
+        engine=opened.engine,
+        compile=config.compile,
+        size=opened.size,
+    )
     return Predictor(
         trained,
         device=device,
-        precision=pick_precision(device, opened.precision),
-        letterbox=letterbox_of(trained, opened.letterbox),
+        settings=settings,
+        letterbox=letterbox,
         decode=detect_as_darknet if config.decoding == "darknet" else detect,
-        compile=config.compile,
     )
 
 

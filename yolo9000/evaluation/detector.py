@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -24,6 +24,8 @@ from yolo9000.runtime.device import autocast
 from yolo9000.training.phases import Loss
 from yolo9000.training.tally import LossTally
 
+Look: TypeAlias = Callable[[DetectorOutput, Sequence[Target]], None]
+
 SEEN_LONG_AGO = 1 << 40
 """Images seen, for a loss that is only measured: past every rule for the beginning of training."""
 
@@ -39,7 +41,7 @@ def score_batches(
     precision: Precision = "float32",
     threshold: float = 0.005,
     max_detections: int = 100,
-    look: Callable[[DetectorOutput, Sequence[Target]], None] | None = None,
+    look: Look | None = None,
 ) -> tuple[list[list[Detections]], list[Target], dict[str, tuple[int, Placement]]]:
     """Run a detector over batches and score every box for every node of each set.
 
@@ -99,6 +101,7 @@ def evaluate_detector(
     coco: CocoTruth | None = None,
     voc: VocTruth | None = None,
     diagnosis: bool = False,
+    look: Look | None = None,
     max_detections: int = 100,
 ) -> dict[str, Any]:
     """Average precision of the classes that had boxes in training and of those that had none.
@@ -129,6 +132,8 @@ def evaluate_detector(
     diagnosis : bool
         Also say how labels are answered when backing off, how well boxes are placed whatever they are called, and
         whether P(node) is right as often as it says; see `yolo9000.evaluation.diagnosis.diagnose`.
+    look : callable, optional
+        Is shown the raw output of each batch and its targets, such as `HeldOutLoss.look`: the net need not run again.
     max_detections : int
         The most detections that an image keeps, over all classes.
 
@@ -150,8 +155,11 @@ def evaluate_detector(
     node_sets = [labels, *([evaluated.node for evaluated in group] for group in at_parents.values())]
     observations: list[Observation] = []
 
-    def look(output: DetectorOutput, targets: Sequence[Target]) -> None:
-        observations.append(observe(output, targets, classes, labels))
+    def look_on(output: DetectorOutput, targets: Sequence[Target]) -> None:
+        if diagnosis:
+            observations.append(observe(output, targets, classes, labels))
+        if look is not None:
+            look(output, targets)
 
     (detections, *of_parents), targets, images = score_batches(
         model,
@@ -161,7 +169,7 @@ def evaluate_detector(
         device=device,
         precision=precision,
         max_detections=max_detections,
-        look=look if diagnosis else None,
+        look=look_on,
     )
     report = score_detections(
         detections,
@@ -183,6 +191,36 @@ def evaluate_detector(
     if diagnosis:
         report |= diagnose(observations, classes, boxed=sets["boxed"], never_boxed=sets["never_boxed"])
     return report
+
+
+class HeldOutLoss:
+    """The loss of images that are looked at anyway, as `held_out_loss` gives it.
+
+    Parameters
+    ----------
+    loss : callable
+        The loss that is trained with; see `yolo9000.training.phases.Loss`.
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        self._loss, self._tally, self._batches = loss, LossTally(), 0
+
+    @torch.no_grad()
+    def look(self, output: DetectorOutput, targets: Sequence[Target]) -> None:
+        """Add a batch."""
+        self._batches += 1
+        self._tally.add(self._batches, self._loss(output, targets, SEEN_LONG_AGO), len(targets))
+
+    def read(self) -> dict[str, float]:
+        """Mean of each term per image, with ``"loss"`` for their sum; empty without an image.
+
+        Raises
+        ------
+        NonFiniteLoss
+            A term was infinite or NaN.
+        """
+        terms = self._tally.read()
+        return {"loss": sum(terms.values()), **terms} if terms else {}
 
 
 @torch.no_grad()
@@ -214,10 +252,9 @@ def held_out_loss(
     NonFiniteLoss
         A term was infinite or NaN.
     """
-    tally = LossTally()
-    for number, batch in enumerate(batches, 1):
+    held_out = HeldOutLoss(loss)
+    for batch in batches:
         with autocast(device, precision):
             output = model(pixels(batch.images, device, non_blocking=True))
-        tally.add(number, loss(output, batch.targets, SEEN_LONG_AGO), len(batch.targets))
-    terms = tally.read()
-    return {"loss": sum(terms.values()), **terms} if terms else {}
+        held_out.look(output, batch.targets)
+    return held_out.read()

@@ -12,7 +12,7 @@ from yolo9000.datasets.mixed import MixedDataset
 from yolo9000.datasets.sample import Batch, Source
 from yolo9000.detection.loss import offsets_of_truths
 from yolo9000.evaluation.classifier import classification_top1
-from yolo9000.evaluation.detector import evaluate_detector, held_out_loss
+from yolo9000.evaluation.detector import HeldOutLoss, evaluate_detector
 from yolo9000.experiment.config import Joint, PlanConfig, RunConfig
 from yolo9000.experiment.data import Data
 from yolo9000.models.model import DetectionModel, Model
@@ -296,6 +296,7 @@ def _detector_scores(
         scores: dict[str, float] = {}
         device = next(model.parameters()).device
         precision = pick_precision(device, config.precision)
+        held_out = {"detection": HeldOutLoss(loss), "classification": HeldOutLoss(loss)}
         if boxes is not None:
             report = evaluate_detector(
                 model,
@@ -306,6 +307,7 @@ def _detector_scores(
                 device=device,
                 precision=precision,
                 parents=False,
+                look=held_out["detection"].look,
             )
             sets = {name: report[name] for name in ("boxed", "never_boxed") if report[name]["classes"]}
             classes = sum(each["classes"] for each in sets.values())
@@ -314,15 +316,15 @@ def _detector_scores(
             scores |= {f"ap50_{name}": each["ap50"] for name, each in sets.items()}
         if images is not None:
             scores["top1"] = classification_top1(
-                model, images, detector.classes, data.image_labels, device=device, precision=precision
+                model,
+                images,
+                detector.classes,
+                data.image_labels,
+                device=device,
+                precision=precision,
+                look=held_out["classification"].look if detector.learns_image_labels else None,
             )
-        for name, loader in (
-            ("detection", boxes),
-            ("classification", images if detector.learns_image_labels else None),
-        ):
-            if loader is not None:
-                held_out = held_out_loss(model, loader, loss, device=device, precision=precision)
-                scores[f"held_out/{name}"] = held_out["loss"]
-        return scores
+        found = {name: each.read() for name, each in held_out.items()}
+        return scores | {f"held_out/{name}": terms["loss"] for name, terms in found.items() if terms}
 
     return evaluate

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from yolo9000.experiment.assemble import Assembly, assemble, write_run
 from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.sheet import ValidationSheet
 from yolo9000.runtime.checkpoint import load_checkpoint
-from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
+from yolo9000.runtime.device import pick_device, use_huge_pages
 from yolo9000.runtime.distributed import local_device_name, start_processes, stop_processes
 from yolo9000.runtime.run_folder import RunFolder, check_run_folder, create_run_folder, remove_failed_start
 from yolo9000.training.callbacks import Callback
+from yolo9000.training.config import TrainConfig
 from yolo9000.training.loop import TrainResult, train
+from yolo9000.training.settling import with_settings
 from yolo9000.training.tensorboard import TensorBoard, has_tensorboard
 
 log = logging.getLogger(__name__)
@@ -57,13 +59,16 @@ def train_run(
     if config.machine.threads is not None:
         torch.set_num_threads(config.machine.threads)
     device = pick_device(config.machine.device or local_device_name())
-    precision = pick_precision(device, config.train.precision)
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, precision=precision))
     processes = start_processes(device)
     try:
         if processes.is_first and not resume:
             check_run_folder(run.path)
-        assembly = assemble(config, resumed=saved, processes=processes)
+
+        def settle(train: TrainConfig, model: nn.Module, size: int) -> TrainConfig:
+            return with_settings(train, model, device=device, size=size, measure=processes.world_size == 1)
+
+        assembly = assemble(config, resumed=saved, processes=processes, settle=settle)
+        config = assembly.config
         if processes.is_first:
             write_run(run, config, assembly, resumed=resume)
             print("\n  ".join([f"{run.path}, on {device}", *assembly.notes]), file=sys.stderr)
