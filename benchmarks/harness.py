@@ -19,8 +19,9 @@ from typing import Any, Literal
 
 import torch
 
+from yolo9000.runtime.inventory import processor
 from yolo9000.runtime.mistakes import Mistake
-from yolo9000.runtime.settings import limits, processor
+from yolo9000.runtime.settings import limits
 
 PAUSE_SECONDS = 0.02
 """Between two sides: the threads of a runtime that just answered go on spinning for a while."""
@@ -305,7 +306,7 @@ def _figure(value: float, unit: Unit) -> str:
 def machine() -> dict[str, Any]:
     """What the figures depend on: processor, its features, threads, versions, and the load as it is."""
     return {
-        "processor": processor()["processor"],
+        "processor": processor()["name"],
         "features": " ".join(processor()["features"]) or "unknown",
         "held down to": " ".join(f"{name}={value}" for name, value in limits().items()) or "nothing",
         "cores": os.cpu_count(),

@@ -36,8 +36,10 @@ def training_step(
     width: float = 1.0,
     recipe: str = DEFAULT_RECIPE,
     mark: Callable[[], None] = lambda: None,
+    device: torch.device = nets.CPU,
+    images_of_each: int = 4,
 ) -> Callable[[], float]:
-    """A step as the training loop takes it, on the same batch each time: 4 images with boxes, 4 with a label.
+    """A step as the training loop takes it, on the same batch each time: images with boxes, and as many with a label.
 
     Parameters
     ----------
@@ -57,6 +59,9 @@ def training_step(
         What the image labels teach.
     mark : callable
         What is called before the model is made.
+    device : torch.device
+    images_of_each : int
+        Images with boxes, and images with a label.
 
     Returns
     -------
@@ -66,19 +71,19 @@ def training_step(
     torch.manual_seed(0)
     region = nets.tree_region(nets.tree_of(nodes))
     format = FORMATS[layout]
-    targets = nets.targets_of(region, 4, 4)
+    targets = nets.targets_of(region, images_of_each, images_of_each)
     images = torch.rand(len(targets), 3, size, size, generator=torch.Generator().manual_seed(0))
-    images = images.contiguous(memory_format=format)
+    images = images.to(device, memory_format=format)
     loss = detection_objective(region, find_recipe(recipe))
     mark()
-    model = Detector(DetectorConfig(width=width), region).to(memory_format=format).train()
+    model = Detector(DetectorConfig(width=width), region).to(device).to(memory_format=format).train()
     optimizer = build_optimizer(model, OptimiserConfig())
     for group in optimizer.param_groups:
         group["lr"] = 1e-6  # the same numbers in every round, near enough: the last may not be infinite
     average = ModelAverage(model, EMA_DECAY) if ema else None
 
     def step() -> float:
-        with autocast(nets.CPU, precision):
+        with autocast(device, precision):
             output = model(images)
         terms = loss(output, targets, 64_000)
         total = torch.stack(list(terms.values())).sum() / len(targets)

@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,6 +19,7 @@ import torch
 
 from yolo9000.runtime.checkpoint import write_atomically
 from yolo9000.runtime.config import Layout, Precision, Settings, fixed_parts, wanted_settings
+from yolo9000.runtime.inventory import processor
 from yolo9000.runtime.mistakes import Mistake
 
 log = logging.getLogger(__name__)
@@ -165,25 +164,6 @@ def settings_file() -> Path:
     return Path(base) / "yolo9000" / "settings.json"
 
 
-@cache
-def processor() -> dict[str, Any]:
-    """The processor, and which of its instructions torch and oneDNN use."""
-    name = platform.processor() or platform.machine()
-    flags: set[str] = set()
-    about = Path("/proc/cpuinfo")
-    try:
-        for line in about.read_text(encoding="utf-8").split("\n\n")[0].splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                name = value.strip()
-            elif key.strip() in ("flags", "Features"):
-                flags = set(value.split())
-    except OSError:
-        pass  # not Linux
-    features = [each for each in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "sve") if each in flags]
-    return {"processor": name, "features": features}
-
-
 def limits() -> dict[str, str]:
     """What the environment holds torch's and oneDNN's instructions down to, if anything."""
     names = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
@@ -194,7 +174,6 @@ def _key(purpose: Mapping[str, Any]) -> str:
     machine = {
         **processor(),
         **limits(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
