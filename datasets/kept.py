@@ -67,6 +67,10 @@ class KeptScenes:
     def __len__(self) -> int:
         return len(self.source)
 
+    def __del__(self) -> None:
+        if (opened := getattr(self, "_opened", None)) is not None:
+            opened[1].close()
+
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}
 
@@ -96,6 +100,8 @@ class KeptScenes:
                 descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
             except OSError:
                 return None
+            if self._opened is not None:
+                self._opened[1].close()
             self._opened = (os.getpid(), os.fdopen(descriptor, "r+b", buffering=0))
         return self._opened[1]
 
