@@ -5,7 +5,7 @@ B images, P boxes of an image, N boxes that pass the threshold, K nodes, S score
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,9 @@ from yolo9000.detection.decoded_output import DecodedOutput
 from yolo9000.detection.results import Detections
 from yolo9000.models.classes import Classes
 from yolo9000.models.output import DetectorOutput
+
+NUMBERS_AT_ONCE = 1 << 22
+"""So many probabilities are computed together at most, 16 MB, where one image has no more of them."""
 
 
 def _related(nodes: Tensor, classes: Classes, nms: Nms) -> Tensor:
@@ -189,12 +192,29 @@ def score_node_sets(
     columns = [torch.tensor(list(nodes), device=device, dtype=torch.long) for nodes in node_sets]
     places = columns if read is None else [torch.searchsorted(read, each) for each in columns]
     results: list[list[Detections]] = [[] for _ in node_sets]
-    for flat, boxes, objectness in _survivors(output, threshold):
-        probability = part.probabilities(output.class_logits(flat, read).float())
+    survivors = _survivors(output, threshold)
+    together = max(1, NUMBERS_AT_ONCE // (classes.number if read is None else max(1, len(read))))
+    for (_, boxes, objectness), probability in _with_probabilities(output, part, read, survivors, together):
         overlaps = [] if max_detections == 1 else _bits(_overlaps(boxes, nms_iou).cpu().numpy())
         for found, nodes, place in zip(results, columns, places, strict=True):
             found.append(_best_pairs(boxes, objectness, probability[:, place], nodes, overlaps, max_detections))
     return results
+
+
+def _with_probabilities(
+    output: DetectorOutput, part: Classes, read: Tensor | None, survivors: Sequence[_Survivors], together: int
+) -> Iterator[tuple[_Survivors, Tensor]]:
+    """The survivors of each image with P of the nodes (N, S), computed for as many images as have so many boxes."""
+    first = 0
+    while first < len(survivors):
+        last, boxes = first + 1, len(survivors[first].flat)
+        while last < len(survivors) and boxes + len(survivors[last].flat) <= together:
+            boxes += len(survivors[last].flat)
+            last += 1
+        group = survivors[first:last]
+        logits = output.class_logits(torch.cat([each.flat for each in group]), read)
+        yield from zip(group, part.probabilities(logits.float()).split([len(each.flat) for each in group]), strict=True)
+        first = last
 
 
 def _best_pairs(

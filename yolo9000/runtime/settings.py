@@ -28,7 +28,7 @@ log.setLevel(logging.INFO)  # what was chosen is told by every command
 Timings = Mapping[Settings, Sequence[float]]
 """Seconds for an image, several times."""
 
-MARGIN = 0.05
+MARGIN = 0.02
 """What another way must be faster by than the usual one: less may be a neighbour's doing, and other settings mean other
 roundings."""
 BUDGET_SECONDS = 0.7
