@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from benchmarks import memory, peers
+from benchmarks import gpu, memory, peers
 from benchmarks.cost import backbone_gflop
 from benchmarks.harness import Goal, Measurement, PeerAbsent, Row, Scale, Side, measure, run_rows, table
 from benchmarks.report import IMITATION, marks, replace_table
@@ -220,6 +220,14 @@ def test_memory_counts_what_was_held_at_once_after_the_mark() -> None:
     assert 90 < megabytes < 110
     with pytest.raises(RuntimeError, match="failed:(.|\n)*TypeError"):
         memory.peak_megabytes(memory.example_job, "many")
+
+
+@pytest.mark.slow
+def test_the_script_for_gpus_runs_on_a_cpu(capsys: pytest.CaptureFixture[str]) -> None:
+    gpu.main(["--device", "cpu", "--quick"])
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
+    assert [row.split(",")[0].strip("| ") for row in rows] == (["training step"] * 2 + ["drawn"] + ["predict"] * 4)
+    assert not any("nan" in row for row in rows)
 
 
 def test_backbone_arithmetic_is_that_of_the_paper() -> None:
