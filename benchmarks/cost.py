@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     points: list[Cost] = []
     peaks: dict[Precision, float] = {}
     shapes: dict[Precision, str] = {}
-    for precision in PRECISIONS:
+    for precision in PRECISIONS if nets.has_bfloat16() else PRECISIONS[:1]:
         before, shape = convolution_peak(precision, size=64 if options.quick else 416)
         points += costs(sizes, batches, precision, width, repeats)
         after, shape_after = convolution_peak(precision, size=64 if options.quick else 416)  # neighbours come and go

@@ -14,7 +14,7 @@ from yolo9000.detection.decode import detect
 from yolo9000.detection.results import Detections
 from yolo9000.inference.darknet_files import Letterbox, letterbox_of
 from yolo9000.inference.model import TrainedModel
-from yolo9000.inference.prepare import prepare_with
+from yolo9000.inference.prepare import prepare_with, usual_at_once
 from yolo9000.models.classes import Classes
 from yolo9000.models.output import DetectorOutput
 from yolo9000.runtime.config import Settings
@@ -54,8 +54,8 @@ class Predictor:
         Its detector stays as it is.
     device : torch.device
         Where the copy works.
-    settings : Settings
-        How it is computed; `yolo9000.exporting.running.ready` finds the best.
+    settings : Settings, optional
+        How it is computed; `yolo9000.exporting.running.ready` finds the best. By default in float32, channels last.
     letterbox : callable, optional
         How a record is fitted into the input; by default as the net was trained, see
         `yolo9000.inference.darknet_files.letterbox_of`.
@@ -77,7 +77,7 @@ class Predictor:
         trained: TrainedModel,
         *,
         device: torch.device,
-        settings: Settings = Settings(at_once=4),
+        settings: Settings | None = None,
         letterbox: Letterbox | None = None,
         decode: Decode = detect,
     ) -> None:
@@ -85,7 +85,8 @@ class Predictor:
         self.device = device
         self._letterbox = letterbox or letterbox_of(trained)
         self._decode = decode
-        self._net = prepare_with(trained.detector, settings, device=device)
+        usual = Settings(at_once=usual_at_once(device))
+        self._net = prepare_with(trained.detector, settings or usual, device=device)
 
     @torch.no_grad()
     def find(

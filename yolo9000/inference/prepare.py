@@ -106,7 +106,8 @@ def prepare(
     if detector.has_engine:  # what is done below was done when it was exported, or is done by the engine
         if compile:
             raise DeviceError("`compile`: an exported net is run by its own engine; leave it out")
-        return PreparedDetector(detector.eval(), torch.float32, images_at_once=at_once or None)
+        settings = Settings(layout="contiguous", at_once=at_once or 0)  # as engines read images
+        return PreparedDetector(detector.eval(), torch.float32, images_at_once=at_once or None, settings=settings)
     if precision == "float16" and device.type == "cpu":
         raise DeviceError("`precision` float16 is for GPUs; on a CPU use bfloat16 or float32")
     dtype: torch.dtype = getattr(torch, precision)
