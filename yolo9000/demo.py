@@ -116,7 +116,7 @@ def time_left(phase: int, part: float, seconds: float, shares: Sequence[float] =
     seconds : float
         How long it has been going on.
     shares : sequence of float
-        Of each phase.
+        The part of the time that each phase takes.
 
     Examples
     --------
