@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from yolo9000.experiment.assemble import Assembly, assemble, write_run
 from yolo9000.experiment.config import RunConfig
+from yolo9000.experiment.config_file import read_config
 from yolo9000.experiment.sheet import ValidationSheet
 from yolo9000.runtime.checkpoint import load_checkpoint
-from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
+from yolo9000.runtime.device import pick_device, use_huge_pages
 from yolo9000.runtime.distributed import (
     Processes,
     local_device_name,
@@ -25,7 +27,9 @@ from yolo9000.runtime.distributed import (
 from yolo9000.runtime.run_folder import RunFolder, check_run_folder, create_run_folder, remove_failed_start
 from yolo9000.runtime.watch import together
 from yolo9000.training.callbacks import Callback
+from yolo9000.training.config import TrainConfig
 from yolo9000.training.loop import TrainResult, train
+from yolo9000.training.settling import with_settings
 from yolo9000.training.tensorboard import TensorBoard, has_tensorboard
 
 log = logging.getLogger(__name__)
@@ -63,6 +67,7 @@ def train_run(
     run = RunFolder(Path(folder))
     if not resume and was_restarted() and run.last.exists():
         resume = True  # the same command, begun again by who keeps the job alive
+        config = _as_it_began(config, run)
     if resume:
         create_run_folder(folder, resume=True)
     saved = load_checkpoint(run.last) if resume else None
@@ -70,10 +75,14 @@ def train_run(
         # torchrun gives each of several processes one thread, and a single one all: other roundings
         torch.set_num_threads(config.machine.threads or 1)
     device = pick_device(config.machine.device or local_device_name())
-    precision = pick_precision(device, config.train.precision)
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, precision=precision))
     with together(device, config.machine.rank_timeout) as processes:
         return _train_as(config, run, saved, device, processes, callbacks)
+
+
+def _as_it_began(config: RunConfig, run: RunFolder) -> RunConfig:
+    """The configuration with the settings that the run began with: another measurement may end otherwise."""
+    began = read_config(run.path).train
+    return replace(config, train=replace(config.train, settings=began.settings, precision=began.precision))
 
 
 def _train_as(
@@ -88,7 +97,12 @@ def _train_as(
     resume = saved is not None
     if processes.is_first and not resume:
         check_run_folder(run.path)
-    assembly = assemble(config, resumed=saved, processes=processes)
+
+    def settle(train: TrainConfig, model: nn.Module, size: int) -> TrainConfig:
+        return with_settings(train, model, device=device, size=size, measure=processes.world_size == 1)
+
+    assembly = assemble(config, resumed=saved, processes=processes, settle=settle)
+    config = assembly.config
     if processes.is_first:
         write_run(run, config, assembly, resumed=resume)
         print("\n  ".join([f"{run.path}, on {device}", *assembly.notes]), file=sys.stderr)

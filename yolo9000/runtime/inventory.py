@@ -49,7 +49,7 @@ def take_inventory() -> dict[str, Any]:
     requirements = _requirements()
     return {
         "versions": _versions(requirements.get("", ())),
-        "processor": _processor(),
+        "processor": processor(),
         "devices": _devices(),
         "threads": _threads(),
         "engines": {name: _version(distribution) for name, distribution in ENGINES.items()},
@@ -77,7 +77,8 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _processor() -> dict[str, Any]:
+def processor() -> dict[str, Any]:
+    """The processor: ``name``, ``features`` that make a net faster, and which instructions ``torch uses``."""
     name, flags = platform.processor() or platform.machine(), set[str]()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
