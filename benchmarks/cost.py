@@ -20,7 +20,7 @@ from benchmarks import nets
 from benchmarks.harness import machine
 from yolo9000.models import Detector, DetectorConfig
 from yolo9000.models.darknet19 import DARKNET19
-from yolo9000.runtime.config import Precision
+from yolo9000.runtime.config import Precision, Settings
 
 SIZES, BATCHES = (320, 384, 448, 544, 608), (1, 2, 4, 8, 16)
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
@@ -113,7 +113,7 @@ def costs(sizes: Sequence[int], batches: Sequence[int], precision: Precision, wi
     found = []
     for size in sizes:
         torch.compiler.reset()  # or it would refuse to compile the net for so many sizes
-        forward = nets.prepared(net, precision, compile=True)
+        forward = nets.prepared(net, Settings(engine="inductor", precision=precision, at_once=1))
         for batch in batches:
             images = torch.rand(batch, 3, size, size)
             seconds = _seconds(lambda forward=forward, images=images: forward(images).objectness, repeats)  # type: ignore[misc]
@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     points: list[Cost] = []
     peaks: dict[Precision, float] = {}
     shapes: dict[Precision, str] = {}
-    for precision in PRECISIONS:
+    for precision in PRECISIONS if nets.has_bfloat16() else PRECISIONS[:1]:
         before, shape = convolution_peak(precision, size=64 if options.quick else 416)
         points += costs(sizes, batches, precision, width, repeats)
         after, shape_after = convolution_peak(precision, size=64 if options.quick else 416)  # neighbours come and go

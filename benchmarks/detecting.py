@@ -18,7 +18,10 @@ from yolo9000.detection.config import DecodeConfig
 from yolo9000.detection.decode import detect
 from yolo9000.detection.results import Detections
 from yolo9000.models import DenseRegionOutput, DetectorConfig, RegionOutput
-from yolo9000.runtime.config import Precision
+from yolo9000.runtime.config import Settings
+
+FLOAT32 = Settings(at_once=4)
+"""The reference of the answers: no engine, no other number format."""
 
 
 def _threads() -> str:
@@ -30,6 +33,10 @@ def _or_absent(make: Callable[[], Side]) -> Side | PeerAbsent:
         return make()
     except PeerAbsent as absent:
         return absent
+
+
+def _best_of_openvino() -> str:
+    return "bf16" if nets.has_bfloat16() else "f32"
 
 
 def _folder(stack: ExitStack) -> Path:
@@ -45,10 +52,9 @@ def _yolo9000(survivors: int, scale: Scale, stack: ExitStack) -> dict[str, Side 
     form = nets.darknet_form(region, config, files, size, survivors, folder)
     file = files[0]
 
-    def ours(precision: Precision, *, compile: bool = False) -> Side:
-        forward = nets.prepared(form.ours(), precision, compile=compile)
-        setting = f"{precision}, {'compiled, ' if compile else ''}{_threads()}, batch 1"
-        return Side(run=partial(nets.detect_file, file, size, forward, region), setting=setting)
+    def ours(forward: nets.Forward, settings: Settings) -> Side:
+        run = partial(nets.detect_file, file, size, forward, region)
+        return Side(run=run, setting=f"{nets.said(settings)}, batch 1")
 
     def dense(raw: peers.ToRaw, setting: str) -> Side:
         def forward(images: torch.Tensor) -> RegionOutput:
@@ -67,12 +73,12 @@ def _yolo9000(survivors: int, scale: Scale, stack: ExitStack) -> dict[str, Side 
 
     def in_openvino() -> Side:
         file = onnx if onnx.exists() else peers.to_onnx(form.dense(), 1, size, onnx)
-        return dense(peers.openvino(file), "bf16, latency hint")
+        return dense(peers.openvino(file, _best_of_openvino()), f"{_best_of_openvino()}, latency hint")
 
     return {
-        "ours": ours("bfloat16", compile=True),
-        "ours, not compiled": ours("bfloat16"),
-        "ours, float32": ours("float32"),
+        "ours": ours(*nets.chosen(form.ours(), size)),
+        "ours, best engine": ours(*nets.chosen(form.ours(), size, "auto")),
+        "ours, float32": ours(nets.prepared(form.ours(), FLOAT32), FLOAT32),
         "darknet": _or_absent(darknet),
         "eager": dense(peers.eager(form.dense(), channels_last=True), "float32, dense head, channels last"),
         "eager, contiguous": dense(peers.eager(form.dense(), channels_last=False), "float32, dense head"),
@@ -104,21 +110,25 @@ def _yolov2(batch: int, scale: Scale, stack: ExitStack) -> dict[str, Side | Peer
     images = torch.cat([nets.read_input(file, size) for file in files])
     decode = DecodeConfig(nms="class")
 
-    def ours(forward: nets.Forward, setting: str) -> Side:
-        return Side(run=lambda: detect(forward(images), region.classes, decode), setting=f"{setting}, {_threads()}")
+    def side(forward: nets.Forward, setting: str) -> Side:
+        return Side(run=lambda: detect(forward(images), region.classes, decode), setting=setting)
+
+    def ours(forward: nets.Forward, settings: Settings) -> Side:
+        return side(forward, nets.said(settings))
 
     def in_openvino() -> Side:
-        raw = peers.openvino(peers.to_onnx(form.dense(), batch, size, folder / "net.onnx"))
-        return ours(lambda x: DenseRegionOutput(raw(x), region.coding), "bf16, latency hint")
+        precision = _best_of_openvino()
+        raw = peers.openvino(peers.to_onnx(form.dense(), batch, size, folder / "net.onnx"), precision)
+        return side(lambda x: DenseRegionOutput(raw(x), region.coding), f"{precision}, latency hint, {_threads()}")
 
     def lightnet() -> Side:
         run = peers.lightnet_yolov2(form.weights, region.classes.number, nets.THRESHOLD)
         return Side(run=lambda: run(images), setting=f"float32, channels last, {_threads()}")
 
     return {
-        "ours": ours(nets.prepared(form.ours(), "bfloat16", compile=True), "bfloat16, compiled"),
-        "ours, not compiled": ours(nets.prepared(form.ours(), "bfloat16"), "bfloat16"),
-        "ours, float32": ours(nets.prepared(form.ours(), "float32"), "float32"),
+        "ours": ours(*nets.chosen(form.ours(), size)),
+        "ours, best engine": ours(*nets.chosen(form.ours(), size, "auto")),
+        "ours, float32": ours(nets.prepared(form.ours(), FLOAT32), FLOAT32),
         "lightnet": _or_absent(lightnet),
         "openvino": _or_absent(in_openvino),
     }
@@ -150,9 +160,10 @@ def rows() -> list[Row]:
                 Goal(other="darknet", at_least=40),
                 Goal(other="eager", at_least=4.5),
                 Goal(other="eager, contiguous", at_least=4.5),
-                Goal(other="onnxruntime", at_least=2.7),
-                Goal(other="openvino", at_least=1.35),
-                Goal(other="ours, not compiled"),
+                Goal(other="onnxruntime", at_least=2.9 if nets.has_bfloat16() else 1.6),
+                Goal(other="openvino", at_least=1.8 if nets.has_bfloat16() else 1.5),
+                Goal(ours="ours, best engine", other="onnxruntime"),
+                Goal(ours="ours, best engine", other="openvino"),
                 Goal(other="ours, float32"),
             ),
             difference=_found_apart,
@@ -167,9 +178,10 @@ def rows() -> list[Row]:
             what=f"yolov2 at 416 px, batch {batch}, images to boxes",
             prepare=partial(_yolov2, batch),
             goals=(
-                Goal(other="lightnet", at_least=3.7),
-                Goal(other="openvino", at_least=1.0),
-                Goal(other="ours, not compiled"),
+                Goal(ours="ours, best engine", other="lightnet", at_least=2.8 if nets.has_bfloat16() else 1.2),
+                Goal(ours="ours, best engine", other="openvino", at_least=1.0),
+                Goal(other="lightnet"),
+                Goal(other="openvino"),
                 Goal(other="ours, float32"),
             ),
             difference=_scored_apart,

@@ -19,7 +19,9 @@ from typing import Any, Literal
 
 import torch
 
+from yolo9000.runtime.inventory import processor
 from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.settings import limits
 
 PAUSE_SECONDS = 0.02
 """Between two sides: the threads of a runtime that just answered go on spinning for a while."""
@@ -302,15 +304,11 @@ def _figure(value: float, unit: Unit) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on: processor, threads, versions, and the load as it is."""
-    model = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), model)
-    except OSError:
-        pass  # not Linux
+    """What the figures depend on: processor, its features, threads, versions, and the load as it is."""
     return {
-        "processor": model,
+        "processor": processor()["name"],
+        "features": " ".join(processor()["features"]) or "unknown",
+        "held down to": " ".join(f"{name}={value}" for name, value in limits().items()) or "nothing",
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "load": [round(value, 2) for value in os.getloadavg()],

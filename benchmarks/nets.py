@@ -29,7 +29,10 @@ from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.detection.decode import detect
 from yolo9000.detection.results import Detections
-from yolo9000.inference.prepare import prepare
+from yolo9000.exporting.running import ready
+from yolo9000.inference.config import Engine
+from yolo9000.inference.model import TrainedModel
+from yolo9000.inference.prepare import prepare_with
 from yolo9000.models import (
     YOLO9000_PRIORS,
     YOLOV2_PRIORS,
@@ -42,7 +45,8 @@ from yolo9000.models import (
     TreeClasses,
     TreeHead,
 )
-from yolo9000.runtime.config import Precision
+from yolo9000.runtime.config import Settings
+from yolo9000.runtime.device import pick_precision
 
 Forward = Callable[[Tensor], RegionOutput]
 
@@ -236,9 +240,27 @@ def _objectness_of(features: Tensor, objectness: Tensor, survivors: int) -> tupl
     return weight, bias + math.log(THRESHOLD / (1 - THRESHOLD)) - between
 
 
-def prepared(detector: Detector, precision: Precision, *, compile: bool = False) -> Forward:
-    """Our own side at inference, and the one place that says how."""
-    return prepare(detector, device=CPU, precision=precision, compile=compile)
+def prepared(detector: Detector, settings: Settings) -> Forward:
+    """Our own side at inference with settings of the row's own."""
+    return prepare_with(detector, settings, device=CPU)
+
+
+def chosen(detector: Detector, size: int, engine: Engine | None = None) -> tuple[Forward, Settings]:
+    """Our own side as `predict` chooses it on this machine, without an option or with ``--engine``."""
+    trained = TrainedModel(detector, size, (), (), 0, {}, Path("net.weights"))
+    running, settings = ready(trained, device=CPU, engine=engine)
+    return prepare_with(running.detector, settings, device=CPU), settings
+
+
+def said(settings: Settings) -> str:
+    """Settings in the words of the table."""
+    words = [settings.engine, settings.layout.replace("_", " "), settings.precision]
+    return ", ".join([*words, f"{torch.get_num_threads()} threads"])
+
+
+def has_bfloat16() -> bool:
+    """Whether rows in bfloat16 mean anything on this machine."""
+    return pick_precision(CPU) == "bfloat16"
 
 
 def detect_file(file: Path, size: int, forward: Forward, region: RegionSpec) -> Detections:

@@ -17,8 +17,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks import nets
 from benchmarks.harness import machine
 from benchmarks.training import training_step
-from yolo9000.models import DetectorConfig
+from yolo9000.models import Detector, DetectorConfig
 from yolo9000.runtime.device import use_huge_pages
+from yolo9000.training.config import TrainConfig
+from yolo9000.training.settling import training_settings, with_settings
 
 GROUPS = (
     ("convolution, backward", ("convolution_backward",)),
@@ -54,11 +56,18 @@ def jobs(quick: bool, folder: Path) -> dict[str, Callable[[], Any]]:
     region = nets.tree_region(nets.tree_of(nodes))
     files = nets.image_files(folder, 2)
     form = nets.darknet_form(region, DetectorConfig(width=width), files, predict, 20, folder)
-    forward = nets.prepared(form.ours(), "bfloat16")
+    forward, settings = nets.chosen(form.ours(), predict)
+    net = Detector(DetectorConfig(width=width), region)
+    config = with_settings(TrainConfig(batch_size=8, precision=None), net, device=nets.CPU, size=train)
+    best = training_settings(config, nets.CPU)
+    step = partial(training_step, nodes, size=train, width=width)
     return {
-        "training step, float32": training_step(nodes, size=train, width=width),
-        "training step, bfloat16": training_step(nodes, size=train, width=width, precision="bfloat16"),
-        "file to detections, bfloat16": partial(nets.detect_file, files[0], predict, forward, region),
+        "training step, float32, channels last": step(),
+        "training step, float32, contiguous": step(layout="contiguous"),
+        f"training step as chosen ({nets.said(best)})": step(precision=best.precision, layout=best.layout),
+        f"file to detections as chosen ({nets.said(settings)})": partial(
+            nets.detect_file, files[0], predict, forward, region
+        ),
     }
 
 

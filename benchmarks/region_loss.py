@@ -56,7 +56,7 @@ def rows() -> list[Row]:
             name="region-loss",
             what="region loss forward + backward, batch 8, 80 classes",
             prepare=_prepare,
-            goals=(Goal(other="lightnet", at_least=3),),
+            goals=(Goal(other="lightnet"),),
             difference=_apart,
             tolerance=0.01,
         )

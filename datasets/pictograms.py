@@ -211,8 +211,11 @@ def load_pictogram(hexcode: str) -> Pictogram:
     (bottom, right) = (block + -side % block for side in pixels.shape[:2])
     pixels = np.pad(pixels, ((block, bottom), (block, right), (0, 0)))
 
-    y, x = np.nonzero(pixels[..., 3] >= 128)
-    corners = np.concatenate([np.stack((x + dx, y + dy), 1) for dx in (0, 1) for dy in (0, 1)])
+    # the first and the last pixel of each row have the hull of all
+    solid = pixels[..., 3] >= 128
+    y = np.flatnonzero(solid.any(axis=1))
+    first, last = solid[y].argmax(axis=1), solid.shape[1] - solid[y, ::-1].argmax(axis=1)
+    corners = np.concatenate([np.stack((x, y + dy), 1) for x in (first, last) for dy in (0, 1)])
     hull = cv2.convexHull(corners.astype(np.int32)).reshape(-1, 2).astype(np.float64)
 
     colour = pixels[..., :3].astype(np.uint16) * pixels[..., 3:] // 255

@@ -11,6 +11,7 @@ labelled nodes.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from collections.abc import Collection, Mapping
@@ -196,6 +197,17 @@ class SceneSource:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def digest(self) -> str:
+        """Tells these scenes and their labels from all others."""
+        drawn = [each.tolist() for each in (self._drawn, self._labels, self._is_labelled)]
+        said = repr((self.config, self.kind, self._length, self._with_boxes, drawn))
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    def key(self, index: int) -> str:
+        """What scene `index` is called."""
+        return f"{self.kind}-{self.config.split}-{self.config.seed}-{index}"
+
     def read(self, index: int) -> Record:
         """Return scene `index`, which is the same in every process.
 
@@ -232,7 +244,7 @@ class SceneSource:
             _draw(image, *job, _recolour(rng, config))
 
         boxes = np.array(taken[: len(labels)], np.float32).reshape(-1, 4)
-        key = f"{self.kind}-{config.split}-{config.seed}-{index}"
+        key = self.key(index)
         nodes = self._labels[labels]
         if self.kind == "classification":
             if not self._with_boxes:

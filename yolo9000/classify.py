@@ -50,7 +50,7 @@ OPTIONS: dict[str, str | None] = {
     **dict.fromkeys(f"optimiser.{name}" for name in ("milestones", "scales", "final", "burn_in", "burn_in_power")),
     "optimiser.gradient_clip": None,
     **dict.fromkeys(f"train.{name}" for name in ("batch_size", "accumulate", "precision", "ema_decay", "log_every")),
-    **dict.fromkeys(f"train.{name}" for name in ("evaluate_every", "evaluate_at", "save_every", "channels_last")),
+    **dict.fromkeys(f"train.{name}" for name in ("evaluate_every", "evaluate_at", "save_every", "settings")),
     **dict.fromkeys(f"train.{name}" for name in ("compile", "keep", "bad_steps")),
     **dict.fromkeys(f"machine.{name}" for name in ("device", "threads", "workers", "deterministic")),
     "seed": None,

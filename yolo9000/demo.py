@@ -7,35 +7,50 @@ and jointly on boxes and image labels. The table says what image labels taught a
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import math
+import os
 import shlex
 import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from yolo9000.runtime.mistakes import Mistake, run
 from yolo9000.runtime.mistyped import OneLineParser
 
 ABOUT = """The whole job on drawn scenes, with the commands that anyone would type: builds a tree, trains one classifier
-on images with a label, then goes on from it twice, side by side, on boxes alone and jointly. Six to seven minutes on
-two cores.
+on images with a label, then goes on from it twice, side by side, on boxes alone and jointly. It keeps two cores busy
+for some minutes, and says for how many more.
 
 examples:
   yolo9000 demo
   yolo9000 demo --seeds 3 --out runs/demo3
   yolo9000 demo --quick"""
-START = ["--classification-steps", "2400", "--classification-size", "64", "--detection-steps", "0", "--steps", "0"]
-FURTHER = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "1200"]
+START = ["--classification-steps", "1800", "--classification-size", "64", "--detection-steps", "0", "--steps", "0"]
+FURTHER = ["--classification-steps", "0", "--detection-steps", "0", "--steps", "900"]
 # The joint variant sees the same 32 images with boxes in a step as the other, and 32 with a label besides.
 VARIANTS = {"detection_only": ["--batch", "32"], "joint": ["--joint", "--batch", "64"]}
+# Both trainings read the same scenes, and no scene is drawn twice; 663 MB while the demo runs.
+SCENES = ["--scenes", "12000", "--val-images", "150"]
+KEPT = "drawn"
 TEST_IMAGES = 1000
 PICTURES = 12
 MARK = "demo.txt"  # a folder with this file is ours to empty
+PHASES = {
+    "a classifier of images with a label": 0.22,
+    "boxes alone, and boxes and image labels together": 0.70,
+    "both nets on scenes never seen": 0.08,
+}
+"""What is done one after the other, and about which part of the time it takes: for telling how much is left."""
+SHOW_EVERY_SECONDS = 1.0
+LINE_EVERY_SECONDS = 30.0
+"""Where nobody watches, so that the log of a CI stays short."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,10 +75,15 @@ def _run(options: argparse.Namespace) -> int:
     out.mkdir(parents=True)
     (out / MARK).write_text("made by python -m yolo9000.demo, which empties this folder\n", encoding="utf-8")
     reports = []
+    progress = Progress(sys.stderr)
     try:
         for seed in range(options.seeds):
+            if options.seeds > 1:
+                print(f"seed {seed}, {options.seeds - seed - 1} more after it", flush=True)
+                progress = Progress(sys.stderr)
             folder = out if options.seeds == 1 else out / f"seed{seed}"
-            reports.append(run_seed(folder, seed, quick=options.quick))
+            reports.append(run_seed(folder, seed, progress, quick=options.quick))
+            progress.end()
     except subprocess.CalledProcessError as error:
         print(f"demo: this command failed with status {error.returncode}: {shlex.join(error.cmd)}", file=sys.stderr)
         return error.returncode or 1
@@ -84,31 +104,128 @@ def command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", f"yolo9000.{module}", *arguments]
 
 
-def run_seed(folder: Path, seed: int, *, quick: bool) -> dict[str, Any]:
+def time_left(phase: int, part: float, seconds: float, shares: Sequence[float] = tuple(PHASES.values())) -> float:
+    """Seconds that are left, if the phases take their shares of the time.
+
+    Parameters
+    ----------
+    phase : int
+        How many are over.
+    part : float
+        The part of the present one that is done, 0 to 1.
+    seconds : float
+        How long it has been going on.
+    shares : sequence of float
+        The part of the time that each phase takes.
+
+    Examples
+    --------
+    A fifth of the work took a minute, so four more are left.
+
+    >>> time_left(0, 0.8, 60.0, (0.25, 0.5, 0.25)), time_left(2, 1.0, 60.0, (0.25, 0.5, 0.25))
+    (240.0, 0.0)
+    """
+    done = (sum(shares[:phase]) + part * shares[phase]) / sum(shares)
+    return seconds * (1 - done) / done if done else math.inf
+
+
+class Progress:
+    """One line for the whole demo: phase, part of it, time left.
+
+    Parameters
+    ----------
+    stream : TextIO
+        A terminal gets one line again and again; anything else a line now and then.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._started, self._phase = stream, time.monotonic(), 0
+        self._shown = -math.inf
+
+    def begin(self, phase: int) -> None:
+        """Go on to a phase."""
+        if phase:
+            self.end()
+        self._phase, self._shown = phase, -math.inf
+
+    def show(self, part: float) -> None:
+        """Say how far the phase is, unless it was said just now."""
+        now, watched = time.monotonic(), self._stream.isatty()
+        if now - self._shown < (SHOW_EVERY_SECONDS if watched else LINE_EVERY_SECONDS):
+            return
+        self._shown, seconds = now, now - self._started
+        left = time_left(self._phase, part, seconds)
+        known = f"about {_clock(left)} left" if left < math.inf else "time left not known yet"
+        text = f"demo: {self._phase + 1} of {len(PHASES)}, {list(PHASES)[self._phase]}: {100 * part:.0f} %, {known}"
+        print(f"\r{text:<110}" if watched else text, end="" if watched else "\n", file=self._stream, flush=True)
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._stream.isatty():
+            print(file=self._stream)
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+def part_done(folder: Path, steps: int) -> float:
+    """The part of a training's steps that its rows of losses tell of, 0 to 1.
+
+    Examples
+    --------
+    >>> part_done(Path("nowhere"), 900)
+    0.0
+    """
+    try:
+        *_, last = (folder / "results.csv").read_text(encoding="utf-8").splitlines()
+        return min(1.0, int(last.partition(",")[0]) / steps)
+    except (OSError, ValueError):
+        return 0.0  # not there yet, or no row
+
+
+def run_seed(folder: Path, seed: int, progress: Progress, *, quick: bool) -> dict[str, Any]:
     """Train the classifier and both variants, evaluate both; return the figures of one seed."""
     from wordtree import load_tree
     from yolo9000.datasets.pictograms import read_classes
 
     started = time.monotonic()
     images = "20" if quick else str(TEST_IMAGES)
-    start = str(folder / "start")
-    subprocess.run(
-        command(
-            "train", *shorten(START, quick), "--seed", str(seed), "--workers", "1", "--threads", "1", "--out", start
-        ),
-        check=True,
+    start, kept = folder / "start", folder / KEPT
+    kept.mkdir(parents=True)
+    cores = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    further = shorten(FURTHER, quick)
+    scenes = [*SCENES, "--keep-scenes", str(kept), "--seed", str(seed)]
+    first = shorten(START, quick)
+    progress.begin(0)
+    work = ["--workers", "1" if cores > 1 else "0", "--threads", str(cores)]
+    run_side_by_side(
+        [command("train", *first, *scenes, *work, "--out", str(start))],
+        lambda: progress.show(part_done(start, steps_of(first))),
+        logs=folder,
     )
-    tree = load_tree(f"{start}/tree.json")
+    tree = load_tree(start / "tree.json")
     classes = read_classes()
     boxed = sum(c.boxed for c in classes)
     print(f"{len(classes)} classes, {boxed} of them with boxes, in a tree of {len(tree)} nodes", flush=True)
-    common = ["--tree", f"{start}/tree.json", "--init", start, "--seed", str(seed), "--threads", "1"]
+    progress.begin(1)
+    # The joint step is twice the work, so it has all cores: those that the other leaves, and all when that has ended.
+    threads = {"detection_only": str(max(1, cores // 2)), "joint": str(cores)}
+    common = ["--tree", str(start / "tree.json"), "--init", str(start)]
     commands = [
-        command("train", *more, *shorten(FURTHER, quick), *common, "--out", str(folder / name))
+        command("train", *more, *further, *common, *scenes, "--threads", threads[name], "--out", str(folder / name))
         for name, more in VARIANTS.items()
     ]
-    run_side_by_side(commands)
-    run_side_by_side([command("evaluate", str(folder / name), "--images", images) for name in VARIANTS])
+    longest = folder / "joint"
+    run_side_by_side(commands, lambda: progress.show(part_done(longest, steps_of(further))), logs=folder)
+    progress.begin(2)
+    run_side_by_side(
+        [command("evaluate", str(folder / name), "--images", images) for name in VARIANTS],
+        lambda: progress.show(0.0),
+        logs=folder,
+        threads=max(1, cores // 2),
+    )
+    shutil.rmtree(kept)
     report: dict[str, Any] = {}
     for name in VARIANTS:
         figures = json.loads((folder / name / "evaluation.json").read_text(encoding="utf-8"))
@@ -116,6 +233,17 @@ def run_seed(folder: Path, seed: int, *, quick: bool) -> dict[str, Any]:
         report[name] |= {f"{key}_at_parents": figures["at_parents"][key]["ap50"] for key in ("boxed", "never_boxed")}
         report["constant_box"] = figures["constant_box"]["never_boxed"]["ap50"]
     return report | {"seconds": round(time.monotonic() - started, 1)}
+
+
+def steps_of(arguments: Sequence[str]) -> int:
+    """All steps that the arguments of a training ask for.
+
+    Examples
+    --------
+    >>> steps_of(["--classification-steps", "0", "--batch", "32", "--steps", "900"])
+    900
+    """
+    return sum(int(value) for name, value in itertools.pairwise(arguments) if name.endswith("steps"))
 
 
 def shorten(arguments: list[str], quick: bool) -> list[str]:
@@ -130,17 +258,43 @@ def shorten(arguments: list[str], quick: bool) -> list[str]:
     return ["2" if quick and name.endswith("steps") and value != "0" else value for name, value in named]
 
 
-def run_side_by_side(commands: list[list[str]]) -> None:
-    """Run commands at the same time; the first one's progress is shown, of all only errors."""
-    running = [
-        subprocess.Popen(c, stdout=subprocess.DEVNULL, stderr=None if i == 0 else subprocess.PIPE, text=True)
-        for i, c in enumerate(commands)
-    ]
-    ended = [(process, process.communicate()[1]) for process in running]
-    for process, message in ended:
+def run_side_by_side(
+    commands: list[list[str]], show: Callable[[], None], *, logs: Path, threads: int | None = None
+) -> None:
+    """Run commands at the same time; what they say goes into files, which are shown if one fails.
+
+    Parameters
+    ----------
+    commands : list of list of str
+    show : callable
+        Is called again and again while they run.
+    logs : Path
+        The folder for what they say: 1.log, 2.log, .. of the last commands.
+    threads : int, optional
+        Threads of each, where the command has no option for them.
+    """
+    # Threads that wait for each other let the neighbour's work, where there are more of them than cores.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | ({} if threads is None else {"OMP_NUM_THREADS": str(threads)})
+    running: list[tuple[subprocess.Popen[bytes], Path]] = []
+    try:
+        for number, words in enumerate(commands, 1):
+            said = logs / f"{number}.log"
+            with said.open("wb") as file:
+                process = subprocess.Popen(words, stdout=file, stderr=file, env={**os.environ, **environment})
+            running.append((process, said))
+        while any(process.poll() is None for process, _ in running):
+            show()
+            time.sleep(0.2)
+    finally:
+        for process, _ in running:
+            if process.poll() is None:
+                process.terminate()
+            process.wait()
+    for process, said in running:
         if process.returncode:
-            print(message or "", file=sys.stderr)
+            print(said.read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
             raise subprocess.CalledProcessError(process.returncode, process.args)
+        said.unlink()
 
 
 def draw_pictures(run: Path, out: Path) -> None:

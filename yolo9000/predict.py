@@ -102,7 +102,7 @@ def _predict(command: Command) -> int:
     with together(pick_device(config.open.device or local_device_name())) as processes:
         if processes.is_first:
             return _predict_and_write(net, sources, config, processes)
-        for _ in _found(_open(net, config), sources, config, processes):
+        for _ in _found(_open(net, config, processes), sources, config, processes):
             pass  # the first process gets all of it, and writes
         return 0
 
@@ -113,7 +113,7 @@ def _predict_and_write(net: str, sources: Sources, config: PredictConfig, proces
 
     out = choose_folder(config.out, DEFAULT_FOLDER, overwrite=config.overwrite)
     writer = PredictionWriter(out, config.save, inputs=sources.files, rates=sources.rates)
-    predictor = _open(net, config)
+    predictor = _open(net, config, processes)
     try:
         ended = _write_all(_found(predictor, sources, config, processes), writer, stream=config.stream)
     finally:
@@ -141,16 +141,17 @@ def _net_and_images(command: Command) -> tuple[str, tuple[str, ...]]:
     return net, images
 
 
-def _open(net: str, config: PredictConfig) -> Predictor:
+def _open(net: str, config: PredictConfig, processes: Processes) -> Predictor:
     from wordtree import load_tree
     from yolo9000.darknet.cfg_files import read_names
     from yolo9000.darknet.decoding import detect_as_darknet
     from yolo9000.detection.decode import detect
     from yolo9000.exporting.opening import open_any
+    from yolo9000.exporting.running import ready
     from yolo9000.inference.darknet_files import letterbox_of
     from yolo9000.inference.predictor import Predictor
     from yolo9000.inference.restrict import restrict
-    from yolo9000.runtime.device import pick_device, pick_precision
+    from yolo9000.runtime.device import pick_device
     from yolo9000.runtime.distributed import local_device_name
 
     opened = config.open
@@ -160,13 +161,23 @@ def _open(net: str, config: PredictConfig) -> Predictor:
     trained = open_any(net, opened.cfg, tree=tree, names=names, best=opened.best, engine=opened.engine, device=device)
     if config.classes:
         trained = restrict(trained, config.classes)
+    letterbox = letterbox_of(trained, opened.letterbox)
+    trained, settings = ready(
+        trained,
+        device=device,
+        settings=opened.settings,
+        precision=opened.precision,
+        engine=opened.engine,
+        compile=config.compile,
+        size=opened.size,
+        measure=processes.world_size == 1,
+    )
     return Predictor(
         trained,
         device=device,
-        precision=pick_precision(device, opened.precision),
-        letterbox=letterbox_of(trained, opened.letterbox),
+        settings=settings,
+        letterbox=letterbox,
         decode=detect_as_darknet if config.decoding == "darknet" else detect,
-        compile=config.compile,
     )
 
 

@@ -115,9 +115,10 @@ def make_app(run: str | None, config: ServeConfig) -> Guard:
 
     from yolo9000.darknet.cfg_files import read_names
     from yolo9000.exporting.opening import open_any
+    from yolo9000.exporting.running import ready
     from yolo9000.inference.darknet_files import letterbox_of
     from yolo9000.inference.predictor import Predictor
-    from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
+    from yolo9000.runtime.device import pick_device, use_huge_pages
     from yolo9000.serving.flat_tree import tree_to_show
     from yolo9000.serving.photos import Photos
     from yolo9000.serving.training_facts import facts_of
@@ -138,12 +139,16 @@ def make_app(run: str | None, config: ServeConfig) -> Guard:
             f"{run}: the net decodes inside, so other thresholds and names cannot be asked of it; serve the run "
             "itself, or export it without `decoded`"
         )
-    predictor = Predictor(
+    running, settings = ready(
         trained,
         device=device,
-        precision=pick_precision(device, opened.precision),
-        letterbox=letterbox_of(trained, opened.letterbox),
+        settings=opened.settings,
+        precision=opened.precision,
+        engine=opened.engine,
+        size=opened.size,
     )
+    letterbox = letterbox_of(trained, opened.letterbox)
+    predictor = Predictor(running, device=device, settings=settings, letterbox=letterbox)
     photos = Photos(predictor, config.limits, size=trained.input_size(opened.size))
     facts = facts_of(trained)
     return create_app(Explorer(tree_to_show(trained.classes), facts, origin=facts.name), photos, hosts=hosts)

@@ -188,13 +188,13 @@ def test_the_threshold_cuts_the_number_that_is_shown(model: YOLO9000) -> None:
 
 def test_the_net_is_prepared_once(model: YOLO9000, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared: list[Any] = []
-    prepare = predictor.prepare
+    prepare = predictor.prepare_with
 
     def counted(*values: Any, **options: Any) -> Any:
         prepared.append(values)
         return prepare(*values, **options)
 
-    monkeypatch.setattr(predictor, "prepare", counted)
+    monkeypatch.setattr(predictor, "prepare_with", counted)
     for size in (None, 96, 64):
         model.predict(pixels(), size=size)
     list(model.predict([pixels()], stream=True, tree_threshold=0.9))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wordtree import WordTree
-from yolo9000.detection import DecodeConfig, Detections, RegionSpec, detect, score_nodes
+from yolo9000.detection import DecodeConfig, Detections, RegionSpec, decode, detect, score_nodes
 from yolo9000.detection.boxes import iou
 from yolo9000.detection.decode import suppress
 from yolo9000.models import BoxCoding, DenseRegionOutput, FlatClasses, TreeClasses
@@ -137,6 +137,36 @@ def test_score_nodes_gives_every_box_every_asked_label() -> None:
     assert by[PERSON, 0.875] == pytest.approx(0.9, rel=1e-4)
     assert by[PERSON, 0.125] < 1e-4
     assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+
+
+@pytest.mark.parametrize("max_detections", [1, 7, 100])
+def test_pairs_are_scored_as_one_image_and_one_double_at_a_time(
+    max_detections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    raw = torch.randn(3, 12, 6, 6)
+    raw[1, 4] = -20.0  # an image without a box between two with many
+    out, nodes = DenseRegionOutput(raw, REGION.coding), [DOG, HORSE, PERSON]
+    together = score_nodes(out, REGION.classes, nodes, threshold=0.3, max_detections=max_detections)
+    monkeypatch.setattr(decode, "NUMBERS_AT_ONCE", 1)
+    apart = score_nodes(out, REGION.classes, nodes, threshold=0.3, max_detections=max_detections)
+    for image, (one, other) in enumerate(zip(together, apart, strict=True)):
+        objectness = out.objectness[image].sigmoid()
+        alive = objectness > 0.3
+        boxes = out.boxes_cxcywh[image][alive]
+        logits = out.class_logits(alive.nonzero().squeeze(1) + image * len(alive))
+        scores = (objectness[alive, None] * REGION.classes.probabilities(logits)[:, nodes]).tolist()
+        pairs = sorted(((s, b, n) for b, row in enumerate(scores) for n, s in enumerate(row)), reverse=True)
+        kept: list[tuple[float, int, int]] = []
+        for pair in pairs:
+            doubles = [k for k in kept if k[2] == pair[2] and iou(boxes[k[1]], boxes[pair[1]]) > 0.45]
+            if not doubles and len(kept) < max_detections:
+                kept.append(pair)
+        for found in (one, other):
+            assert found.nodes.tolist() == [nodes[n] for _, _, n in kept]
+            assert found.scores.tolist() == pytest.approx([s for s, _, _ in kept], abs=1e-5)
+            assert torch.equal(found.boxes_cxcywh, boxes[[b for _, b, _ in kept]])
+    assert len(together[1]) == 0
 
 
 def test_an_image_without_any_box_gives_none() -> None:

@@ -20,11 +20,13 @@ from torch import Tensor, nn
 from yolo9000.datasets.coco import CocoSource, CocoTruth
 from yolo9000.datasets.loader import LetterboxedDataset, make_evaluation_loader
 from yolo9000.datasets.sample import Batch, Placement
+from yolo9000.detection.config import ImageLabels
 from yolo9000.detection.results import Detections
 from yolo9000.evaluation.classifier import classification_top1
 from yolo9000.evaluation.detections import coco_numbers
-from yolo9000.evaluation.detector import evaluate_detector, held_out_loss
+from yolo9000.evaluation.detector import HeldOutLoss, evaluate_detector, held_out_loss
 from yolo9000.models import BoxCoding, DenseRegionOutput, RegionOutput, RegionSpec
+from yolo9000.training.objectives import detection_objective
 
 CPU = torch.device("cpu")
 PATHS = {2: (0, 2), 3: (0, 3), 4: (1, 4)}  # dog, cat, car
@@ -200,3 +202,17 @@ def test_held_out_loss_is_the_mean_over_images(boxes: Sequence[Batch]) -> None:
     expected = {"images": 2.0, "batches": 3 / 8, "loss": 2 + 3 / 8}
     assert held_out_loss(Oracle(), boxes, loss, device=CPU) == pytest.approx(expected)
     assert held_out_loss(Oracle(), [], loss, device=CPU) == {}
+
+
+def test_the_loss_of_images_that_are_scored_needs_no_second_look(boxes: Sequence[Batch], region: RegionSpec) -> None:
+    loss = detection_objective(region, ImageLabels())
+    oracle = Oracle()
+    apart = held_out_loss(oracle, boxes, loss, device=CPU)
+    seen: list[int] = []
+    oracle.register_forward_pre_hook(lambda _, images: seen.append(len(images[0])))
+    together = HeldOutLoss(loss)
+    evaluate_detector(oracle, boxes, region.classes, boxed=[4], device=CPU, look=together.look)
+    assert seen == [3, 3, 2]
+    assert together.read() == apart
+    assert apart["loss"] > 0
+    assert HeldOutLoss(loss).read() == {}

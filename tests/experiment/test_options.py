@@ -150,7 +150,12 @@ def run(tmp_path: Path) -> Callable[[RunConfig], str]:
 
 JOINT = override(
     preset_for((("coco", "C"), ("imagenet", "I")), recipe="paper"),
-    {"plan.joint.enabled": True, "train.channels_last": False, "net.priors": YOLOV2_PRIORS, "data.splits": ("a", "b")},
+    {
+        "plan.joint.enabled": True,
+        "train.settings": "fixed:layout=contiguous",
+        "net.priors": YOLOV2_PRIORS,
+        "data.splits": ("a", "b"),
+    },
 )
 
 
@@ -296,8 +301,8 @@ def test_a_mistyped_flag_or_value_ends_with_2_and_says_what_is_meant_in_one_line
 
 
 def test_a_switch_is_turned_off_and_on() -> None:
-    assert not configure(["--no-channels-last"]).config.train.channels_last
-    assert configure(["--channels-last"]).config.train.channels_last
+    assert not configure(["--no-compile"]).config.train.compile
+    assert configure(["--compile"]).config.train.compile
     assert not configure(["--joint", "--no-joint"]).config.plan.joint.enabled
 
 

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from yolo9000 import train
+from yolo9000.experiment.config_file import read_config
 from yolo9000.runtime.checkpoint import content_sha256, load_checkpoint
 from yolo9000.runtime.logs import ResultsFile
 
@@ -74,6 +75,16 @@ def test_a_batch_that_ranks_cannot_share_is_refused_before_the_folder_is_made(
     assert train.main([*SMALL, "--out", str(tmp_path / "run")]) == 2
     assert "error: --batch 7: 8 processes cannot share 7 images; take --batch 8 or more" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_is_begun_again_is_computed_as_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [*SMALL, "--device", "cpu", "--steps", "1", "--out", str(tmp_path / "run")]
+    assert train.main([*words, "--settings", "fixed:layout=contiguous,precision=float32"]) == 0
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert train.main([*words, "--steps", "2"]) == 0  # where another measurement might have found other settings
+    began = "fixed:engine=torch,layout=contiguous,precision=float32,at_once=0"
+    assert read_config(tmp_path / "run").train.settings == began
+    assert ResultsFile(tmp_path / "run" / "results.csv").column("loss")[0] == [1, 2]
 
 
 @pytest.mark.slow

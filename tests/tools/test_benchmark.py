@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,13 +14,14 @@ from types import ModuleType
 import pytest
 import torch
 
-from benchmarks import memory, peers
+from benchmarks import gpu, memory, peers
 from benchmarks.cost import backbone_gflop
 from benchmarks.harness import Goal, Measurement, PeerAbsent, Row, Scale, Side, measure, run_rows, table
-from benchmarks.report import BEGIN, END, replace_table
+from benchmarks.report import IMITATION, marks, replace_table
 from benchmarks.rows import all_rows
 
 ROOT = Path(__file__).resolve().parents[2]
+BEGIN, END = marks("native")
 ROWS = {row.name: row for row in all_rows()}
 QUICK = Scale(quick=True, rounds=1)
 
@@ -184,6 +186,27 @@ def test_tool(tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "old" not in text
 
 
+def test_each_class_of_processors_has_its_table(
+    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[list[str], dict[str, str]]] = []
+
+    def run(words: list[str], env: dict[str, str], check: bool) -> subprocess.CompletedProcess[bytes]:
+        asked.append((words[2:], {name: env.get(name, "") for name in IMITATION}))
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(tool.subprocess, "run", run)
+    for name in IMITATION:
+        monkeypatch.delenv(name, raising=False)
+    assert tool.main(["head", "--both", "--quick"]) == 0
+    assert asked == [(["head", "--quick"], dict.fromkeys(IMITATION, "")), (["head", "--quick"], IMITATION)]
+    page = tmp_path / "page.md"
+    replace_table(page, "one", "avx2")
+    replace_table(page, "two")
+    first, last = marks("avx2")
+    assert page.read_text() == f"{BEGIN}\ntwo\n{END}\n{first}\none\n{last}\n"
+
+
 def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("mine\n")
@@ -197,6 +220,14 @@ def test_memory_counts_what_was_held_at_once_after_the_mark() -> None:
     assert 90 < megabytes < 110
     with pytest.raises(RuntimeError, match="failed:(.|\n)*TypeError"):
         memory.peak_megabytes(memory.example_job, "many")
+
+
+@pytest.mark.slow
+def test_the_script_for_gpus_runs_on_a_cpu(capsys: pytest.CaptureFixture[str]) -> None:
+    gpu.main(["--device", "cpu", "--quick"])
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
+    assert [row.split(",")[0].strip("| ") for row in rows] == (["training step"] * 2 + ["drawn"] + ["predict"] * 4)
+    assert not any("nan" in row for row in rows)
 
 
 def test_backbone_arithmetic_is_that_of_the_paper() -> None:

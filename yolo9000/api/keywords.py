@@ -22,7 +22,7 @@ from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.mistyped import unknown_choice
 
-_OF_LOAD = ("cfg", "tree", "names", "best", "engine", "precision", "device")
+_OF_LOAD = ("cfg", "tree", "names", "best", "engine", "settings", "precision", "device")
 _OF_COMMAND = ("weights", "raw_weights")
 """Options of the command that say which weights are opened."""
 

@@ -41,7 +41,6 @@ from yolo9000.results.finding import find_in_images
 from yolo9000.results.results import Results
 from yolo9000.runtime.checkpoint import save_checkpoint
 from yolo9000.runtime.config import Precision
-from yolo9000.runtime.device import pick_precision
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.mistyped import unknown_choice
 
@@ -100,6 +99,7 @@ class YOLO9000:
         names: Iterable[str] | str | os.PathLike[str] | None = None,
         best: bool = False,
         engine: Engine | None = None,
+        settings: str = "auto",
         device: str | torch.device | None = None,
         precision: Precision | None = None,
         size: int | None = None,
@@ -123,12 +123,16 @@ class YOLO9000:
             The names of the classes of a net without a tree, or a file with one a line.
         best : bool
             ``best.pt`` of a run in place of ``last.pt``.
-        engine : {"onnxruntime", "openvino", "torch"}, optional
-            What runs an exported folder; the engine that its file is made for by default.
+        engine : {"auto", "torch", "inductor", "openvino", "onnxruntime"}, optional
+            What runs the convolutions: torch, or for an exported folder the engine that its file is made for, by
+            default. "auto" tries all that are installed, once.
+        settings : str
+            "auto" measures how this net is fastest on this machine, once; "unmeasured" does not; or they are named, as
+            ``fixed:layout=contiguous,precision=float32``.
         device : str or torch.device, optional
             ``cpu``, ``cuda`` or ``cuda:1``; the GPU if there is one by default.
         precision : {"float32", "bfloat16", "float16"}, optional
-            Number format of the convolutions; bfloat16 where it pays by default.
+            Number format of the convolutions; what is fastest by default.
         size : int, optional
             Side of the network's input in pixels, a multiple of 32; that of the training by default.
         letterbox : {"area", "darknet"}, optional
@@ -150,8 +154,8 @@ class YOLO9000:
             A file is absent or cannot be used, or there is no such device; the message says what is there.
         """
         how = How(
-            cfg=cfg, tree=tree, names=names, best=best, engine=engine, device=device, precision=precision, size=size,
-            letterbox=letterbox, decoding=decoding, compile=compile,
+            cfg=cfg, tree=tree, names=names, best=best, engine=engine, settings=settings, device=device,
+            precision=precision, size=size, letterbox=letterbox, decoding=decoding, compile=compile,
         )  # fmt: skip
         model = cls()
         model._open(path, how)
@@ -191,7 +195,8 @@ class YOLO9000:
         trained : TrainedModel
             Its detector is on the device.
         **options : any
-            ``device``, ``precision``, ``size``, ``letterbox``, ``decoding`` and ``compile``, as for `load`.
+            ``device``, ``precision``, ``engine``, ``settings``, ``size``, ``letterbox``, ``decoding`` and
+            ``compile``, as for `load`.
         """
         model = cls()
         model._how = How(**options)
@@ -371,13 +376,13 @@ class YOLO9000:
     def _ready(self) -> Predictor:
         """The net, prepared once for all predictions."""
         if self._predictor is None:
+            running, settings = self._how.ready(self.trained, self.device)
             self._predictor = Predictor(
-                self.trained,
+                running,
                 device=self.device,
-                precision=pick_precision(self.device, self._how.precision),
+                settings=settings,
                 letterbox=letterbox_of(self.trained, self._how.letterbox),
                 decode=detect_as_darknet if self._how.decoding == "darknet" else detect,
-                compile=self._how.compile,
             )
         return self._predictor
 
@@ -496,8 +501,8 @@ class YOLO9000:
             Tree and data do not fit together.
         """
         config = asked_evaluation(self._how, options)
-        precision = pick_precision(self.device, self._how.precision)
-        report = evaluate_trained(self.trained, config, device=self.device, precision=precision)
+        running, settings = self._how.ready(self.trained, self.device)
+        report = evaluate_trained(running, config, device=self.device, settings=settings)
         if out is not None:
             file = Path(out)
             write_evaluation(report, file, picture=f"{file.stem}.reliability.png")

@@ -14,9 +14,10 @@ from wordtree import WordTree, load_tree
 from yolo9000.darknet.cfg_files import read_names
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.exporting.opening import open_any
+from yolo9000.exporting.running import ready
 from yolo9000.inference.config import Engine
 from yolo9000.inference.model import TrainedModel
-from yolo9000.runtime.config import Precision
+from yolo9000.runtime.config import Precision, Settings
 from yolo9000.runtime.device import pick_device, use_huge_pages
 
 
@@ -26,7 +27,7 @@ class How:
 
     Parameters
     ----------
-    cfg, tree, names, best, engine, device, precision, size, letterbox, decoding, compile : any
+    cfg, tree, names, best, engine, settings, device, precision, size, letterbox, decoding, compile : any
         See `yolo9000.api.model.YOLO9000.load`.
     """
 
@@ -35,6 +36,7 @@ class How:
     names: Iterable[str] | str | os.PathLike[str] | None = None
     best: bool = False
     engine: Engine | None = None
+    settings: str = "auto"
     device: str | torch.device | None = None
     precision: Precision | None = None
     size: int | None = None
@@ -51,6 +53,18 @@ class How:
     def on(self) -> torch.device:
         """The device."""
         return pick_device(None if self.device is None else str(self.device))
+
+    def ready(self, trained: TrainedModel, device: torch.device) -> tuple[TrainedModel, Settings]:
+        """The net with its engine, and the settings to prepare it with; see `yolo9000.exporting.running.ready`."""
+        return ready(
+            trained,
+            device=device,
+            settings=self.settings,
+            precision=self.precision,
+            engine=self.engine,
+            compile=self.compile,
+            size=self.size,
+        )
 
     def of_run(self) -> How:
         """The same for a run that was trained now, which needs no other files."""

@@ -5,7 +5,7 @@ B images, P boxes of an image, N boxes that pass the threshold, K nodes, S score
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,9 @@ from yolo9000.detection.decoded_output import DecodedOutput
 from yolo9000.detection.results import Detections
 from yolo9000.models.classes import Classes
 from yolo9000.models.output import DetectorOutput
+
+NUMBERS_AT_ONCE = 1 << 22
+"""So many probabilities are computed together at most, 16 MB, where one image has no more of them."""
 
 
 def _related(nodes: Tensor, classes: Classes, nms: Nms) -> Tensor:
@@ -189,12 +192,29 @@ def score_node_sets(
     columns = [torch.tensor(list(nodes), device=device, dtype=torch.long) for nodes in node_sets]
     places = columns if read is None else [torch.searchsorted(read, each) for each in columns]
     results: list[list[Detections]] = [[] for _ in node_sets]
-    for flat, boxes, objectness in _survivors(output, threshold):
-        probability = part.probabilities(output.class_logits(flat, read).float())
-        overlaps = _overlaps(boxes, nms_iou).cpu().numpy()
+    survivors = _survivors(output, threshold)
+    together = max(1, NUMBERS_AT_ONCE // (classes.number if read is None else max(1, len(read))))
+    for (_, boxes, objectness), probability in _with_probabilities(output, part, read, survivors, together):
+        overlaps = [] if max_detections == 1 else _bits(_overlaps(boxes, nms_iou).cpu().numpy())
         for found, nodes, place in zip(results, columns, places, strict=True):
             found.append(_best_pairs(boxes, objectness, probability[:, place], nodes, overlaps, max_detections))
     return results
+
+
+def _with_probabilities(
+    output: DetectorOutput, part: Classes, read: Tensor | None, survivors: Sequence[_Survivors], together: int
+) -> Iterator[tuple[_Survivors, Tensor]]:
+    """The survivors of each image with P of the nodes (N, S), computed for as many images as have so many boxes."""
+    first = 0
+    while first < len(survivors):
+        last, boxes = first + 1, len(survivors[first].flat)
+        while last < len(survivors) and boxes + len(survivors[last].flat) <= together:
+            boxes += len(survivors[last].flat)
+            last += 1
+        group = survivors[first:last]
+        logits = output.class_logits(torch.cat([each.flat for each in group]), read)
+        yield from zip(group, part.probabilities(logits.float()).split([len(each.flat) for each in group]), strict=True)
+        first = last
 
 
 def _best_pairs(
@@ -202,26 +222,53 @@ def _best_pairs(
     objectness: Tensor,
     probability: Tensor,
     nodes: Tensor,
-    overlaps: NDArray[np.bool_],
+    overlaps: Sequence[int],
     max_detections: int,
 ) -> Detections:
-    """The best pairs of a box and a node: (N, 4), (N,), (N, S), (S,), (N, N)."""
+    """The best pairs of a box and a node: (N, 4), (N,), (N, S), (S,), and the bits of N boxes."""
     scores = (objectness[:, None] * probability).flatten()
-    best = scores.topk(min(10 * max_detections, scores.numel())).indices
+    # of a single pair nothing is a double
+    asked = 1 if max_detections == 1 else 10 * max_detections
+    best = scores.topk(min(asked, scores.numel())).indices
     row = torch.div(best, max(len(nodes), 1), rounding_mode="floor")
     column = best - row * len(nodes)
-    box, asked = row.cpu().numpy(), column.cpu().numpy()
-
-    def doubles_of(pair: int) -> NDArray[np.bool_]:
-        doubles: NDArray[np.bool_] = overlaps[box[pair]][box] & (asked == asked[pair])
-        return doubles
-
-    kept = suppress(scores[best], doubles_of, max_detections)
-    keep = torch.from_numpy(kept).to(boxes.device)
+    if max_detections > 1:
+        kept = _suppress_pairs(row.tolist(), column.tolist(), overlaps, max_detections)
+        keep = torch.tensor(kept, dtype=torch.long, device=boxes.device)
+        best, row, column = best[keep], row[keep], column[keep]
     return Detections(
-        boxes_cxcywh=boxes[row[keep]],
-        scores=scores[best[keep]],
-        nodes=nodes[column[keep]],
-        objectness=objectness[row[keep]],
-        probabilities=probability.flatten()[best[keep]],
+        boxes_cxcywh=boxes[row],
+        scores=scores[best],
+        nodes=nodes[column],
+        objectness=objectness[row],
+        probabilities=probability.flatten()[best],
     )
+
+
+def _bits(overlaps: NDArray[np.bool_]) -> list[int]:
+    """Each row of (N, N) as one number, whose bit j says whether box j is a double."""
+    packed = np.packbits(overlaps, axis=1, bitorder="little")
+    return [int.from_bytes(row.tobytes(), "little") for row in packed]
+
+
+def _suppress_pairs(boxes: list[int], nodes: list[int], overlaps: Sequence[int], max_detections: int) -> list[int]:
+    """`suppress` for pairs of a box and a node, best first, which are doubles under the same node only.
+
+    A thousand pairs of a few boxes: whether one is a double of a kept one is a bit of a number, not an array.
+
+    Examples
+    --------
+    >>> _suppress_pairs([0, 1, 1, 0], [7, 7, 8, 8], [0b11, 0b11], 100)
+    [0, 2]
+    """
+    dropped: dict[int, int] = {}
+    kept: list[int] = []
+    for place, (box, node) in enumerate(zip(boxes, nodes, strict=True)):
+        gone = dropped.get(node, 0)
+        if gone >> box & 1:
+            continue
+        kept.append(place)
+        if len(kept) == max_detections:
+            break
+        dropped[node] = gone | overlaps[box]
+    return kept

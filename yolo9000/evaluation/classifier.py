@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from wordtree import WordTree
 from wordtree.tables import tree_tables
-from yolo9000.datasets.sample import Batch, pixels
+from yolo9000.datasets.sample import Batch, Target, pixels
 from yolo9000.detection.decode import score_nodes
 from yolo9000.models.classes import Classes
+from yolo9000.models.output import DetectorOutput
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.device import autocast
@@ -65,6 +66,7 @@ def classification_top1(
     *,
     device: torch.device,
     precision: Precision = "float32",
+    look: Callable[[DetectorOutput, Sequence[Target]], None] | None = None,
     processes: Processes = Processes(),
 ) -> float:
     """Share of images with a label whose label is the best of all labels.
@@ -79,6 +81,8 @@ def classification_top1(
         Images with an ``image_label``; others are left out.
     labels : sequence of int
         The labels to choose from.
+    look : callable, optional
+        Is shown the raw output of a detector for each batch of this process's, and its targets.
     processes : Processes
         They share the batches, of which these are this process's, and each counts what all have found.
 
@@ -96,6 +100,8 @@ def classification_top1(
             scores = classes.log_probabilities(output)
             best = choices[scores[:, choices].argmax(dim=1)].tolist()
         else:
+            if look is not None:
+                look(output, batch.targets)
             found = score_nodes(output, classes, labels, threshold=-1.0, max_detections=1)
             best = [int(one.nodes[0]) if len(one) else -1 for one in found]
         pairs = [(target.image_label, answer) for target, answer in zip(batch.targets, best, strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from yolo9000.training.phases import Loss
 from yolo9000.training.tally import LossTally
 
 Seen = TypeVar("Seen")
+Look: TypeAlias = Callable[[DetectorOutput, Sequence[Target]], None]
 
 SEEN_LONG_AGO = 1 << 40
 """Images seen, for a loss that is only measured: past every rule for the beginning of training."""
@@ -61,7 +62,7 @@ def score_batches(
     max_detections : int
         The most detections that an image keeps in a set.
     look : callable, optional
-        Is shown the raw output of each batch and its targets, for what scored boxes do not tell.
+        Is shown the raw output of each batch of this process's and its targets, for what scored boxes do not tell.
     processes : Processes
         They share the batches, of which these are this process's, and each gets what all have found.
 
@@ -74,7 +75,7 @@ def score_batches(
     images : dict
         Key of each image -> its number, and where it lies in the network's input.
     seen : list
-        What `look` gave for each batch.
+        What `look` gave for each batch of all processes.
     """
     detections: list[list[Detections]] = [[] for _ in node_sets]
     targets: list[Target] = []
@@ -123,6 +124,7 @@ def evaluate_detector(
     coco: CocoTruth | None = None,
     voc: VocTruth | None = None,
     diagnosis: bool = False,
+    look: Look | None = None,
     max_detections: int = 100,
     processes: Processes = Processes(),
 ) -> dict[str, Any]:
@@ -154,6 +156,9 @@ def evaluate_detector(
     diagnosis : bool
         Also say how labels are answered when backing off, how well boxes are placed whatever they are called, and
         whether P(node) is right as often as it says; see `yolo9000.evaluation.diagnosis.diagnose`.
+    look : callable, optional
+        Is shown the raw output of each batch of this process's and its targets, such as `HeldOutLoss.look`: the net
+        need not run again.
     max_detections : int
         The most detections that an image keeps, over all classes.
     processes : Processes
@@ -176,10 +181,12 @@ def evaluate_detector(
         }
     node_sets = [labels, *([evaluated.node for evaluated in group] for group in at_parents.values())]
 
-    def look(output: DetectorOutput, targets: Sequence[Target]) -> Observation:
-        return observe(output, targets, classes, labels)
+    def look_on(output: DetectorOutput, targets: Sequence[Target]) -> Observation | None:
+        if look is not None:
+            look(output, targets)
+        return observe(output, targets, classes, labels) if diagnosis else None
 
-    (detections, *of_parents), targets, images, observations = score_batches(
+    (detections, *of_parents), targets, images, seen = score_batches(
         model,
         batches,
         classes,
@@ -187,7 +194,7 @@ def evaluate_detector(
         device=device,
         precision=precision,
         max_detections=max_detections,
-        look=look if diagnosis else None,
+        look=look_on,
         processes=processes,
     )
     report = score_detections(
@@ -208,8 +215,49 @@ def evaluate_detector(
             for (name, group), found in zip(at_parents.items(), of_parents, strict=True)
         }
     if diagnosis:
+        observations = [each for each in seen if each is not None]
         report |= diagnose(observations, classes, boxed=sets["boxed"], never_boxed=sets["never_boxed"])
     return report
+
+
+class HeldOutLoss:
+    """The loss of images that are looked at anyway, as `held_out_loss` gives it.
+
+    Parameters
+    ----------
+    loss : callable
+        The loss that is trained with; see `yolo9000.training.phases.Loss`.
+    processes : Processes
+        They share the batches, of which those that this process looks at are dealt to it.
+    """
+
+    def __init__(self, loss: Loss, processes: Processes = Processes()) -> None:
+        self._loss, self._processes = loss, processes
+        self._seen: list[tuple[dict[str, Tensor], int]] = []
+
+    @torch.no_grad()
+    def look(self, output: DetectorOutput, targets: Sequence[Target]) -> None:
+        """Add a batch."""
+        terms = self._loss(output, targets, SEEN_LONG_AGO)
+        if self._processes.world_size > 1:  # where they are going to be sent from
+            terms = {name: term.cpu() for name, term in terms.items()}
+        self._seen.append((terms, len(targets)))
+
+    def read(self) -> dict[str, float]:
+        """Mean of each term per image, with ``"loss"`` for their sum; empty without an image.
+
+        All processes read together, and each gets the mean over the images of all.
+
+        Raises
+        ------
+        NonFiniteLoss
+            A term was infinite or NaN.
+        """
+        tally = LossTally()
+        for number, found in enumerate(dealt(lambda own: own, self._seen, self._processes), 1):
+            tally.add(number, *found)  # in the order of the batches: sums are those of one process
+        terms = tally.read()
+        return {"loss": sum(terms.values()), **terms} if terms else {}
 
 
 @torch.no_grad()
@@ -244,17 +292,9 @@ def held_out_loss(
     NonFiniteLoss
         A term was infinite or NaN.
     """
-    tally = LossTally()
-
-    def each(batch: Batch) -> tuple[dict[str, Tensor], int]:
+    held_out = HeldOutLoss(loss, processes)
+    for batch in batches:
         with autocast(device, precision):
             output = model(pixels(batch.images, device, non_blocking=True))
-        terms = loss(output, batch.targets, SEEN_LONG_AGO)
-        if processes.world_size > 1:
-            terms = {name: term.cpu() for name, term in terms.items()}
-        return terms, len(batch.targets)
-
-    for number, found in enumerate(dealt(each, batches, processes), 1):
-        tally.add(number, *found)
-    terms = tally.read()
-    return {"loss": sum(terms.values()), **terms} if terms else {}
+        held_out.look(output, batch.targets)
+    return held_out.read()

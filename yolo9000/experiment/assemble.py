@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -43,12 +43,13 @@ from yolo9000.models.classes import Classes
 from yolo9000.models.config import HAND_PICKED, YOLO9000_PRIORS, Priors
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.grid import GridLossConfig, GridSpec
-from yolo9000.models.model import DetectionModel, GridDetector
+from yolo9000.models.model import DetectionModel, GridDetector, Model
 from yolo9000.models.region import LossConfig, RegionSpec
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.runtime.distributed import Processes
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.run_folder import RunFolder, create_run_folder, environment
+from yolo9000.training.config import TrainConfig
 from yolo9000.training.phases import Phase
 
 
@@ -67,6 +68,8 @@ class Assembly:
         What the run is made of, a line each.
     warnings : list of str
         What does not fit, with fields in backquotes.
+    config : RunConfig
+        The configuration with the settings that the net is computed with.
     """
 
     data: Data
@@ -75,6 +78,7 @@ class Assembly:
     description: dict[str, Any]
     notes: list[str]
     warnings: list[str]
+    config: RunConfig
 
 
 def assemble(
@@ -82,6 +86,7 @@ def assemble(
     *,
     resumed: Mapping[str, Any] | None = None,
     processes: Processes = Processes(),
+    settle: Callable[[TrainConfig, Model, int], TrainConfig] | None = None,
 ) -> Assembly:
     """Build what `yolo9000.training.loop.train` takes.
 
@@ -92,6 +97,8 @@ def assemble(
         Content of the checkpoint that is continued. It gives tree, priors and weights, so that neither `data.tree` nor
         `net.init` is read again.
     processes : Processes
+    settle : callable, optional
+        Fixes what the net that is trained longest is computed with: configuration, net and the side of its images.
 
     Raises
     ------
@@ -133,6 +140,11 @@ def assemble(
         notes += start_from_convolutions(detector, initial)
         if classifier is not None:
             take_backbone(classifier, detector, initial)
+    if settle is not None:
+        trains_classifier = config.is_classifier and classifier is not None
+        size = config.plan.classification_size if trains_classifier else config.plan.size
+        longest = classifier if trains_classifier and classifier is not None else detector
+        config = dataclasses.replace(config, train=settle(config.train, longest, size))
     phases = plan_phases(detector, data, config, classifier=classifier, processes=processes)
     description = describe_model(
         detector, size=config.plan.evaluation_size or config.plan.size, boxed=data.boxed, never_boxed=data.never_boxed
@@ -156,7 +168,7 @@ def assemble(
     images = {} if config.data.is_embedded or config.data.drawn_from else {"boxes": len(data.detection or ())}
     started = initial is not None or resumed is not None
     warnings = what_does_not_fit(config, phases, started=started, images=images)
-    return Assembly(data, detector, phases, description, notes, warnings)
+    return Assembly(data, detector, phases, description, notes, warnings, config)
 
 
 def _taught(data: Data) -> dict[str, dict[int, int]]:

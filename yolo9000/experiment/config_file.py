@@ -299,4 +299,9 @@ def read_config(path: Path) -> RunConfig:
     match content["config"]:
         case {"plan": {"joint": {"image_labels": {"pick": _} as image_labels}}}:
             image_labels.setdefault("unboxed_weight", 1.0)  # a run older than this field goes on as it began
+    match content["config"]:
+        case {"train": {"channels_last": bool(rows), "precision": precision} as train}:  # before `settings`
+            del train["channels_last"]
+            layout = "channels_last" if rows else "contiguous"
+            train["settings"] = f"fixed:layout={layout}" + (f",precision={precision}" if precision else "")
     return from_plain(RunConfig, content["config"], str(file))

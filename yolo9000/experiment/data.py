@@ -24,6 +24,7 @@ from yolo9000.datasets.errors import DatasetError, UnknownClasses
 from yolo9000.datasets.guarded import LeanChild
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.joined import JoinedSource, single_sources
+from yolo9000.datasets.kept import KeptScenes
 from yolo9000.datasets.mixed import Augment
 from yolo9000.datasets.packed_imagenet import PackedImageNet
 from yolo9000.datasets.pictograms import read_classes
@@ -197,13 +198,14 @@ def _scenes(config: DataConfig, classes: Classes, size: int) -> Data:
     names = [c.name for c in read_classes()]
     with_boxes = chosen_classes(config.boxed, names, [c.name for c in read_classes() if c.boxed])
 
-    def scenes(split: Split, kind: Kind, length: int) -> SceneSource:
+    def scenes(split: Split, kind: Kind, length: int) -> Source:
         scene = SceneConfig(size=size, split=split)
         # held-out scenes with boxes show every class: the never-boxed ones are what the evaluation is about
         shown = with_boxes if kind == "detection" and split == "train" else None
         source = SceneSource(scene, kind=kind, length=length, classes="all", label_map=label_map, names=shown)
         source.name = f"{kind} scenes ({split})"  # the mixed data set tells its two sources apart by name
-        return source
+        kept = config.keep_scenes
+        return KeptScenes(source, kept) if kept is not None and Path(kept).is_dir() else source
 
     held_out = _scene_split(config.splits[1])
     return Data(

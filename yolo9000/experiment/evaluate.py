@@ -23,7 +23,7 @@ from yolo9000.detection.config import ImageLabels
 from yolo9000.evaluation.classifier import classification_top1
 from yolo9000.evaluation.classifier_report import draw_specificity
 from yolo9000.evaluation.detections import find_in_batches, score_detections
-from yolo9000.evaluation.detector import evaluate_detector, held_out_loss
+from yolo9000.evaluation.detector import HeldOutLoss, evaluate_detector
 from yolo9000.evaluation.node_table import node_csv, node_markdown, node_rows
 from yolo9000.evaluation.reliability import draw_reliability
 from yolo9000.evaluation.report import without_nan
@@ -34,13 +34,14 @@ from yolo9000.experiment.data import Data, Excerpt, chosen_classes, load_data
 from yolo9000.experiment.evaluate_classifier import evaluate_classifier, is_classifier, open_classifier
 from yolo9000.exporting.folder import is_exported
 from yolo9000.exporting.opening import open_any
+from yolo9000.exporting.running import ready
 from yolo9000.inference.darknet_files import Letterbox, letterbox_of
 from yolo9000.inference.model import TrainedModel, checkpoint_of
-from yolo9000.inference.prepare import prepare
+from yolo9000.inference.prepare import prepare_with
 from yolo9000.inference.torchvision_detector import Rival, is_rival, load_rival
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.runtime.checkpoint import write_atomically
-from yolo9000.runtime.config import Precision
+from yolo9000.runtime.config import Settings
 from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
 from yolo9000.runtime.distributed import Processes, local_device_name
 from yolo9000.runtime.mistakes import Mistake
@@ -101,7 +102,17 @@ def evaluate_run(
         engine=config.open.engine,
         device=device,
     )
-    return evaluate_trained(trained, config, device=device, precision=precision, processes=processes)
+    opened = config.open
+    trained, settings = ready(
+        trained,
+        device=device,
+        settings=opened.settings,
+        precision=opened.precision,
+        engine=opened.engine,
+        size=opened.size,
+        measure=processes.world_size == 1,
+    )
+    return evaluate_trained(trained, config, device=device, settings=settings, processes=processes)
 
 
 def evaluate_trained(
@@ -109,7 +120,7 @@ def evaluate_trained(
     config: EvaluateConfig,
     *,
     device: torch.device,
-    precision: Precision,
+    settings: Settings,
     processes: Processes = Processes(),
 ) -> dict[str, Any]:
     """`evaluate_run` of a detector that is open already.
@@ -121,8 +132,8 @@ def evaluate_trained(
     config : EvaluateConfig
         What it says about opening a net is not looked at, but for `size` and `letterbox`.
     device : torch.device
-    precision : {"float32", "bfloat16", "float16"}
-        Number format of the convolutions.
+    settings : Settings
+        How its convolutions are computed.
     processes : Processes
         They share the images, and each gets the figures of all.
     """
@@ -140,9 +151,10 @@ def evaluate_trained(
         nodes = find_class_map(config.map, tree, categories)
         classes = TreeClasses(with_class_map(tree, nodes))
     data = load_data(data_config, classes, size=trained.size, held_out_only=True)
-    report = _evaluate(trained, data, config, device, precision, nodes, processes)
+    report = _evaluate(trained, data, config, device, settings, nodes, processes)
     report["nodes"] = node_rows(report, classes, trained.content.get("taught"))
-    return report | {"checkpoint": str(trained.path), "step": trained.step, "precision": precision}
+    computed = {"precision": settings.precision, "settings": settings.text}
+    return report | {"checkpoint": str(trained.path), "step": trained.step, **computed}
 
 
 def write_evaluation(report: Mapping[str, Any], out: Path, *, picture: str = "reliability.png") -> None:
@@ -266,7 +278,7 @@ def _evaluate(
     data: Data,
     config: EvaluateConfig,
     device: torch.device,
-    precision: Precision,
+    settings: Settings,
     nodes: Mapping[str, int] | None,
     processes: Processes,
 ) -> dict[str, Any]:
@@ -290,7 +302,11 @@ def _evaluate(
         raise Mistake(
             "there are no images to evaluate on; name some with `coco`, `voc`, `yolo`, `csv`, `tiles` or `imagenet`"
         )
-    model = prepare(trained.detector, device=device, precision=precision)  # which takes care of the precision
+    model = prepare_with(trained.detector, settings, device=device)  # which takes care of the precision
+    held_out = {name: HeldOutLoss(loss, processes) for name in loaders}
+    if not trained.detector.learns_image_labels:
+        held_out.pop("classification", None)
+    look = {name: each.look for name, each in held_out.items()}
     if "detection" in loaders:
         boxes = _box_source(data)
         report |= evaluate_detector(
@@ -304,6 +320,7 @@ def _evaluate(
             coco=boxes.truth() if isinstance(boxes, CocoSource) else None,
             voc=boxes.truth() if isinstance(boxes, VocSource) else None,
             diagnosis=True,
+            look=look["detection"],
             processes=processes,
         )
         _name_as_the_data(report, boxes)
@@ -322,10 +339,8 @@ def _evaluate(
             trained.classes,
             data.image_labels,
             device=device,
+            look=look.get("classification"),
             processes=processes,
         )
-    for name, loader in loaders.items():
-        if name == "classification" and not trained.detector.learns_image_labels:
-            continue
-        report["held_out_loss"][name] = held_out_loss(model, loader, loss, device=device, processes=processes)
+    report["held_out_loss"] |= {name: each.read() for name, each in held_out.items()}
     return report

@@ -14,7 +14,7 @@ from yolo9000.datasets.mixed import MixedDataset
 from yolo9000.datasets.sample import Batch, Source
 from yolo9000.detection.loss import offsets_of_truths
 from yolo9000.evaluation.classifier import classification_top1
-from yolo9000.evaluation.detector import evaluate_detector, held_out_loss
+from yolo9000.evaluation.detector import HeldOutLoss, evaluate_detector
 from yolo9000.experiment.config import Joint, PlanConfig, RunConfig
 from yolo9000.experiment.data import Data
 from yolo9000.models.model import DetectionModel, Model
@@ -314,6 +314,7 @@ def _detector_scores(
         scores: dict[str, float] = {}
         device = next(model.parameters()).device
         precision = pick_precision(device, config.precision)
+        held_out = {name: HeldOutLoss(loss, processes) for name in ("detection", "classification")}
         if boxes is not None:
             report = evaluate_detector(
                 model,
@@ -324,6 +325,7 @@ def _detector_scores(
                 device=device,
                 precision=precision,
                 parents=False,
+                look=held_out["detection"].look,
                 processes=processes,
             )
             sets = {name: report[name] for name in ("boxed", "never_boxed") if report[name]["classes"]}
@@ -339,15 +341,10 @@ def _detector_scores(
                 data.image_labels,
                 device=device,
                 precision=precision,
+                look=held_out["classification"].look if detector.learns_image_labels else None,
                 processes=processes,
             )
-        for name, loader in (
-            ("detection", boxes),
-            ("classification", images if detector.learns_image_labels else None),
-        ):
-            if loader is not None:
-                held_out = held_out_loss(model, loader, loss, device=device, precision=precision, processes=processes)
-                scores[f"held_out/{name}"] = held_out["loss"]
-        return scores
+        found = {name: each.read() for name, each in held_out.items()}
+        return scores | {f"held_out/{name}": terms["loss"] for name, terms in found.items() if terms}
 
     return evaluate

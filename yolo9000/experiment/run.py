@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from yolo9000.experiment.assemble import Assembly, assemble, write_run
 from yolo9000.experiment.config import RunConfig
+from yolo9000.experiment.config_file import read_config
 from yolo9000.experiment.sameness import (
     fingerprints,
     machine_facts,
@@ -24,7 +26,7 @@ from yolo9000.experiment.sameness import (
     other_tree,
 )
 from yolo9000.experiment.sheet import ValidationSheet
-from yolo9000.runtime.device import pick_device, pick_precision, use_huge_pages
+from yolo9000.runtime.device import pick_device, use_huge_pages
 from yolo9000.runtime.distributed import (
     Processes,
     local_device_name,
@@ -44,7 +46,9 @@ from yolo9000.runtime.run_folder import (
 )
 from yolo9000.runtime.watch import together
 from yolo9000.training.callbacks import Callback
+from yolo9000.training.config import TrainConfig
 from yolo9000.training.loop import TrainResult, train
+from yolo9000.training.settling import with_settings
 from yolo9000.training.tensorboard import TensorBoard, has_tensorboard
 
 log = logging.getLogger(__name__)
@@ -90,19 +94,24 @@ def train_run(
     run = RunFolder(Path(folder))
     if not resume and was_restarted() and (run.last.exists() or run.earlier):
         resume = True  # the same command, begun again by who keeps the job alive
+        config = _as_it_began(config, run)
     if resume:
         create_run_folder(folder, resume=True)
     if config.machine.threads is not None or config.train.exact:
         # torchrun gives each of several processes one thread, and a single one all: other roundings
         torch.set_num_threads(config.machine.threads or 1)
     device = pick_device(config.machine.device or local_device_name())
-    precision = pick_precision(device, config.train.precision)
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, precision=precision))
     with together(device, config.machine.rank_timeout) as processes:
         held = hold_run_folder(run, make=not resume) if processes.is_first else contextlib.nullcontext()
         with terminating_interrupts(), held, _deterministic(config.machine.deterministic):
             found = _found(run, config, override=override) if resume else None
             return _train_as(config, run, found, device, processes, callbacks, override=override)
+
+
+def _as_it_began(config: RunConfig, run: RunFolder) -> RunConfig:
+    """The configuration with the settings that the run began with: another measurement may end otherwise."""
+    began = read_config(run.path).train
+    return replace(config, train=replace(config.train, settings=began.settings, precision=began.precision))
 
 
 def _train_as(
@@ -121,13 +130,19 @@ def _train_as(
         remove_unfinished(run)
     elif processes.is_first:
         check_run_folder(run.path)
-    assembly = assemble(config, resumed=None if found is None else found.content, processes=processes)
+
+    def settle(train: TrainConfig, model: nn.Module, size: int) -> TrainConfig:
+        return with_settings(train, model, device=device, size=size, measure=processes.world_size == 1)
+
+    content = None if found is None else found.content
+    assembly = assemble(config, resumed=content, processes=processes, settle=settle)
+    config = assembly.config
     facts = machine_facts(device, processes=processes.world_size, deterministic=config.machine.deterministic)
     if found is not None:
         _compare(found, config, assembly, facts, override=override)
     description = {
         **assembly.description,
-        "config": dataclasses.asdict(config),
+        "config": asdict(config),
         "fingerprints": fingerprints(assembly.data),
         "machine": facts,
     }

@@ -160,6 +160,11 @@ def sparse_head(net: nn.Module) -> TreeHead | None:
     return next((module for module in net.modules() if isinstance(module, TreeHead)), None)
 
 
+def size_step(detector: DetectionModel) -> int:
+    """Sides of the input that a net takes are multiples of this: of its cells, and of 32."""
+    return max(32, detector.stride)
+
+
 # ------------------------------------------------------------------------------------------------------- detections
 
 

@@ -23,7 +23,6 @@ from yolo9000.models.model import DetectionModel
 from yolo9000.models.region import RegionSpec
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.runtime.checkpoint import CheckpointError, load_weights
-from yolo9000.runtime.mistakes import Mistake
 
 
 def open_exported(
@@ -39,7 +38,7 @@ def open_exported(
     ----------
     path : str or Path
         The folder, or the file of the net in it.
-    engine : {"onnxruntime", "openvino", "torch"}, optional
+    engine : {"onnxruntime", "openvino", "torch", "auto"}, optional
         What runs the file. By default the engine that it was made for; an ONNX file is run by OpenVINO as well.
     device : torch.device, optional
         Where weights of torch are, the CPU by default. Engines run on the CPU, and hand their answers over.
@@ -69,11 +68,9 @@ def open_exported(
     """
     folder = read_folder(path)
     device = device or torch.device("cpu")
-    if folder.form == "weights":
-        if engine not in (None, "torch"):
-            raise ExportError(f"`engine` {engine}: {folder.path} holds weights, which torch runs")
+    if folder.form == "weights":  # a net as any other, see `yolo9000.exporting.running`
         return _open_weights(folder, device)
-    detector = _open_net(folder, engine, threads).to(device).eval().requires_grad_(False)
+    detector = _open_net(folder, None if engine == "auto" else engine, threads).to(device).eval().requires_grad_(False)
     return _trained(folder, detector)
 
 
@@ -180,11 +177,9 @@ def open_any(
     cfg, tree, names, best, averaged, device : Any
         See `yolo9000.inference.darknet_files.open_model`.
     engine : str, optional
-        What runs an exported file.
+        What runs an exported file; any other net gets its engine from `yolo9000.exporting.running.ready`.
     """
     if not is_exported(run):
-        if engine not in (None, "torch"):
-            raise Mistake(f"`engine` {engine}: {run} is not exported; `yolo9000.export` makes a folder that it runs")
         return open_detector(run, cfg, tree=tree, names=names, best=best, averaged=averaged, device=device)
     if cfg is not None:
         raise CheckpointError(f"`cfg` {cfg}: {run} is an export, which knows its net")

@@ -21,7 +21,7 @@ from yolo9000.exporting.engines import open_engine
 from yolo9000.exporting.errors import EngineAbsent, ExportError, optional_module
 from yolo9000.exporting.folder import HEAD, MODEL, ExportedFolder, describe_export, new_folder, read_folder, write_about
 from yolo9000.exporting.formats import write_onnx, write_openvino, write_torchscript
-from yolo9000.exporting.forms import OUTPUTS, exported_form, sparse_head
+from yolo9000.exporting.forms import OUTPUTS, exported_form, size_step, sparse_head
 from yolo9000.exporting.quantising import quantise_onnx, quantise_openvino, shown
 from yolo9000.inference.darknet_files import letterbox_of
 from yolo9000.inference.export import save_as_darknet
@@ -123,7 +123,7 @@ def _write_net(
 ) -> None:
     format: Format = about["kind"]
     size: int = about["size"]
-    net = prepare(trained.detector, device=torch.device("cpu")).net.to(memory_format=torch.contiguous_format)
+    net = prepare(trained.detector, device=torch.device("cpu"), layout="contiguous").net
     assert isinstance(net, DetectionModel)
     function, file = exported_form(net, form, decode), folder / MODEL[format]
     if form == "features":
@@ -156,11 +156,6 @@ def _write_net(
                 write_openvino(plain, file, metadata=metadata)
     if calibrate is None:
         _verify(function, file, size, None if trained.detector.only_size else size_step(trained.detector))
-
-
-def size_step(detector: DetectionModel) -> int:
-    """Sides of the input that a net takes are multiples of this: of its cells, and of 32."""
-    return max(32, detector.stride)
 
 
 def write_safetensors(state: dict[str, Tensor], file: Path) -> None:

@@ -7,10 +7,10 @@ from typing import Annotated, Literal, TypeAlias
 
 from tyro.conf import arg
 
-from yolo9000.runtime.config import Precision
+from yolo9000.runtime.config import Precision, Settings
 from yolo9000.runtime.mistakes import Mistake
 
-Engine: TypeAlias = Literal["onnxruntime", "openvino", "torch"]
+Engine: TypeAlias = Literal["auto", "torch", "inductor", "openvino", "onnxruntime"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,17 +36,22 @@ class OpenConfig:
         How images are fitted into the input: shrunk by area ("area"), or with darknet's arithmetic ("darknet"). None
         is darknet's for a net that darknet trained, and otherwise area. Darknet stretches images for nets of YOLOv1's.
     precision : str or None
-        Number format of the convolutions. None is bfloat16 where it pays.
+        Number format of the convolutions. None is what is fastest: bfloat16 only where the hardware multiplies it.
     engine : str or None
-        What runs an exported folder: "onnxruntime", "openvino" or "torch". None is the engine that its file is made
-        for; OpenVINO also runs ONNX files.
+        What runs the convolutions: "torch", "inductor" (torch, with the net compiled), "openvino" or "onnxruntime",
+        whose extras must be installed; "auto" tries all that are, once. The head stays ours. None is torch, and of an
+        exported folder the engine that its file is made for; OpenVINO also runs ONNX files.
+    settings : str
+        How the convolutions are computed. "auto" tries the ways on the net itself for a second or two, the first time
+        that it is used on this machine, and keeps the fastest in a small file in the user's cache. "unmeasured" tries
+        nothing. Or they are named, some or all: ``fixed:layout=contiguous,precision=float32,at_once=4,engine=torch``.
     device : str or None
         ``cpu``, ``cuda`` or ``cuda:1``. None takes the GPU if there is one.
 
     Raises
     ------
     Mistake
-        The size is no multiple of 32.
+        The size is no multiple of 32, or the settings are none.
     """
 
     cfg: Annotated[str | None, arg(metavar="FILE")] = None
@@ -57,8 +62,10 @@ class OpenConfig:
     letterbox: Literal["area", "darknet"] | None = None
     precision: Precision | None = None
     engine: Engine | None = None
+    settings: Annotated[str, arg(metavar="WHICH")] = "auto"
     device: str | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and (self.size < 32 or self.size % 32):
             raise Mistake(f"`size` {self.size}: a multiple of 32 is needed")
+        Settings().changed(self.settings)

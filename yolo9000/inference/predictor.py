@@ -14,10 +14,10 @@ from yolo9000.detection.decode import detect
 from yolo9000.detection.results import Detections
 from yolo9000.inference.darknet_files import Letterbox, letterbox_of
 from yolo9000.inference.model import TrainedModel
-from yolo9000.inference.prepare import prepare
+from yolo9000.inference.prepare import prepare_with, usual_at_once
 from yolo9000.models.classes import Classes
 from yolo9000.models.output import DetectorOutput
-from yolo9000.runtime.config import Precision
+from yolo9000.runtime.config import Settings
 
 Decode = Callable[[DetectorOutput, Classes, DecodeConfig | None], list[Detections]]
 
@@ -54,15 +54,13 @@ class Predictor:
         Its detector stays as it is.
     device : torch.device
         Where the copy works.
-    precision : {"float32", "bfloat16", "float16"}
-        Number format of the convolutions.
+    settings : Settings, optional
+        How it is computed; `yolo9000.exporting.running.ready` finds the best. By default in float32, channels last.
     letterbox : callable, optional
         How a record is fitted into the input; by default as the net was trained, see
         `yolo9000.inference.darknet_files.letterbox_of`.
     decode : callable
         How raw output becomes detections; `yolo9000.darknet.decoding.detect_as_darknet` for the numbers of darknet.
-    compile : bool
-        See `yolo9000.inference.prepare.prepare`.
 
     Attributes
     ----------
@@ -79,16 +77,16 @@ class Predictor:
         trained: TrainedModel,
         *,
         device: torch.device,
-        precision: Precision = "float32",
+        settings: Settings | None = None,
         letterbox: Letterbox | None = None,
         decode: Decode = detect,
-        compile: bool = False,
     ) -> None:
         self.trained = trained
         self.device = device
         self._letterbox = letterbox or letterbox_of(trained)
         self._decode = decode
-        self._net = prepare(trained.detector, device=device, precision=precision, compile=compile)
+        usual = Settings(at_once=usual_at_once(device))
+        self._net = prepare_with(trained.detector, settings or usual, device=device)
 
     @torch.no_grad()
     def find(

@@ -16,7 +16,6 @@ from typing import Any
 from urllib.error import URLError
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from yolo9000.datasets.sample import Target
@@ -44,6 +43,8 @@ def detector_names() -> list[str]:
     >>> [name for name in detector_names() if name.startswith("ssd")]
     ['ssd300_vgg16', 'ssdlite320_mobilenet_v3_large']
     """
+    import torchvision  # here, for it takes seconds, and every evaluation asks whether a net is one of its
+
     names = torchvision.models.list_models(module=torchvision.models.detection)
     return [name for name in names if not name.startswith(("mask", "keypoint"))]
 
@@ -73,6 +74,8 @@ class TorchvisionDetector(nn.Module):
         if name not in detector_names():
             raise Mistake(f"{PREFIX}{name}: there is no such detector; torchvision has {', '.join(detector_names())}")
         self.name, self.classes, self.labels = name, classes, tuple(labels)
+        import torchvision
+
         net: Any = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=len(labels))
         self.net: nn.Module = net
         self.transform: Any = net.transform
@@ -263,6 +266,8 @@ def _load_checkpoint(path: Path) -> Rival:
 def _load_torchvisions(name: str, weights: str | Path | None, names: Sequence[str] | None) -> Rival:
     if name not in detector_names():
         raise Mistake(f"{PREFIX}{name}: there is no such detector; torchvision has {', '.join(detector_names())}")
+    import torchvision
+
     published = torchvision.models.get_model_weights(name).DEFAULT
     given: list[str] = list(published.meta["categories"] if names is None else names)
     if given[0] != NO_CLASS[0]:

@@ -10,6 +10,9 @@ import torch
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.mistakes import Mistake
 
+FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+"""Memory layouts by the names that settings have for them."""
+
 
 class DeviceError(Mistake):
     """A device or precision that this machine does not have."""
@@ -69,9 +72,17 @@ def pick_precision(device: torch.device, wanted: Precision | None = None) -> Pre
         return wanted
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    # oneDNN emulates bfloat16 elsewhere, more slowly than float32; torch tells only by private functions
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return "bfloat16" if supported is not None and supported() else "float32"
+    return "bfloat16" if _multiplies_bfloat16() else "float32"
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether the processor does, and oneDNN may: elsewhere it emulates it, more slowly than float32.
+
+    Torch tells only by private functions: one asks the processor, the other oneDNN, which ``ONEDNN_MAX_CPU_ISA`` binds.
+    """
+    processor = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    library = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return processor is not None and processor() and (library is None or library())
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:

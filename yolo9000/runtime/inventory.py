@@ -49,7 +49,7 @@ def take_inventory() -> dict[str, Any]:
     requirements = _requirements()
     return {
         "versions": _versions(requirements.get("", ())),
-        "processor": _processor(),
+        "processor": processor(),
         "devices": _devices(),
         "threads": _threads(),
         "engines": {name: _version(distribution) for name, distribution in ENGINES.items()},
@@ -89,7 +89,8 @@ def _cpuinfo() -> str:
     return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
 
 
-def _processor() -> dict[str, Any]:
+def processor() -> dict[str, Any]:
+    """The processor: ``name``, ``features`` that make a net faster, and which instructions ``torch uses``."""
     name, flags = processor_name(), set[str]()
     if features := re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE):
         flags = set(features[1].split())

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from yolo9000.runtime.config import Precision
+from yolo9000.runtime.config import Precision, Settings
 from yolo9000.runtime.mistakes import Mistake
 
 
@@ -87,8 +87,8 @@ class TrainConfig:
     accumulate : int
         Parts that an update is computed in, to save memory (darknet's subdivisions).
     precision : str or None
-        Number format of the forward pass; the loss is float32 always, and float16 scales it. None takes bfloat16
-        where the hardware has it.
+        Number format of the forward pass; the loss is float32 always, and float16 scales it. None takes what is
+        fastest; bfloat16 only where the hardware multiplies it.
     ema_decay : float
         Decay of the averaged weights, which are evaluated and handed over to the next phase; 0 keeps none.
     log_every : int
@@ -106,8 +106,11 @@ class TrainConfig:
         Steps in a row whose loss or gradient is not finite before the run stops. Each of them is left out.
     best_score : str
         The score that picks ``best.pt``.
-    channels_last : bool
-        Memory layout of the convolutions. It is faster on GPUs with mixed precision and on CPUs with AVX-512.
+    settings : str
+        How the net is computed: "auto" tries memory layouts and number formats on it for some seconds at the
+        beginning, keeps the fastest in a small file in the user's cache, and in the run for its resume; "unmeasured"
+        tries nothing, and nor do several processes or `exact`; or they are named, as
+        ``fixed:layout=contiguous,precision=float32``.
     compile : bool
         Compile the models, once for each size of their input. This is for long runs on GPUs; on a CPU steps are
         slower.
@@ -122,7 +125,7 @@ class TrainConfig:
     Raises
     ------
     Mistake
-        The batch cannot be cut into equal parts, or a number is out of its range.
+        The batch cannot be cut into equal parts, a number is out of its range, or the settings are none.
     """
 
     batch_size: Annotated[int, arg(name="batch", metavar="N")] = 64
@@ -136,12 +139,14 @@ class TrainConfig:
     keep: Annotated[int, arg(metavar="N")] = 2
     bad_steps: Annotated[int, arg(metavar="N")] = 5
     best_score: Annotated[str, arg(metavar="NAME")] = "ap50"
-    channels_last: bool = True
+    settings: Annotated[str, arg(metavar="WHICH")] = "auto"
     compile: bool = False
     shared_batch_norm: Literal["averaged", "first", "synchronised"] = "averaged"
     exact: Annotated[int, arg(metavar="SHARDS")] = 0
 
     def __post_init__(self) -> None:
+        if (engine := Settings().changed(self.settings).engine) not in ("torch", "inductor"):
+            raise Mistake(f"`settings` {self.settings}: {engine} trains nothing; torch and inductor do")
         for name in ("batch_size", "accumulate", "keep", "bad_steps"):
             if getattr(self, name) < 1:
                 raise Mistake(f"`{name}` {getattr(self, name)}: at least 1 is needed")

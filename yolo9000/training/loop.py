@@ -27,7 +27,7 @@ from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import pixels
 from yolo9000.runtime.checkpoint import CheckpointError, load_weights, save_checkpoint
 from yolo9000.runtime.compiling import compile_net
-from yolo9000.runtime.device import autocast, pick_precision
+from yolo9000.runtime.device import FORMATS, autocast
 from yolo9000.runtime.distributed import Processes, any_process, broadcast_model
 from yolo9000.runtime.interrupt import StopRequest
 from yolo9000.runtime.kept import Found, read_last, save_last
@@ -40,6 +40,7 @@ from yolo9000.training.curves import draw_curves
 from yolo9000.training.gradients import Backward, gradients_for
 from yolo9000.training.optimiser import ModelAverage, build_optimizer, learning_rate
 from yolo9000.training.phases import ImageBatch, Phase
+from yolo9000.training.settling import training_settings
 from yolo9000.training.tally import LossTally, NonFiniteLoss
 
 DRAW_EVERY_SECONDS = 20.0
@@ -155,7 +156,8 @@ class _Training:
         self.phases, self.config, self.run, self.device = phases, config, run, device
         self.description, self.processes = description, processes
         self.callbacks = callbacks if processes.is_first else ()
-        self.precision = pick_precision(device, config.precision)
+        self.settings = training_settings(config, device)
+        self.precision = self.settings.precision
         self.index = 0  # phase
         self.phase_step = 0  # steps done in it
         self.best: float | None = None
@@ -215,10 +217,10 @@ class _Training:
             self.index, self.phase_step = index, 0
         phase = self.phase
         model = phase.model.to(self.device)
-        if self.config.channels_last:
-            model.to(memory_format=torch.channels_last)
+        model.to(memory_format=FORMATS[self.settings.layout])
         # the model itself stays as it is, for checkpoints, averages and evaluation
-        forward: Callable[[Tensor], Any] = compile_net(model, self.device) if self.config.compile else model
+        compiled = self.settings.engine == "inductor"
+        forward: Callable[[Tensor], Any] = compile_net(model, self.device) if compiled else model
         if saved is None and phase.begin is not None:
             phase.begin()
         if saved is not None:
@@ -321,8 +323,7 @@ class _Training:
             self.terms.add(self.step, terms, count, left_out=left_out)
 
     def _images(self, batch: ImageBatch) -> Tensor:
-        layout = torch.channels_last if self.config.channels_last else torch.contiguous_format
-        return pixels(batch.images, self.device, non_blocking=True, memory_format=layout)
+        return pixels(batch.images, self.device, non_blocking=True, memory_format=FORMATS[self.settings.layout])
 
     def _answer(self, images: Tensor) -> Any:
         with autocast(self.device, self.precision):
