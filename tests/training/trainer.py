@@ -136,7 +136,7 @@ MOMENTS: dict[str, list[tuple[Any, str]]] = {
     "log": [(ResultsFile, "append")],
     "write": [(checkpoint._SealedFile, "write")],
     "around the write": [(os, "fsync"), (os, "link"), (os, "replace"), (os, "unlink"), (kept, "save_checkpoint")],
-    "evaluation": [(plan, "evaluate_detector"), (plan, "held_out_loss"), (plan, "classification_top1")],
+    "evaluation": [(plan, "evaluate_detector"), (plan.HeldOutLoss, "read"), (plan, "classification_top1")],
     "edge of a phase": [(loop._Training, "_start_phase"), (loop._Training, "_save")],
 }
 

@@ -94,9 +94,9 @@ def train_run(
     run = RunFolder(Path(folder))
     if not resume and was_restarted() and (run.last.exists() or run.earlier):
         resume = True  # the same command, begun again by who keeps the job alive
-        config = _as_it_began(config, run)
     if resume:
         create_run_folder(folder, resume=True)
+        config = _as_it_began(config, run)
     if config.machine.threads is not None or config.train.exact:
         # torchrun gives each of several processes one thread, and a single one all: other roundings
         torch.set_num_threads(config.machine.threads or 1)
@@ -109,9 +109,14 @@ def train_run(
 
 
 def _as_it_began(config: RunConfig, run: RunFolder) -> RunConfig:
-    """The configuration with the settings that the run began with: another measurement may end otherwise."""
-    began = read_config(run.path).train
-    return replace(config, train=replace(config.train, settings=began.settings, precision=began.precision))
+    """The configuration with the settings that the run began with: another measurement may end otherwise.
+
+    Those that are named stay, so that a run that began with others is refused.
+    """
+    began, train = read_config(run.path).train, config.train
+    if train.settings in ("auto", "unmeasured"):
+        train = replace(train, settings=began.settings, precision=train.precision or began.precision)
+    return replace(config, train=train)
 
 
 def _train_as(
