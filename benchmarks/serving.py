@@ -66,18 +66,18 @@ def check(bodies: list[tuple[str, int, bytes]], right: list[float]) -> Counter[s
     return counts
 
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("where", help="HOST:PORT")
-parser.add_argument("photo", type=Path)
-for name, default in (("--clients", 200), ("--each", 5), ("--alone", 200), ("--pid", None)):
-    parser.add_argument(name, type=int, default=default)
-options = parser.parse_args()
-photo, right = options.photo.read_bytes(), list[float]()
-bad = {"damaged_image": photo[:60], "not_an_image": b"no", "too_large": b"\x89PNG\r\n\x1a\n" + HUGE}
-sent = [each for name in bad for each in (("boxes", photo), (name, bad[name]))]
+def crowd(options: argparse.Namespace) -> None:
+    """One client alone, many, and one alone again."""
+    photo, right = options.photo.read_bytes(), list[float]()
+    bad = {"damaged_image": photo[:60], "not_an_image": b"no", "too_large": b"\x89PNG\r\n\x1a\n" + HUGE}
+    sent = [each for name in bad for each in (("boxes", photo), (name, bad[name]))]
+    for clients, each in ((1, options.alone), (options.clients, options.each), (1, options.alone)):
+        asyncio.run(phase(options, sent, right, clients, each))
 
 
-async def run(clients: int, each: int) -> None:
+async def phase(
+    options: argparse.Namespace, sent: list[tuple[str, bytes]], right: list[float], clients: int, each: int
+) -> None:
     found: Any = defaultdict(list)
     begun = time.perf_counter()
     mine = [[sent[turn % 6] for turn in range(number, number + each)] for number in range(clients)]
@@ -93,5 +93,14 @@ async def run(clients: int, each: int) -> None:
         )
 
 
-for clients, each in ((1, options.alone), (options.clients, options.each), (1, options.alone)):
-    asyncio.run(run(clients, each))
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("where", help="HOST:PORT")
+    parser.add_argument("photo", type=Path)
+    for name, default in (("--clients", 200), ("--each", 5), ("--alone", 200), ("--pid", None)):
+        parser.add_argument(name, type=int, default=default)
+    crowd(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
