@@ -34,6 +34,9 @@ MOMENTS = (
     "edge of a phase",
 )
 KILL = [signal.SIGKILL]
+HOURS = bool(os.environ.get("YOLO9000_HOURS"))
+"""Whether the long ones of the slow tests run at their full length, which CI has no time for."""
+needs_hours = pytest.mark.skipif(not HOURS, reason="takes long: YOLO9000_HOURS=1 runs it")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at in /proc")
 
 
@@ -167,9 +170,9 @@ def test_a_run_that_is_killed_five_times_is_the_same_run(trainer: Trainer, whole
 
 @pytest.mark.slow
 def test_200_kills(trainer: Trainer, whole: Path, tmp_path: Path) -> None:
-    """At a random call of a random moment, or at a random time; some ten in one run."""
+    """At a random call of a random moment; some ten in one run. Twenty in all, unless hours are given."""
     shared_memory, rng, came, runs = set(os.listdir("/dev/shm")), random.Random(1), 0, 0
-    while came < 200:
+    while came < (200 if HOURS else 20):
         kills = [[rng.choice(MOMENTS), int(rng.expovariate(1 / 8)) + 1, KILL] for _ in range(10)]
         folder = tmp_path / f"run{runs}"
         came += go_on_until_done(trainer, folder, kills)
@@ -185,7 +188,7 @@ def test_kills_by_the_clock(trainer: Trainer, whole: Path, tmp_path: Path) -> No
     started = time.monotonic()
     trainer.train(tmp_path / "timed")
     usual = time.monotonic() - started
-    for number in range(4):
+    for number in range(4 if HOURS else 1):
         folder, status = tmp_path / f"run{number}", -1
         while status != 0:
             run = RunFolder(folder)
@@ -343,6 +346,7 @@ def growth(trainer: Trainer, folder: Path, steps: int, faulty: str | None = None
 
 
 @pytest.mark.slow
+@needs_hours
 def test_20_000_steps_hold_no_more(trainer: Trainer, tmp_path: Path) -> None:
     found = growth(trainer, tmp_path, 20_000)
     print(found)
@@ -352,6 +356,7 @@ def test_20_000_steps_hold_no_more(trainer: Trainer, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@needs_hours
 @pytest.mark.parametrize(("faulty", "what"), [("memory", "bytes"), ("files", "files")])
 def test_a_leaky_twin_is_found(trainer: Trainer, tmp_path: Path, faulty: str, what: str) -> None:
     found = growth(trainer, tmp_path, 4_000, faulty)
