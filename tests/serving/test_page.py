@@ -15,6 +15,7 @@ import re
 import shutil
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,7 +37,7 @@ pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 pytest.importorskip("playwright", reason="playwright is not installed")
 
 import uvicorn
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from yolo9000.serve import make_app as app_of_run
 from yolo9000.serving.app import create_app
@@ -332,19 +333,28 @@ def test_what_is_no_file_is_told_when_dropped_and_left_alone_when_pasted(browser
         assert not any("/api/photos" in url for url in visit.asked)
 
 
+def wait_for_picture(video: Locator) -> None:
+    """Until the camera shows something. Playwright's own waiting evaluates text, which the page forbids."""
+    for _ in range(400):
+        if video.evaluate("v => v.videoWidth") > 0:
+            return
+        time.sleep(0.05)
+    pytest.fail("the camera shows nothing")
+
+
 def test_a_photo_is_taken_with_the_camera(browser: Browser, net_url: str) -> None:
     with Visit(browser, net_url, path="/#photo") as visit:
         page = visit.page
         video = page.locator("#video")
         page.click("#camera")
         expect(page.locator("#camera-box")).to_be_visible()
-        page.wait_for_function("document.getElementById('video').videoWidth > 0")
+        wait_for_picture(video)
         page.click("#cancel")
         expect(page.locator("#camera-box")).to_be_hidden()
         expect(page.locator("#camera")).to_be_focused()
         page.click("#camera")
         expect(page.locator("#shoot")).to_be_focused()
-        page.wait_for_function("document.getElementById('video').videoWidth > 0")
+        wait_for_picture(video)
         tracks = page.evaluate_handle("document.getElementById('video').srcObject.getTracks()")
         width, height = video.evaluate("v => [v.videoWidth, v.videoHeight]")
         with page.expect_response("**/api/photos") as answered:
