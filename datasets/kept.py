@@ -32,7 +32,7 @@ class KeptScenes:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     kept = KeptScenes(SceneSource(length=10), folder)
     ...     first, again = kept.read(3), kept.read(3)
-    >>> (first.image == again.image).all(), first.key == again.key
+    >>> bool((first.image == again.image).all()), first.key == again.key
     (True, True)
     """
 

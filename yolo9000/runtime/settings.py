@@ -52,7 +52,7 @@ def fastest(timings: Timings, usual: Settings, *, margin: float = MARGIN) -> Set
     Examples
     --------
     >>> rows, blocks = Settings(), Settings(layout="contiguous")
-    >>> fastest({rows: [0.4, 0.31], blocks: [0.9, 0.3]}, rows).layout
+    >>> fastest({rows: [0.4, 0.31], blocks: [0.9, 0.305]}, rows).layout
     'channels_last'
     >>> fastest({rows: [0.4, 0.31], blocks: [0.9, 0.25]}, rows).layout
     'contiguous'
