@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import random
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -46,6 +48,7 @@ class Trainer:
     def __init__(self, folder: Path) -> None:
         self.log = folder / "log"
         self.sessions: list[int] = []
+        self.waiting = False
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("trainer.py"))],
             cwd=ROOT,
@@ -57,15 +60,23 @@ class Trainer:
 
     def begin(self, folder: Path, *, resume: bool = False, **asked: Any) -> int:
         assert self.process.stdin is not None
+        if self.waiting:  # a test that failed did not wait for its training
+            self.end()
         self.log.write_text("")
         line = {"folder": str(folder), "resume": resume, "log": str(self.log), **asked}
         self.process.stdin.write(json.dumps(line) + "\n")
         self.process.stdin.flush()
         self.sessions.append(int(self._answer()["pid"]))
+        self.waiting = True
         return self.sessions[-1]
 
     def end(self) -> int:
+        self.waiting = False
         return int(self._answer()["status"])
+
+    def has_ended(self, seconds: float) -> bool:
+        """Whether the training ends within this time."""
+        return bool(select.select([self.process.stdout], [], [], seconds)[0])
 
     def train(self, folder: Path, **asked: Any) -> int:
         self.begin(folder, **asked)
@@ -194,8 +205,9 @@ def test_kills_by_the_clock(trainer: Trainer, whole: Path, tmp_path: Path) -> No
             run = RunFolder(folder)
             pid = trainer.begin(folder, resume=run.last.exists() or bool(run.earlier))
             if came < 10 * (number + 1):
-                time.sleep(rng.random() * usual)
-                os.kill(pid, signal.SIGKILL)
+                if not trainer.has_ended(rng.random() * usual):
+                    with contextlib.suppress(ProcessLookupError):  # it ended just now
+                        os.kill(pid, signal.SIGKILL)
             status = trainer.end()
             assert status in (0, -signal.SIGKILL), trainer.said()
             came += status != 0
