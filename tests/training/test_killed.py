@@ -204,10 +204,9 @@ def test_kills_by_the_clock(trainer: Trainer, whole: Path, tmp_path: Path) -> No
         while status != 0:
             run = RunFolder(folder)
             pid = trainer.begin(folder, resume=run.last.exists() or bool(run.earlier))
-            if came < 10 * (number + 1):
-                if not trainer.has_ended(rng.random() * usual):
-                    with contextlib.suppress(ProcessLookupError):  # it ended just now
-                        os.kill(pid, signal.SIGKILL)
+            if came < 10 * (number + 1) and not trainer.has_ended(rng.random() * usual):
+                with contextlib.suppress(ProcessLookupError):  # it ended just now
+                    os.kill(pid, signal.SIGKILL)
             status = trainer.end()
             assert status in (0, -signal.SIGKILL), trainer.said()
             came += status != 0
