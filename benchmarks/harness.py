@@ -269,12 +269,13 @@ def table(measurements: Sequence[Measurement]) -> str:
 
 def _line(result: Measurement, goal: Goal) -> str:
     row, target = result.row, _target(goal, result.row.unit)
+    against = goal.other if goal.ours == "ours" else f"{goal.other} ({goal.ours.removeprefix('ours, ')})"
     if goal.ours in result.absent or goal.other in result.absent:
         reason = result.absent.get(goal.other) or result.absent[goal.ours]
-        return f"| {row.name} | {row.what} | {goal.other} | - | - | not installed: {reason} | {target} | - |"
+        return f"| {row.name} | {row.what} | {against} | - | - | not installed: {reason} | {target} | - |"
     ours, other = result.median(goal.ours), result.median(goal.other) if goal.limit is None else goal.limit
     if ours is None or other is None:
-        return f"| {row.name} | {row.what} | {goal.other} | - | - | not measured | {target} | - |"
+        return f"| {row.name} | {row.what} | {against} | - | - | not measured | {target} | - |"
     if goal.limit is not None:
         met = "yes" if ours < goal.limit else "no"
         return f"| {row.name} | {row.what} | - | {_figure(ours, row.unit)} | - | - | {target} | {met} |"
@@ -286,7 +287,7 @@ def _line(result: Measurement, goal: Goal) -> str:
     elif goal.at_most is not None:
         met = "yes" if value <= goal.at_most else "no"
     figures = f"{_figure(ours, row.unit)} | {_figure(other, row.unit)}"
-    return f"| {row.name} | {row.what} | {goal.other} | {figures} | {value:.2f} | {target} | {met} |"
+    return f"| {row.name} | {row.what} | {against} | {figures} | {value:.2f} | {target} | {met} |"
 
 
 def _target(goal: Goal, unit: Unit) -> str:

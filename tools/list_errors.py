@@ -22,9 +22,9 @@ MODULES = [(folder, ast.parse(file.read_text("utf-8"))) for folder in FOLDERS fo
 
 
 def error_names() -> set[str]:
-    """The names of the classes of a user's mistakes: three, and what derives from them."""
+    """The names of the classes of a user's mistakes, of what the page refuses, and what derives from them."""
     classes = [node for _, tree in MODULES for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    found = {"Mistake", "DatasetError", "TreeError"}
+    found = {"Mistake", "DatasetError", "TreeError", "Refusal", "FileExistsError"}
     while more := {c.name for c in classes if found & {ast.unparse(base) for base in c.bases}} - found:
         found |= more
     return found

@@ -11,7 +11,7 @@ from yolo9000.runtime.mistakes import run
 from yolo9000.runtime.mistyped import OneLineParser
 
 ABOUT = """What several runs were told, where they differ, and what they reached: the figures of each run's
-evaluation.json if there is one, and the last of its results.csv. A run may still be training.
+last evaluation if there is one, and the last of its results.csv. A run may still be training.
 
 examples:
   yolo9000 compare runs/boxes runs/joint

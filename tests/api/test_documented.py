@@ -1,21 +1,24 @@
-"""The Python of the README and of docs/python.md runs as it stands, block after block."""
+"""The Python of the README, of docs/python.md, of docs/exports.md and of model cards runs as it stands."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from yolo9000 import YOLO9000
 from yolo9000.api import model as api
 from yolo9000.training.loop import TrainResult
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def blocks(file: str) -> list[str]:
+def blocks(file: str | Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", (ROOT / file).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
@@ -45,6 +48,46 @@ def test_every_block_runs(
     assert (tmp_path / "out.jpg").exists()
     if trained:
         assert [path.as_posix() for path in trained] == ["runs/mine", "runs/further", "runs/further"]
+
+
+def test_the_hub_of_the_page_of_exports_and_of_the_model_card(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("safetensors", reason="needs the extra export")
+    shutil.copytree(workplace, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    sent: list[dict[str, Any]] = []
+    hub = SimpleNamespace(
+        create_repo=lambda **asked: f"https://hub.invalid/{asked['repo_id']}",
+        upload_folder=lambda **asked: sent.append(asked),
+        snapshot_download=lambda **asked: str(tmp_path / "pets"),
+    )
+    monkeypatch.setattr("yolo9000.exporting.hub.optional_module", lambda name: SimpleNamespace(HfApi=lambda: hub))
+    _, code = blocks("docs/exports.md")
+    exec(compile(code, "docs/exports.md", "exec"), {})
+    assert [(asked["repo_id"], Path(asked["folder_path"]).name) for asked in sent] == [("OWNER/pets", "pets")]
+    (code,) = blocks(tmp_path / "pets" / "README.md")
+    capsys.readouterr()
+    exec(compile(code, "the model card", "exec"), {})
+    result = YOLO9000.load("runs/joint").predict("photo.jpg")[0]
+    assert capsys.readouterr().out == f"{result.labels} {result.boxes.score}\n"
+
+
+@pytest.mark.slow
+def test_the_engines_of_the_page_of_exports(workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(module, reason="needs the extra export")
+    shutil.copytree(workplace, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir(exist_ok=True)
+    shutil.copy("photo.jpg", "photos")
+    YOLO9000.load("runs/joint").export("onnx", out="joint-onnx")
+    code, _ = blocks("docs/exports.md")
+    if importlib.util.find_spec("openvino") is None:
+        code = code.replace("openvino", "onnxruntime")
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/exports.md", "exec"), names)
+    assert names["trained"].classes == YOLO9000.load("runs/joint").classes
 
 
 def _not_resumed(*sets: Any, **options: Any) -> Any:

@@ -36,6 +36,13 @@ def runs(tmp_path: Path) -> list[str]:
     return [str(first), str(second), str(third)]
 
 
+def test_the_last_evaluation_counts(runs: list[str]) -> None:
+    for number, ap50 in ((2, 0.75), (3, 0.625)):
+        (Path(runs[0]) / f"evaluation{number}.json").write_text(json.dumps({"step": 10, "boxed": {"ap50": ap50}}))
+    first, second, _ = read_runs(runs)
+    assert (first.evaluation["boxed"]["ap50"], second.evaluation["boxed"]["ap50"]) == (0.625, 0.25)
+
+
 def test_only_what_differs_is_shown(runs: list[str]) -> None:
     assert configuration_rows(read_runs(runs)) == [("plan.steps", ["10", "20", "20"]), ("net.flat", ["-", "-", "yes"])]
     assert format_runs(read_runs([runs[0], f"again={runs[0]}"])).startswith("the runs were told the same\n")

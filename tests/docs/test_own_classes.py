@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,21 @@ def shell(code: str, folder: Path) -> str:
     return done.stdout
 
 
+def page_of(code: str, folder: Path) -> str:
+    """Start the server as a reader would, and return what its page finds for "koala"."""
+    command = [sys.executable, "-m", *code.split(), "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        try:
+            address = next(word for word in server.stdout.readline().split() if word.startswith("http"))
+            with urllib.request.urlopen(f"{address}/api/search?q=koala", timeout=60) as found:
+                return str(found.read().decode())
+        finally:
+            server.terminate()
+
+
 def python(code: str, folder: Path) -> str:
     environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
     command = [sys.executable, "-c", code]
@@ -79,7 +95,11 @@ def python(code: str, folder: Path) -> str:
 @pytest.mark.slow
 def test_the_way_from_nouns_to_a_detector(tmp_path: Path) -> None:
     pytest.importorskip("resvg_py", reason="pictograms need the extra `demo`")
-    said = [shell(code, tmp_path) for code in blocks("own_classes.md", "sh")]
+    for module in ("onnxscript", "onnxruntime", "uvicorn"):
+        pytest.importorskip(module, reason="the last section needs the extras `export` and `serve`")
+    *before, serving = blocks("own_classes.md", "sh")
+    said = [shell(code, tmp_path) for code in before]
+    assert "koala" in page_of(serving, tmp_path)
     assert "zoo/data.yaml: 8 images to train on" in said[0]
     assert "zoo: 'hammer' has 7 senses under the root" in said[1]  # as the page shows it
     assert not (tmp_path / "runs" / "zoo" / "last.pt.tmp").exists()

@@ -28,7 +28,7 @@ SHORT += ["--classification-steps", "0", "--burn-in", "1", "--steps", "1"]
 NEEDS = {"--format openvino": "openvino", "--engine openvino": "openvino", "--format onnx": "onnxscript"}
 NOT_RUN = {
     'pip install "yolo9000[serve]"': "needs the network; tests/test_packaging.py installs without one",
-    "--push-to-hub OWNER/pets": "sends files to the Hub; tests/exporting/test_hub.py sends them to a server of its own",
+    "--push-to-hub OWNER/pets": "sends files to the Hub; tests/exporting/test_hub.py gives them to a stand-in",
     "scripts/classifier_to_yolo9000.sh": "days of training; tests/experiment/test_classify.py runs it on a few images",
     "--classification-steps 400 --classification-size 64": "minutes of training; the demo's tests run the same phases",
     "--joint --batch 16 --scenes 24": "minutes of training, from the run before it",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from torch import Tensor
 from yolo9000.datasets.sample import Record
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.detection.results import Detections
-from yolo9000.exporting import running
+from yolo9000.exporting import engines, running
+from yolo9000.exporting.engines import open_engine
 from yolo9000.exporting.errors import EngineAbsent
 from yolo9000.exporting.opening import open_exported
 from yolo9000.exporting.running import on_engine, ready
@@ -60,7 +62,7 @@ def test_a_net_of_ours_on_an_engine(
     needs("openvino" if engine == "openvino" else "onnx")
     net = trained if chosen is None else restrict(trained, chosen)
     with caplog.at_level(logging.INFO):
-        moved, settings = ready(net, device=CPU, engine=engine)
+        moved, settings = ready(net, device=CPU, engine=engine, precision="float32")
     assert caplog.messages == [f"{trained.path}: its convolutions are written for {engine}"]
     assert settings.engine == engine
     assert isinstance(moved.detector.head, TreeHead)  # the classes are not in the file
@@ -85,6 +87,34 @@ def test_what_contradicts_itself_is_a_mistake(trained: TrainedModel) -> None:
         ready(trained, device=CPU, engine="onnxruntime", compile=True)
     with pytest.raises(Mistake, match="`precision` bfloat16: onnxruntime runs nets in float32 here"):
         ready(trained, device=CPU, engine="onnxruntime", precision="bfloat16")
+
+
+def test_openvino_works_in_the_number_format_that_is_asked_for(
+    trained: TrainedModel, monkeypatch: pytest.MonkeyPatch, exports: Any
+) -> None:
+    """On a processor that multiplies bfloat16 it is the usual one, as in torch; onnxruntime has float32 alone."""
+    file = exports("onnx").model
+    said: list[Any] = []
+    compiled = SimpleNamespace(outputs=[], create_infer_request=lambda: None)
+    core = SimpleNamespace(
+        read_model=Path, compile_model=lambda model, device, options: said.append(options) or compiled
+    )
+    monkeypatch.setattr(engines, "optional_module", lambda name: SimpleNamespace(Core=lambda: core))
+    for precision, hint in (("float32", "f32"), ("bfloat16", "bf16")):
+        open_engine(file, "openvino", precision=precision)  # type: ignore[arg-type]
+        assert said.pop()["INFERENCE_PRECISION_HINT"] == hint
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(running, "on_engine", lambda *given: asked.append(given[1:]) or trained)
+    for usual in ("bfloat16", "float32"):
+        monkeypatch.setattr(running, "pick_precision", lambda device, wanted=None, usual=usual: wanted or usual)
+        for way in ({"engine": "openvino"}, {"settings": "fixed:engine=openvino"}):
+            assert ready(trained, device=CPU, **way)[1].precision == usual  # type: ignore[arg-type]
+            assert asked.pop() == ("openvino", CPU, usual)
+        for way in ({"engine": "onnxruntime"}, {"settings": "fixed:engine=onnxruntime"}):
+            ready(trained, device=CPU, **way)  # type: ignore[arg-type]
+            assert asked.pop() == ("onnxruntime", CPU, "float32")
+    ready(trained, device=CPU, engine="openvino", precision="float32")
+    assert asked.pop() == ("openvino", CPU, "float32")
 
 
 def test_compiled_is_an_engine(trained: TrainedModel) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.output_folder import latest_file
 
 FIGURES: tuple[tuple[str, str, bool | None], ...] = (
     ("AP50, with boxes", "boxed.ap50", True),
@@ -50,7 +51,7 @@ class RunFacts:
     versions : mapping of str to str
         Those of this project and of what it used.
     evaluation : mapping, optional
-        The content of ``evaluation.json``; empty without one.
+        The content of ``evaluation.json``, or of the last one after it; empty without one.
     rows : tuple of mappings
         The rows of ``results.csv``.
     """
@@ -83,7 +84,7 @@ def read_run(path: str | Path, name: str | None = None) -> RunFacts:
         hint = f"; there are runs in it: {', '.join(inside[:6])}" if inside else ""
         raise Mistake(f"{folder}: holds no config.json, so it is no run{hint}")
     content = _read_json(folder / "config.json")
-    evaluation = folder / "evaluation.json"
+    evaluation = latest_file(folder / "evaluation.json")
     commit = {"commit": str(content["git_commit"])[:10]} if content.get("git_commit") else {}
     return RunFacts(
         name=name or folder.name or str(folder.resolve().name),

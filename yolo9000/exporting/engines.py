@@ -16,6 +16,7 @@ from torch import Tensor
 from yolo9000.exporting.errors import ExportError, optional_module
 from yolo9000.exporting.formats import INPUT
 from yolo9000.inference.config import Engine
+from yolo9000.runtime.config import Precision
 
 SUFFIXES: dict[str, tuple[Engine, ...]] = {
     ".onnx": ("onnxruntime", "openvino"),
@@ -59,7 +60,9 @@ class EngineFile(ABC):
         return self
 
 
-def open_engine(file: Path, engine: Engine | None = None, *, threads: int | None = None) -> EngineFile:
+def open_engine(
+    file: Path, engine: Engine | None = None, *, threads: int | None = None, precision: Precision = "float32"
+) -> EngineFile:
     """Open a file that an engine runs.
 
     Parameters
@@ -70,6 +73,8 @@ def open_engine(file: Path, engine: Engine | None = None, *, threads: int | None
         The one that runs it; by default the one that the file is made for.
     threads : int, optional
         Threads of the processor; as many as torch has by default.
+    precision : {"float32", "bfloat16"}
+        Number format of the convolutions in OpenVINO. The others work in that of the file.
 
     Returns
     -------
@@ -90,7 +95,7 @@ def open_engine(file: Path, engine: Engine | None = None, *, threads: int | None
         case "onnxruntime":
             return _OnnxRuntime(file, threads)
         case "openvino":
-            return _OpenVino(file, threads)
+            return _OpenVino(file, threads, precision)
         case _:
             return _TorchScript(file)
 
@@ -112,12 +117,11 @@ class _OnnxRuntime(EngineFile):
 
 
 class _OpenVino(EngineFile):
-    def __init__(self, file: Path, threads: int) -> None:
+    def __init__(self, file: Path, threads: int, precision: Precision) -> None:
         super().__init__(file)
         openvino = optional_module("openvino")
-        # float32 also where the processor multiplies bfloat16: the same detections everywhere
-        options = {
-            "INFERENCE_PRECISION_HINT": "f32",
+        options = {  # its own choice would be bfloat16 where the processor multiplies it
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }

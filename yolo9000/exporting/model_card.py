@@ -10,6 +10,7 @@ from typing import Any
 
 from yolo9000.inference.model import TrainedModel
 from yolo9000.models.classes import Classes
+from yolo9000.runtime.output_folder import latest_file
 from yolo9000.runtime.run_folder import RunFolder
 
 Counts = Mapping[int, tuple[int, int]]
@@ -43,7 +44,7 @@ def model_card(trained: TrainedModel, *, license: str | None = None, counts: Cou
     Returns
     -------
     str
-        Scores are those of ``evaluation.json`` beside the checkpoint, or the last ones of ``results.csv``.
+        Scores are those of the last evaluation beside the checkpoint, or the last ones of ``results.csv``.
     """
     folder = RunFolder(trained.path.parent)
     name = trained.path.parent.name
@@ -65,9 +66,11 @@ def model_card(trained: TrainedModel, *, license: str | None = None, counts: Cou
 _USE = """## Use
 
 ```python
-from yolo9000.exporting.hub import from_pretrained
+from yolo9000 import YOLO9000
 
-model = from_pretrained("OWNER/NAME")  # or a folder
+model = YOLO9000.from_pretrained("OWNER/NAME")  # or a folder
+result = model.predict("photo.jpg")[0]
+print(result.labels, result.boxes.score)
 ```
 
 The same folder is a RUN for the commands: `python -m yolo9000.predict FOLDER photo.jpg`. The weights are safetensors,
@@ -126,7 +129,7 @@ def _training(trained: TrainedModel) -> str:
 
 
 def _scores(folder: RunFolder) -> str:
-    file = folder.path / "evaluation.json"
+    file = latest_file(folder.path / "evaluation.json")
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -136,7 +139,7 @@ def _scores(folder: RunFolder) -> str:
         part = report.get(key) or {}
         if part.get("classes"):
             rows.append(f"| {name} | {part['classes']} | {_number(part.get('ap50'))} | {_number(part.get('ap'))} |")
-    return "\n".join(rows) + "\n\nThey are those of `evaluation.json`, on images held out from training."
+    return "\n".join(rows) + f"\n\nThey are those of `{file.name}`, on images held out from training."
 
 
 def _last_scores(folder: RunFolder) -> str:

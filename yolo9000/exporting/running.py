@@ -31,15 +31,15 @@ from yolo9000.inference.config import Engine
 from yolo9000.inference.model import TrainedModel
 from yolo9000.inference.prepare import PreparedDetector, prepare, prepare_with, usual_at_once
 from yolo9000.models.model import DetectionModel
-from yolo9000.runtime.config import Precision, Settings
+from yolo9000.runtime.config import Precision, Settings, fixed_parts, wanted_settings
 from yolo9000.runtime.device import pick_precision
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.settings import Timings, fastest, settle, time_in_turn, variants
 
 log = logging.getLogger(__name__)
 
-OF_OTHERS = ("openvino", "onnxruntime")
-"""Engines that run a file, in float32 alone."""
+OF_OTHERS: dict[str, tuple[Precision, ...]] = {"openvino": ("float32", "bfloat16"), "onnxruntime": ("float32",)}
+"""Engines that run a file -> the number formats that they can work in."""
 WRITERS = ("onnx", "onnxscript")
 IMAGES = 4
 """Images that a larger batch is measured with."""
@@ -101,7 +101,7 @@ def ready(
         "for": "prediction",
         "net": _digest(trained.detector),
         "size": side,
-        "engines": {name: _version(name) for name in engines},
+        "engines": {name: [_version(name), *OF_OTHERS.get(name, ())] for name in engines},
         "precision": precision,
     }
     chosen = settle(
@@ -112,17 +112,22 @@ def ready(
         measure=(lambda: time_predictions(trained, engines, usual, precision, side)) if measured else None,
     )
     if chosen.engine in OF_OTHERS:
-        if chosen.precision != "float32":
-            raise Mistake(f"`precision` {chosen.precision}: {chosen.engine} runs nets in float32 here; leave it out")
-        return on_engine(trained, chosen.engine, device), chosen
+        fixed = fixed_parts(wanted_settings(settings))
+        if fixed and precision is None and not any(part.startswith("precision=") for part in fixed):
+            chosen = replace(chosen, precision=_usual(chosen.engine, device, None).precision)  # not torch's
+        if chosen.precision not in (formats := OF_OTHERS[chosen.engine]):
+            known = " or ".join(formats)
+            raise Mistake(f"`precision` {chosen.precision}: {chosen.engine} runs nets in {known} here; leave it out")
+        return on_engine(trained, chosen.engine, device, chosen.precision), chosen
     return trained, chosen
 
 
 def _usual(engine: Any, device: torch.device, precision: Precision | None) -> Settings:
-    if engine in OF_OTHERS:
-        return Settings(engine=engine, precision=precision or "float32", at_once=usual_at_once(device))
     at_once = usual_at_once(device, compile=engine == "inductor")
-    return Settings(engine=engine, precision=pick_precision(device, precision), at_once=at_once)
+    usual = pick_precision(device, precision)
+    if precision is None and usual not in OF_OTHERS.get(engine, (usual,)):
+        usual = "float32"
+    return Settings(engine=engine, precision=usual, at_once=at_once)
 
 
 def _engines_here(device: torch.device) -> list[str]:
@@ -148,7 +153,9 @@ def _digest(detector: DetectionModel) -> str:
     return hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def on_engine(trained: TrainedModel, engine: Engine, device: torch.device | None = None) -> TrainedModel:
+def on_engine(
+    trained: TrainedModel, engine: Engine, device: torch.device | None = None, precision: Precision = "float32"
+) -> TrainedModel:
     """A detector whose convolutions an engine runs, and whose head, if it reads single classes, is ours.
 
     Parameters
@@ -157,6 +164,8 @@ def on_engine(trained: TrainedModel, engine: Engine, device: torch.device | None
     engine : {"openvino", "onnxruntime"}
     device : torch.device, optional
         Where the head works; engines run on the CPU.
+    precision : str
+        Number format of the convolutions, one of the engine's `OF_OTHERS`. The head works in float32.
 
     Returns
     -------
@@ -185,7 +194,7 @@ def on_engine(trained: TrainedModel, engine: Engine, device: torch.device | None
             outputs=OUTPUTS[form],
             multiple=None if detector.only_size else size_step(detector),
         )
-        opened = open_engine(file, engine)
+        opened = open_engine(file, engine, precision=precision)
     opened.file = trained.path  # which messages name
     running = engine_detector(
         trained.spec,
@@ -221,8 +230,12 @@ def time_predictions(
     nets: dict[Settings, PreparedDetector] = {}
     for engine in engines:
         if engine in OF_OTHERS:
-            running = on_engine(trained, engine).detector  # type: ignore[arg-type]
-            nets[replace(_usual(engine, cpu, None), at_once=1)] = prepare(running, device=cpu, at_once=1)
+            own = _usual(engine, cpu, None)
+            for each in dict.fromkeys([own.precision, "float32"]):
+                if precision in (None, each):
+                    running = on_engine(trained, engine, None, each).detector  # type: ignore[arg-type]
+                    settings = replace(own, precision=each, at_once=1)
+                    nets[settings] = prepare(running, device=cpu, at_once=1)
         elif engine == "inductor":
             settings = _usual(engine, cpu, precision)
             nets[settings] = prepare_with(trained.detector, settings, device=cpu)

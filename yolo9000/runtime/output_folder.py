@@ -77,6 +77,24 @@ def free_file(file: Path) -> Path:
     return found
 
 
+def latest_file(file: Path) -> Path:
+    """The last of the files that `free_file` gave one after the other; the file itself if there is none.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as run:
+    ...     Path(run, "evaluation.json").touch()
+    ...     Path(run, "evaluation2.json").touch()
+    ...     latest_file(Path(run, "evaluation.json")).name
+    'evaluation2.json'
+    """
+    number, found = 2, file
+    while (following := file.with_name(f"{file.stem}{number}{file.suffix}")).exists():
+        number, found = number + 1, following
+    return found
+
+
 class OutputFolder:
     """A folder that is made when the first file is written, and that is gone again if none was.
 

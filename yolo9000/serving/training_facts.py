@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from yolo9000.runtime.output_folder import latest_file
+
 if TYPE_CHECKING:  # a tree alone is served without torch
     from yolo9000.inference.model import TrainedModel
 
@@ -82,7 +84,7 @@ class TrainingFacts:
 
 
 def facts_of(trained: TrainedModel) -> TrainingFacts:
-    """What a trained net's checkpoint says, and ``evaluation.json`` beside it if there is one."""
+    """What a trained net's checkpoint says, and the last evaluation beside it if there is one."""
     sets = trained.content.get("data", {}).get("sets") or ()
     sources = tuple(dict.fromkeys(str(layout) for layout, _ in sets))
     if not sources and "data" in trained.content:
@@ -94,7 +96,7 @@ def facts_of(trained: TrainedModel) -> TrainingFacts:
         boxed=frozenset(trained.boxed),
         labelled=frozenset(trained.never_boxed) - frozenset(trained.boxed),
         sources=sources,
-        scores=read_scores(path.with_name(EVALUATION), trained),
+        scores=read_scores(latest_file(path.with_name(EVALUATION)), trained),
         taught=_taught(trained, drawn=sources == (_EMBEDDED,)),
     )
 
