@@ -30,9 +30,9 @@ def test_the_line_says_phase_part_and_time_left(monkeypatch: pytest.MonkeyPatch)
     progress.show(0.25)
     lines = [line.strip() for line in terminal.getvalue().replace("\n", "\r").split("\r") if line.strip()]
     assert lines == [
-        "demo: 1 of 3, a classifier of images with a label: 50 %, about 5:56 left",
-        "demo: 1 of 3, a classifier of images with a label: 70 %, about 9:09 left",
-        "demo: 2 of 3, boxes alone, and boxes and image labels together: 25 %, about 7:39 left",
+        "demo: 1 of 3, a classifier of images with a label: 50 %, about 3:20 left",
+        "demo: 1 of 3, a classifier of images with a label: 70 %, about 4:56 left",
+        "demo: 2 of 3, boxes alone, and boxes and image labels together: 25 %, about 4:57 left",
     ]
 
 
