@@ -209,7 +209,7 @@ def run_seed(folder: Path, seed: int, progress: Progress, *, quick: bool) -> dic
     boxed = sum(c.boxed for c in classes)
     print(f"{len(classes)} classes, {boxed} of them with boxes, in a tree of {len(tree)} nodes", flush=True)
     progress.begin(1)
-    # No more threads than cores: with one more, to take what the other leaves, the same steps took 1.6 times as long.
+    # No more threads than cores: with one more, to take what the other leaves, the whole demo took 1.7 times as long.
     common = ["--tree", str(start / "tree.json"), "--init", str(start), "--threads", str(max(1, cores // 2))]
     commands = [
         command("train", *more, *further, *common, *scenes, "--out", str(folder / name))
