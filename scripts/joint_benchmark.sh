@@ -13,14 +13,15 @@
 #
 # PYTHON names another interpreter; JOBS (2) runs go side by side, on one thread each. START and STEPS lengthen or shorten
 # the phases; IMAGES (1000) are scored. DATA (tiles_a tiles_b pictograms) and PARTS (leading rival picks cluttered flat
-# ablations; all but the first two are of tiles_a) leave the rest out.
+# ablations; all but the first two are of tiles_a) leave the rest out; VARIANTS ("best paper_boxes_first") leaves out of
+# these parts what it does not name.
 set -eu
 
 python=${PYTHON:-python}
 here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 
 if [ "$#" -lt 1 ]; then
-    sed -n '2,18s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,19s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 tiles=$1
@@ -35,7 +36,9 @@ export TRAIN_OPTIONS="--width 0.25 --classification-size 64 --threads 1" EVALUAT
 
 # Lines "RUN BOXED OPTION ..." -> runs, JOBS at a time.
 run_all() {
-    xargs -P "${JOBS:-2}" -L 1 sh "$here/scripts/one_run.sh"
+    pattern=".*"
+    [ -z "${VARIANTS:-}" ] || pattern="start|flat_start|$(echo "$VARIANTS" | tr ' ' '|')"
+    grep -E "^\"[^\"]*/($pattern)\" " | xargs -P "${JOBS:-2}" -L 1 sh "$here/scripts/one_run.sh"
 }
 
 wanted() { # PART

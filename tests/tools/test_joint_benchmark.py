@@ -48,6 +48,9 @@ def test_every_leading_run_ends_and_none_is_repeated(
         "PYTHON": sys.executable,
     }
     command = ["sh", str(SCRIPT), str(tiles), str(runs), "0"]
+    chosen = few | {"PARTS": "leading rival", "VARIANTS": "best paper"}
+    subprocess.run(command, env=os.environ | chosen, capture_output=True, text=True, check=True)
+    assert {path.parent.name for path in runs.glob("tiles_a/seed0/*/evaluation.json")} == {"best", "paper"}
     first = subprocess.run(command, env=os.environ | few, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
     ended = {"detection_only", "all_boxes", "paper", "paper_mosaic", "best", "flat"}
