@@ -48,9 +48,9 @@ format: $(READY)
 types: $(READY)
 	$(RUN) -m mypy
 
-# Strict (mkdocs.yml): a link that leads nowhere is an error.
+# Strict (mkdocs.yml): a link that leads nowhere is an error. --quiet would hide such warnings from that, too.
 docs: $(READY)
-	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build
 
 check: lint types docs test-all
 

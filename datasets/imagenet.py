@@ -19,7 +19,7 @@ from yolo9000.datasets.sample import Kind, Record, Unreadable
 from yolo9000.datasets.tar_index import IMAGE_SUFFIXES, index_tars, stamp_of
 
 LAYOUT = """\
-imagenet/train/n02084071/anything.JPEG     a folder for each class, named by its wnid, or by a concept of your own
+imagenet/train/n02084071/anything.JPEG     a folder for each class, named by its wnid, or by a noun: dog/
 imagenet/train/n02121620.tar               or a tar for each class
 imagenet/val/n02084071/anything.JPEG       the same, held out"""
 """How the files lie, for messages and the documentation."""

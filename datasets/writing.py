@@ -38,9 +38,7 @@ def write_yolo(
     """
     import yaml
 
-    folder = Path(folder)
-    if folder.exists():
-        raise DatasetError(f"{folder}: exists; name another folder")
+    folder = _new(folder)
     for split, source in splits.items():
         images, labels = folder / "images" / split, folder / "labels" / split
         images.mkdir(parents=True)
@@ -58,3 +56,46 @@ def write_yolo(
             progress()
     content = {"path": ".", **{split: f"images/{split}" for split in splits}, "names": list(names)}
     (folder / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def write_label_folders(
+    folder: str | Path,
+    splits: Mapping[str, Source],
+    names: Sequence[str],
+    *,
+    progress: Callable[[], object] = lambda: None,
+) -> None:
+    """Write images with a label in ImageNet's layout, a folder for each class, as PNG.
+
+    Parameters
+    ----------
+    folder : str or Path
+        It is made, and must not be there.
+    splits : mapping of str to Source
+        ``train`` and ``val``: images with a label, which is a place in `names`.
+    names : sequence of str
+        The names of the classes.
+    progress : callable
+        It is called after each image.
+
+    Raises
+    ------
+    DatasetError
+        The folder exists.
+    """
+    folder = _new(folder)
+    for split, source in splits.items():
+        for number in range(len(source)):
+            record = source.read(number)
+            assert record.image_label is not None
+            of_class = folder / split / names[record.image_label]
+            of_class.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(record.image).save(of_class / f"{number:06}.png")
+            progress()
+
+
+def _new(folder: str | Path) -> Path:
+    folder = Path(folder)
+    if folder.exists():
+        raise DatasetError(f"{folder}: exists; name another folder")
+    return folder

@@ -1,6 +1,9 @@
-"""Make a small data set in YOLO's layout to try things on: scenes of the pictograms that some nouns name.
+"""Make a small data set to try things on: scenes of the pictograms that some nouns name.
+
+They are in YOLO's layout; with --labels-only each shows one thing, has no box, and is in a folder of that noun.
 
 python tools/make_own_set.py koala giraffe zebra penguin helicopter guitar --out zoo
+python tools/make_own_set.py owl fox tiger --labels-only --out labels
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tqdm import tqdm
 
 from yolo9000.datasets.pictograms import read_classes
+from yolo9000.datasets.sample import Kind
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
-from yolo9000.datasets.writing import write_yolo
+from yolo9000.datasets.writing import write_label_folders, write_yolo
 from yolo9000.runtime.mistakes import Mistake, flags_of, run
 
 
@@ -24,6 +28,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("nouns", nargs="+", metavar="NOUN", help="a class; any of datasets/data/pictograms.csv")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder, which must not exist")
+    parser.add_argument("--labels-only", action="store_true", help="one thing an image, without a box, in folders")
     parser.add_argument("--train", type=int, default=400, metavar="N", help="images to train on (%(default)s)")
     parser.add_argument("--val", type=int, default=100, metavar="N", help="images held out (%(default)s)")
     parser.add_argument("--size", type=int, default=128, metavar="PIXELS", help="side of an image (%(default)s)")
@@ -41,13 +46,18 @@ def _make(given: argparse.Namespace) -> int:
     if unknown := [noun for noun in given.nouns if noun not in known]:
         raise Mistake(f"{', '.join(unknown)}: no pictogram is called so; there are {', '.join(known)}")
     label_map = {name: given.nouns.index(name) if name in given.nouns else -1 for name in known}
+    kind: Kind = "classification" if given.labels_only else "detection"
     splits = {}
     for split, length in (("train", given.train), ("val", given.val)):
         scene = SceneConfig(size=given.size, split="train" if split == "train" else "val")
-        splits[split] = SceneSource(scene, length=length, classes="all", label_map=label_map, names=given.nouns)
+        splits[split] = SceneSource(
+            scene, kind=kind, length=length, classes="all", label_map=label_map, names=given.nouns
+        )
+    write = write_label_folders if given.labels_only else write_yolo
     with tqdm(total=given.train + given.val, desc="scenes", disable=None) as bar:
-        write_yolo(given.out, splits, given.nouns, progress=lambda: bar.update())
-    print(f"{given.out / 'data.yaml'}: {given.train} images to train on and {given.val} held out")
+        write(given.out, splits, given.nouns, progress=lambda: bar.update())
+    written = given.out if given.labels_only else given.out / "data.yaml"
+    print(f"{written}: {given.train} images to train on and {given.val} held out")
     return 0
 
 

@@ -21,6 +21,7 @@ from wordtree.wordnet import is_wnid
 
 _DATA = Path(__file__).with_name("data")
 _WNID_ENTRY = re.compile(r"(n\d{8})(?:\.tar)?")
+_TAR_OF_TARS = re.compile(r"ILSVRC\d*_img_")
 _PICTURES = {".jpeg", ".jpg", ".png"}
 LEFT_OUT = "-"  # as a concept: this class gets no node
 
@@ -121,23 +122,29 @@ def imagenet1k_classes() -> dict[str, str]:
 
 
 def imagenet_folder(folder: str | Path) -> dict[str, str]:
-    """Return the wnids of a folder in ImageNet's layout: one folder or one tar for each class.
+    """Return the classes of a folder in ImageNet's layout: one folder or one tar for each class.
+
+    A wnid is its own concept, and so is any other name of a folder that holds pictures, or of a tar beside such.
 
     Raises
     ------
     LabelError
-        If the folder holds no wnid. The message says what was looked for and what was found.
+        If the folder holds no class. The message says what was looked for and what was found.
     """
     folder = Path(folder)
-    wanted = f"{folder}: looked for folders or tars named by wnid (n01440764/ or n01440764.tar)"
+    wanted = f"{folder}: looked for a folder or a tar for each class, named by its wnid (n01440764/) or a noun (dog/)"
     if folder.is_file():
         raise LabelError(f"{wanted}; this is a file: name the folder that holds one for each class")
     if not folder.is_dir():
         raise LabelError(f"{wanted}; there is no such folder")
-    entries = sorted(folder.iterdir())
-    found = dict.fromkeys(match[1] for entry in entries if (match := _WNID_ENTRY.fullmatch(entry.name)))
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    found = {match[1]: match[1] for entry in entries if (match := _WNID_ENTRY.fullmatch(entry.name))}
+    if not _WNID_ENTRY.fullmatch(folder.resolve().name):  # in that of one class, images/ may hold pictures
+        others = [entry for entry in entries if entry.name not in found and entry.is_dir()]
+        found |= {entry.name: composed(entry.name) for entry in others if _holds_pictures(entry)}
     if found:
-        return {wnid: wnid for wnid in found}
+        tars = [entry.stem for entry in entries if entry.suffix == ".tar" and not _TAR_OF_TARS.match(entry.name)]
+        return dict(sorted((found | {name: composed(name) for name in tars}).items()))
     below = [entry.name for entry in entries if entry.is_dir() and _holds_wnids(entry)]
     if below:
         raise LabelError(f"{wanted}; they are one level down, in {' and '.join(below)}/: name {folder / below[0]}")
@@ -265,6 +272,12 @@ def _table(file: str) -> dict[str, str]:
 
 def _holds_wnids(folder: Path) -> bool:
     return any(_WNID_ENTRY.fullmatch(entry.name) for entry in folder.iterdir())
+
+
+def _holds_pictures(folder: Path) -> bool:
+    inside = folder / "images"  # as in the original Tiny-ImageNet
+    there = inside if inside.is_dir() else folder
+    return any(entry.suffix.lower() in _PICTURES for entry in there.iterdir())
 
 
 def _text(path: str | Path) -> str:

@@ -77,8 +77,8 @@ def default_sources() -> list[LabelSource]:
 
 
 def imagenet(folder: Path) -> LabelSource:
-    """Return the source ``imagenet`` of a folder that holds folders or tars named by wnid."""
-    return LabelSource("imagenet", labels.imagenet_folder(folder))
+    """Return the source ``imagenet`` of a folder that holds folders or tars named by wnid or by a noun."""
+    return LabelSource("imagenet", labels.imagenet_folder(folder), fillable=True)
 
 
 def own_names(name: str, names: Sequence[str], concepts: Mapping[str, str] | None = None) -> LabelSource:

@@ -320,7 +320,7 @@ SOURCES: tuple[tuple[str, str | None, str], ...] = (
     ("voc", "DIR", "PASCAL VOC's 20 classes; with a folder in VOC's layout, the names in its XMLs"),
     ("imagenet1k", None, "ILSVRC's 1,000 classes"),
     ("data", "PATH", "the classes of a data.yaml, a CSV of boxes, or a folder in VOC's layout"),
-    ("imagenet", "DIR", "folders or tars named by wnid"),
+    ("imagenet", "DIR", "folders or tars named by wnid or noun"),
     ("wnids", "FILE", "wnids, the first word of each line"),
     ("darknet", "FILE", "the concepts of a darknet tree (9k.tree)"),
     ("names", "FILE", "nouns, one a line"),

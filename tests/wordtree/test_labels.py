@@ -27,6 +27,7 @@ from wordtree.sources import (
     categories,
     coco,
     darknet,
+    imagenet,
     resolve_labels,
     voc,
     write_templates,
@@ -104,6 +105,24 @@ def test_wnids_of_tars_and_folders(tmp_path: Path) -> None:
     (tmp_path / "n01440764").mkdir()
     (tmp_path / "README").touch()
     assert imagenet_folder(tmp_path) == {"n01440764": "n01440764", "n02084071": "n02084071"}
+
+
+def test_folders_and_tars_may_be_named_by_nouns(tmp_path: Path) -> None:
+    for place in ("n02084071", "kangaroo", "polar bear/images", "notes", ".cache"):
+        (tmp_path / place).mkdir(parents=True)
+    for picture in ("kangaroo/1.JPG", "polar bear/images/2.png", "notes/read.txt", ".cache/3.png"):
+        (tmp_path / picture).touch()
+    for tar in ("wombat.tar", "ILSVRC2012_img_train.tar"):
+        (tmp_path / tar).touch()
+    found = imagenet_folder(tmp_path)
+    assert found == {name: name for name in ("polar bear", "kangaroo", "n02084071", "wombat")}
+    tree = build_from_labels(resolve_labels([imagenet(tmp_path)]))
+    assert {name: tree.names[node] for name, node in tree.label_maps["imagenet"].items()} == {
+        "polar bear": "ice bear",
+        "kangaroo": "kangaroo",
+        "n02084071": "dog",
+        "wombat": "wombat",
+    }
 
 
 def test_a_wrong_folder_says_what_was_looked_for_and_found(tmp_path: Path) -> None:

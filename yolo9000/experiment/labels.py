@@ -63,11 +63,16 @@ def _without_options(error: ConceptError) -> ConceptError:
 def _concept_advice(config: DataConfig) -> str:
     """How a user says what names of classes mean."""
     command = tree_command(config.sets, config.splits[0])
-    advice = f"To say what they mean, make a tree once:\n  {command}\nwrites a template to fill in, and says how it is"
-    advice += " taken back; then train with `tree` wordtree.json."
-    if any(layout == "yolo" for layout, _ in config.sets):
-        advice += " Or say it in data.yaml, such as 'concepts: {crane: crane.n.04, jack: jack < truck.n.01}'"
-    return advice
+    ways = [
+        f"To say what they mean, make a tree once:\n  {command}\nwrites a template to fill in, and says how it is taken "
+        "back; then train with `tree` wordtree.json"
+    ]
+    layouts = {layout for layout, _ in config.sets}
+    if "yolo" in layouts:
+        ways.append("Or say it in data.yaml, such as 'concepts: {crane: crane.n.04, jack: jack < truck.n.01}'")
+    if "imagenet" in layouts:
+        ways.append("Or name a folder of images with a label by its synset, such as crane.n.04")
+    return ". ".join(ways)
 
 
 def tree_of_wnids(wnids: Iterable[str]) -> WordTree:

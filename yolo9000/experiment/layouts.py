@@ -254,7 +254,7 @@ LAYOUTS: dict[str, Layout] = {
     "imagenet": Layout(
         teaches="image labels",
         help="images with a label: a folder with train/ and val/, in each of which is a folder or a tar for each "
-        "class, named by its wnid: train/n02084071/*.JPEG or train/n02084071.tar",
+        "class, named by its wnid or by a noun: train/n02084071/*.JPEG, train/n02084071.tar or train/dog/*.jpg",
         open=_open_imagenet,
         labels=_folder_labels,
         options=lambda path, split: f"--imagenet {_class_folder(path, split)}",

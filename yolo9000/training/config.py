@@ -117,7 +117,7 @@ class TrainConfig:
     shared_batch_norm : str
         Batch norm where several processes share a batch. "averaged": each normalises its own images, and what is kept
         for prediction is averaged; "first": that of the first process is kept; "synchronised": all normalise over the
-        images of all, as one process would (torch's SyncBatchNorm).
+        images of all, as one process would (as torch's SyncBatchNorm; on a CPU too).
     exact : int
         Cut each batch into so many shards, which are summed up in their order: any number of processes up to this one
         then trains to the same bits, also if it changes at a resume. Batch norms normalise over a shard. 0 is faster.
