@@ -19,6 +19,11 @@ DOCS = ROOT / "docs"
 
 FEWER = {
     "--out zoo\n": "--out zoo --train 8 --val 3\n",
+    "--labels-only --train 600": "--labels-only --train 40 --val 6",
+    "--train 1 --val 100": "--train 1 --val 3",
+    "--size 96 --classification-size 96 --batch 32 --classification-steps 300 --steps 300 --burn-in 30 ": (
+        "--size 64 --classification-size 64 --batch 4 --classification-steps 1 --steps 2 --burn-in 1 "
+    ),
     "--size 96 --batch 16 --steps 300 --burn-in 30 --evaluate-every 100": "--size 64 --batch 4 --steps 2 --burn-in 1",
     '{"plan.steps": 300}': '{"plan.steps": 2, "plan.size": 64, "train.batch_size": 4, "train.log_every": 1}',
 }
