@@ -64,8 +64,8 @@ def _concept_advice(config: DataConfig) -> str:
     """How a user says what names of classes mean."""
     command = tree_command(config.sets, config.splits[0])
     ways = [
-        f"To say what they mean, make a tree once:\n  {command}\nwrites a template to fill in, and says how it is taken "
-        "back; then train with `tree` wordtree.json"
+        f"To say what they mean, make a tree once:\n  {command}\nwrites a template to fill in, and says how it is "
+        "taken back; then train with `tree` wordtree.json"
     ]
     layouts = {layout for layout, _ in config.sets}
     if "yolo" in layouts:
