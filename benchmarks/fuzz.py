@@ -73,10 +73,12 @@ def readers() -> dict[str, Reader]:
     from yolo9000.darknet import CfgError, DarknetNet, WeightsError, from_cfg, load_darknet_weights, parse_cfg
     from yolo9000.darknet.cfg_files import read_names
     from yolo9000.datasets.box_table import CsvSource
+    from yolo9000.datasets.box_tars import BoxTars
     from yolo9000.datasets.coco import CocoSource
     from yolo9000.datasets.decode import decode
     from yolo9000.datasets.errors import DatasetError, Unreadable
     from yolo9000.datasets.guarded import LeanChild
+    from yolo9000.datasets.label_tars import LabelTars
     from yolo9000.datasets.pack_tables import FORMAT, check_tables
     from yolo9000.datasets.tar_index import index_tars
     from yolo9000.datasets.tiles import read_split
@@ -133,6 +135,11 @@ def readers() -> dict[str, Reader]:
         index = index_tars([at(folder, "n02085620.tar", data)], cache=at(folder, "cache/x", b"").parent)
         return list(index.names)
 
+    def shard(data: bytes, folder: Path) -> object:
+        url, cache = str(at(folder, "shards/train-0.tar", data)), folder / "cache"
+        boxes = BoxTars(url, everything, skip_missing=True, cache=cache)
+        return boxes.read(0), LabelTars(url, everything, skip_missing=True, cache=cache).read(0)
+
     def weights(data: bytes, folder: Path) -> object:
         net = DarknetNet(parse_cfg("[net]\nwidth=8\nheight=8\nchannels=2\n[conv]\nfilters=3\nsize=3\npad=1\n"))
         return load_darknet_weights(net, at(folder, "a.weights", data))
@@ -171,6 +178,12 @@ def readers() -> dict[str, Reader]:
                 member = tarfile.TarInfo(name)
                 member.size = len(photo)
                 file.addfile(member, io.BytesIO(photo))
+        record = b'{"width": 16, "height": 12, "boxes": [[1, 2, 9, 8]], "labels": ["cat"], "ignore": [0]}'
+        with tarfile.open(Path(folder, "b.tar"), "w", format=tarfile.PAX_FORMAT) as file:
+            for name, data in (("a.jpg", photo), ("a.json", record), ("a.cls", b"dog\n")):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                file.addfile(member, io.BytesIO(data))
         with h5py.File(Path(folder, "a.h5"), "w") as file:
             file.attrs["format"] = FORMAT
             file["offsets"], file["classes"] = np.array([0, 3, 6]), np.zeros(2, np.int32)
@@ -180,7 +193,9 @@ def readers() -> dict[str, Reader]:
         save_checkpoint(
             Path(folder, "a.pt"), {"step": 3, "weight": torch.ones(2, 3), "net": {"names": ["a", None, 0.5]}}
         )
-        tar_seed, pack_seed, checkpoint_seed = (Path(folder, name).read_bytes() for name in ("a.tar", "a.h5", "a.pt"))
+        tar_seed, shard_seed, pack_seed, checkpoint_seed = (
+            Path(folder, name).read_bytes() for name in ("a.tar", "b.tar", "a.h5", "a.pt")
+        )
     images = [photo, picture("JPEG", progressive=True), picture("PNG"), picture("GIF"), picture("BMP"), picture("TIFF")]
     images += [picture("WEBP"), picture("PPM"), picture("TIFF", compression="tiff_lzw")]
     cfg_seed = (
@@ -210,6 +225,7 @@ def readers() -> dict[str, Reader]:
         "CSV": Reader((rows,), table, of_data),
         "tiles": Reader((b'{"boxed": ["n1"], "image_only": ["n2"], "names": {}}',), split, of_data),
         "tar": Reader((tar_seed,), tar, of_data),
+        "shard": Reader((shard_seed,), shard, of_data),
         "HDF5": Reader((pack_seed,), pack, of_data),
         "checkpoint": Reader((checkpoint_seed,), lambda d, f: load_checkpoint(at(f, "a.pt", d)), (CheckpointError,)),
         "image": Reader(tuple(images), lambda data, _: decode(data, "a"), (Unreadable,)),

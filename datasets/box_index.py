@@ -194,12 +194,23 @@ class BoxIndex:
         return len(self.names)
 
     def read(self, index: int, guard: LeanChild | None = None) -> Record:
+        """Read the file of image `index` from the folder; otherwise as `record`."""
+        name = self.names[index]
+        try:
+            data = (self.folder / name).read_bytes()
+        except OSError as error:
+            raise Unreadable(name, error.strerror or str(error)) from error
+        return self.record(index, data, guard)
+
+    def record(self, index: int, data: bytes, guard: LeanChild | None = None) -> Record:
         """Return image `index` with its boxes.
 
         Parameters
         ----------
         index : int
             The image index, from 0.
+        data : bytes
+            The content of its file.
         guard : LeanChild, optional
             The process that decodes the image, in place of this one.
 
@@ -210,7 +221,7 @@ class BoxIndex:
         Raises
         ------
         Unreadable
-            If the file is gone, cannot be decoded, or has another size than the data set says.
+            If it cannot be decoded, or has another size than the data set says.
 
         Notes
         -----
@@ -219,10 +230,6 @@ class BoxIndex:
         an `upright` index always do.
         """
         name = self.names[index]
-        try:
-            data = (self.folder / name).read_bytes()
-        except OSError as error:
-            raise Unreadable(name, error.strerror or str(error)) from error
         image = (guard.decode if guard else decode)(data, name, upright=self.upright)
         width, height = (int(side) for side in self.sizes[index])
         is_swapped = image.shape[:2] == (width, height) != (height, width)

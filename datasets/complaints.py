@@ -18,10 +18,12 @@ class Complaints:
         What the lines should be, for the end of the message.
     keep : int
         How many of them are kept.
+    of : str
+        What is counted.
 
     Attributes
     ----------
-    found : list of (str, int, str)
+    found : list of (str, int or None, str)
         The first wrong lines: file, line and what is said of it.
 
     Examples
@@ -33,13 +35,13 @@ class Complaints:
     yolo9000.datasets.errors.DatasetError: boxes.csv:3: 'ten' is no number; a row is PATH,X0,Y0,X1,Y1,LABEL
     """
 
-    def __init__(self, what: str, keep: int = _SHOWN) -> None:
-        self._what, self._keep = what, keep
-        self.found: list[tuple[str, int, str]] = []
+    def __init__(self, what: str, keep: int = _SHOWN, of: str = "lines") -> None:
+        self._what, self._keep, self._of = what, keep, of
+        self.found: list[tuple[str, int | None, str]] = []
         self._count = 0
 
-    def add(self, file: str | Path, line: int, said: str) -> None:
-        """Note that a line, counted from 1, is wrong."""
+    def add(self, file: str | Path, line: int | None, said: str) -> None:
+        """Note that a line, counted from 1, is wrong, or a file that has none."""
         self._count += 1
         if len(self.found) < self._keep:
             self.found.append((str(file), line, said if len(said) <= _LONGEST else f"{said[:_LONGEST]} .."))
@@ -48,10 +50,12 @@ class Complaints:
         """Raise a `DatasetError` that shows the first few wrong lines and says how many there are."""
         if not self._count:
             return
-        shown = [f"{file}:{line}: {said}" for file, line, said in self.found[:_SHOWN]]
+        shown = [
+            f"{file}: {said}" if line is None else f"{file}:{line}: {said}" for file, line, said in self.found[:_SHOWN]
+        ]
         if self._count == 1:
             raise DatasetError(f"{shown[0]}; {self._what}")
         more = f"\n  and {self._count - len(shown)} more" if self._count > len(shown) else ""
         raise DatasetError(
-            f"{self._count} lines are wrong; {self._what}:" + "".join(f"\n  {each}" for each in shown) + more
+            f"{self._count} {self._of} are wrong; {self._what}:" + "".join(f"\n  {each}" for each in shown) + more
         )

@@ -91,7 +91,7 @@ class Reader:
         """What there is to say of an image file; see `yolo9000.datasets.image_facts`."""
         from yolo9000.datasets.image_facts import facts_of, read_part
 
-        return facts_of(read_part(said), said["key"]), b""
+        return facts_of(read_part(said) if "path" in said else data, said["key"]), b""
 
     def pack(self, said: dict[str, Any], data: bytes) -> Answer:
         """The tables of a pack; see `yolo9000.datasets.pack_tables`."""

@@ -40,6 +40,13 @@ class NameTable:
         self.blob: NDArray[np.uint8] = np.frombuffer(b"".join(encoded), np.uint8)
 
     @classmethod
+    def of_bytes(cls, pieces: Iterable[bytes]) -> NameTable:
+        """Return a table of pieces that need be no text; `bytes_at` gives them back."""
+        pieces = list(pieces)
+        offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+        return cls.of_arrays(np.frombuffer(b"".join(pieces), np.uint8), offsets)
+
+    @classmethod
     def of_arrays(cls, blob: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NameTable:
         """Return the table made of these two arrays, which are the attributes of the class."""
         table = cls(())
@@ -50,9 +57,13 @@ class NameTable:
         return len(self.offsets) - 1
 
     def __getitem__(self, index: int) -> str:
+        return self.bytes_at(index).decode("utf-8", "surrogateescape")
+
+    def bytes_at(self, index: int) -> bytes:
+        """Return the bytes of string `index`."""
         if not 0 <= index < len(self):
             raise IndexError(f"name {index} of {len(self)}")
-        return self.blob[self.offsets[index] : self.offsets[index + 1]].tobytes().decode("utf-8", "surrogateescape")
+        return self.blob[self.offsets[index] : self.offsets[index + 1]].tobytes()
 
     def __iter__(self) -> Iterator[str]:
         return (self[index] for index in range(len(self)))

@@ -7,10 +7,11 @@ import logging
 import os
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import IO, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,46 @@ class TarIndex:
     stamps: tuple[tuple[int, int], ...] = ()
 
 
-_Members = tuple[list[str], NDArray[np.int64], NDArray[np.int64]]
+class Members(NamedTuple):
+    """Some members of one tar.
+
+    Attributes
+    ----------
+    names : list of str
+        Their names.
+    offsets, sizes : array (N,) int64
+        The first byte of each, and the number of its bytes.
+    heads : array (N,) int64
+        The CRC-32 of the block of 512 bytes before each, which is its header.
+    contents : dict of str to list of bytes
+        For some suffix, the content of the member that belongs to each one and has that suffix; empty if none does.
+    others : list of str
+        The names of members of these suffixes that belong to none.
+    """
+
+    names: list[str]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    heads: NDArray[np.int64]
+    contents: dict[str, list[bytes]]
+    others: list[str]
+
+    @classmethod
+    def of(
+        cls,
+        members: Sequence[Member],
+        contents: dict[str, list[bytes]] | None = None,
+        others: Sequence[str] = (),
+    ) -> Members:
+        """Note where some members lie."""
+        return cls(
+            [m.name for m in members],
+            np.array([m.offset_data for m in members], np.int64),
+            np.array([m.size for m in members], np.int64),
+            np.array([m.head for m in members], np.int64),
+            contents or {},
+            list(others),
+        )
 
 
 def index_tars(
@@ -83,8 +123,8 @@ def index_tars(
     if not paths:
         return TarIndex(NameTable(()), np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
     key = hashlib.sha256(os.fsencode(paths[0].parent.resolve())).hexdigest()[:20]
-    file = (Path(cache) if cache is not None else _user_cache()) / f"tars-{key}.npz"
-    known = _load(file)
+    file = cache_folder(cache) / f"tars-{key}.npz"
+    known = load_members(file)
     stamps = [(path.name, *stamp_of(path.stat())) for path in paths]
     stale = [path for path, stamp in zip(paths, stamps, strict=True) if stamp not in known]
     if stale:
@@ -94,18 +134,19 @@ def index_tars(
         # Entries of other files in the same folder are kept; outdated entries of these files are not.
         present = {stamp[0]: stamp for stamp in stamps}
         kept = {stamp: members for stamp, members in known.items() if present.get(stamp[0], stamp) == stamp}
-        _save(file, kept)
+        save_members(file, kept)
     parts = [known[stamp] for stamp in stamps]
     return TarIndex(
-        NameTable(name for names, _, _ in parts for name in names),
-        np.repeat(np.arange(len(parts), dtype=np.int32), [len(names) for names, _, _ in parts]),
-        np.concatenate([offsets for _, offsets, _ in parts]),
-        np.concatenate([sizes for _, _, sizes in parts]),
+        NameTable(name for part in parts for name in part.names),
+        np.repeat(np.arange(len(parts), dtype=np.int32), [len(part.names) for part in parts]),
+        np.concatenate([part.offsets for part in parts]),
+        np.concatenate([part.sizes for part in parts]),
         tuple((size, time) for _, size, time in stamps),
     )
 
 
-_Stamp = tuple[str, int, int]
+Stamp = tuple[str, int, int]
+"""The name of a tar, its size, and the time of its change or what else tells one content from another."""
 
 
 def stamp_of(status: os.stat_result) -> tuple[int, int]:
@@ -122,8 +163,16 @@ class _Damaged(Exception):
     """A header that no archiver writes."""
 
 
-class _Member(tarfile.TarInfo):
-    """A header that is looked at before tarfile believes it."""
+class Member(tarfile.TarInfo):
+    """A header that is looked at before tarfile believes it.
+
+    Attributes
+    ----------
+    head : int
+        The CRC-32 of its block.
+    """
+
+    head = 0
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -132,49 +181,83 @@ class _Member(tarfile.TarInfo):
             raise _Damaged(f"{member.name!r} has a size of {member.size}")
         if member.type in _OF_NAMES and member.size > _LONGEST_HEADER:  # and it would read all of it
             raise _Damaged(f"a name of {member.size:,} bytes")
+        member.head = zlib.crc32(buf)
         return member
 
 
-def _user_cache() -> Path:
+def cache_folder(chosen: str | Path | None = None) -> Path:
+    """The folder of the indices: one that was chosen, or ``yolo9000`` in the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "yolo9000"
+    return Path(chosen) if chosen is not None else (Path(home) if home else Path.home() / ".cache") / "yolo9000"
 
 
-def _members(path: Path) -> _Members:
-    """Return names, offsets and sizes of the images in one tar."""
+def walk_tar(
+    file: IO[bytes], where: str, length: int, visit: Callable[[Member], object] = lambda member: None
+) -> list[Member]:
+    """Read all headers of a tar.
+
+    Parameters
+    ----------
+    file : file object
+        The tar.
+    where : str
+        What errors call it.
+    length : int
+        The number of its bytes.
+    visit : callable
+        It is given each header when that has been read, and may read the member in the file.
+
+    Returns
+    -------
+    list of Member
+        In the order of the tar.
+
+    Raises
+    ------
+    DatasetError
+        If it is no tar, is compressed, truncated or damaged.
+    """
     try:
-        with tarfile.open(path, "r:", tarinfo=_Member) as tar:
-            members = []
+        with tarfile.open(fileobj=file, mode="r:", tarinfo=Member) as tar:
+            members: list[Member] = []
             before = -1
             while (member := tar.next()) is not None:
+                assert isinstance(member, Member)
                 if member.size < 0 or tar.offset <= before:  # an extended header can change what the first one says
                     raise _Damaged(f"{member.name!r} has a size of {member.size}")
                 before = tar.offset
+                visit(member)
                 members.append(member)
+    except DatasetError:
+        raise
     except (_Damaged, ValueError, OverflowError, ArithmeticError) as error:  # numbers that are none
-        raise DatasetError(f"{path}: a tar file with a damaged header ({error}). Download it again") from error
+        raise DatasetError(f"{where}: a tar file with a damaged header ({error}). Download it again") from error
     except tarfile.TarError as error:
-        with path.open("rb") as raw:
-            start = raw.read(6)
-        squeezed = start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
+        file.seek(0)
+        squeezed = file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
         reason = (
             "it is compressed and cannot be read in place: decompress it first"
             if squeezed
             else f"{error}; download it again"
         )
-        raise DatasetError(f"{path}: not a tar file that can be read: {reason}") from error
+        raise DatasetError(f"{where}: not a tar file that can be read: {reason}") from error
+    # No archiver stores JPEGs with holes; in this file they would lie elsewhere than their sizes say.
+    if holes := [m.name for m in members if m.isreg() and m.sparse is not None]:
+        raise DatasetError(f"{where}: {listed(holes)} is stored with holes (sparse) and cannot be read in place")
+    if broken := [m.name for m in members if m.isreg() and m.offset_data + m.size > length]:
+        raise DatasetError(f"{where} is truncated: it ends inside {listed(broken)}. Download it again")
+    file.seek(max((m.offset_data + m.isreg() * -(-m.size // 512) * 512 for m in members), default=0))
+    if file.read(512) != bytes(512):  # tarfile takes a cut or damaged header for the end of the archive
+        raise DatasetError(f"{where} is truncated or damaged after {len(members)} members. Download it again")
+    return members
+
+
+def _members(path: Path) -> Members:
+    """Return names, offsets and sizes of the images in one tar."""
+    with path.open("rb") as raw:
+        members = walk_tar(raw, str(path), path.stat().st_size)
     files = [member for member in members if member.isreg()]
     images = sorted((m for m in files if m.name.lower().endswith(IMAGE_SUFFIXES)), key=lambda m: m.name)
-    length = path.stat().st_size
-    # Sparse members are stored with holes, so they cannot be read in place; no archiver stores JPEGs so.
-    broken = [m.name for m in images if m.offset_data + m.size > length or m.sparse]
-    if broken:
-        raise DatasetError(f"{path} is truncated: it ends inside {listed(broken)}. Download it again")
-    end = max((m.offset_data + m.isreg() * -(-m.size // 512) * 512 for m in members), default=0)
-    with path.open("rb") as raw:
-        raw.seek(end)
-        if raw.read(512) != bytes(512):  # tarfile takes a cut or damaged header for the end of the archive
-            raise DatasetError(f"{path} is truncated or damaged after {len(members)} members. Download it again")
     if not images:
         if any(m.name.endswith(".tar") for m in files):
             raise DatasetError(
@@ -182,25 +265,30 @@ def _members(path: Path) -> _Members:
                 f"mkdir train && tar -xf {path.name} -C train. The inner ones are read in place"
             )
         raise DatasetError(f"{path} holds no image; found {listed([m.name for m in files], most=3) or 'nothing'}")
-    return (
-        [m.name for m in images],
-        np.array([m.offset_data for m in images], np.int64),
-        np.array([m.size for m in images], np.int64),
-    )
+    return Members.of(images)
 
 
-def _load(file: Path) -> dict[_Stamp, _Members]:
+def load_members(file: Path) -> dict[Stamp, Members]:
     """Return the cached members of each stamp; none if there is no cache or it is broken."""
     try:
         with file.open("rb") as raw, np.load(raw, allow_pickle=False) as data:
-            tars = NameTable.of_arrays(data["tar_blob"], data["tar_offsets"])
-            names = NameTable.of_arrays(data["name_blob"], data["name_offsets"])
-            stamps, first, offsets, sizes = data["stamps"], data["first"], data["offsets"], data["sizes"]
-            result: dict[_Stamp, _Members] = {}
+            tars, names, others = (_table(data, name) for name in ("tar", "name", "other"))
+            contents = {suffix: _table(data, f"content{suffix}") for suffix in _table(data, "suffix")}
+            stamps, first = data["stamps"], data["first"].tolist()
+            offsets, sizes, heads = data["offsets"], data["sizes"], data["heads"]
+            result: dict[Stamp, Members] = {}
             for i, tar in enumerate(tars):
-                mine = slice(int(first[i]), int(first[i + 1]))
+                mine = slice(first[i], first[i + 1])
+                rows = range(mine.start, mine.stop)
                 size, time = (int(value) for value in stamps[i])
-                result[tar, size, time] = [names[j] for j in range(mine.start, mine.stop)], offsets[mine], sizes[mine]
+                result[tar, size, time] = Members(
+                    [names[j] for j in rows],
+                    offsets[mine],
+                    sizes[mine],
+                    heads[mine],
+                    {suffix: [table.bytes_at(j) for j in rows] for suffix, table in contents.items()},
+                    list(others),
+                )
             return result
     except FileNotFoundError:
         return {}
@@ -209,10 +297,24 @@ def _load(file: Path) -> dict[_Stamp, _Members]:
         return {}
 
 
-def _save(file: Path, known: dict[_Stamp, _Members]) -> None:
+def _table(data: Mapping[str, NDArray[Any]], name: str) -> NameTable:
+    return NameTable.of_arrays(data[f"{name}_blob"], data[f"{name}_offsets"])
+
+
+def save_members(file: Path, known: Mapping[Stamp, Members]) -> None:
+    """Keep the members of some tars, as far as the disk allows it; see `load_members`."""
     stamps, members = list(known), list(known.values())
-    tars = NameTable(stamp[0] for stamp in stamps)
-    names = NameTable(name for part in members for name in part[0])
+    suffixes = sorted({suffix for part in members for suffix in part.contents})
+    tables = {
+        "tar": NameTable(stamp[0] for stamp in stamps),
+        "name": NameTable(name for part in members for name in part.names),
+        "other": NameTable(name for part in members for name in part.others),
+        "suffix": NameTable(suffixes),
+    }
+    for suffix in suffixes:
+        tables[f"content{suffix}"] = NameTable.of_bytes(each for part in members for each in part.contents[suffix])
+    arrays: dict[str, Any] = {f"{name}_blob": table.blob for name, table in tables.items()}
+    arrays |= {f"{name}_offsets": table.offsets for name, table in tables.items()}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         # The file is moved into place in one step, because another process may read it at any moment.
@@ -220,14 +322,12 @@ def _save(file: Path, known: dict[_Stamp, _Members]) -> None:
             try:
                 np.savez(
                     part,
-                    tar_blob=tars.blob,
-                    tar_offsets=tars.offsets,
-                    name_blob=names.blob,
-                    name_offsets=names.offsets,
                     stamps=np.array([stamp[1:] for stamp in stamps], np.int64).reshape(-1, 2),
-                    first=np.cumsum([0, *(len(part[0]) for part in members)], dtype=np.int64),
-                    offsets=np.concatenate([part[1] for part in members]),
-                    sizes=np.concatenate([part[2] for part in members]),
+                    first=np.cumsum([0, *(len(part.names) for part in members)], dtype=np.int64),
+                    offsets=np.concatenate([part.offsets for part in members]),
+                    sizes=np.concatenate([part.sizes for part in members]),
+                    heads=np.concatenate([part.heads for part in members]),
+                    **arrays,
                 )
                 part.close()
                 os.replace(part.name, file)

@@ -58,7 +58,7 @@ OPTIONS: dict[str, str | None] = {
 """Way of each field of `RunConfig` that a classifier has a use for -> its flag, if that is not the field's own."""
 
 FLAGS_OF_OTHERS = {"steps": "--steps", "size": "--size", "imagenet": "--imagenet", "imagenet_pack": "--imagenet-pack"}
-FLAGS_OF_OTHERS["tiles"] = "--tiles"
+FLAGS_OF_OTHERS |= {"tiles": "--tiles", "label_tars": "--label-tars"}
 """Flags for the fields that messages of both trainings name."""
 
 ClassifierOptions: Any = some_options(RunConfig, OPTIONS)

@@ -326,15 +326,17 @@ SOURCES: tuple[tuple[str, str | None, str], ...] = (
     ("names", "FILE", "nouns, one a line"),
     ("lvis", "FILE", "LVIS annotations"),
     ("categories", "FILE", "your classes: a COCO JSON, or a CSV with name,concept"),
+    ("box-tars", "URL", "the labels of boxes in tars"),
+    ("label-tars", "URL", "the labels of images in tars"),
 )
 """Options that name classes, what they take, and what they are."""
 
 
-def _named(kind: str, path: str) -> tuple[str, Path]:
-    return kind, Path(path)
+def _named(kind: str, path: str) -> tuple[str, str]:
+    return kind, path
 
 
-def _read_source(kind: str, path: Path | None) -> LabelSource:
+def _read_source(kind: str, path: str | None) -> LabelSource:
     """The classes that an option of `SOURCES` names."""
     from wordtree import sources
     from yolo9000.experiment.layouts import own_labels
@@ -351,7 +353,9 @@ def _read_source(kind: str, path: Path | None) -> LabelSource:
         "lvis": sources.lvis,
         "categories": sources.categories,
     }
-    return read[kind](path)
+    if kind.endswith("-tars"):
+        return LAYOUTS[kind.replace("-", "_")].labels(path, "")  # of all splits
+    return read[kind](Path(path))
 
 
 def _build(parser: OneLineParser) -> Verb:

@@ -229,7 +229,7 @@ def test_a_cache_that_is_broken_or_not_writable_is_done_without(tmp_path: Path) 
     assert _levels(ImageNetSource(tmp_path, LABELS, cache=cache)) == expected
     (tmp_path / "a file").write_text("")
     assert _levels(ImageNetSource(tmp_path, LABELS, cache=tmp_path / "a file")) == expected
-    assert tar_index._load(cache / "absent.npz") == {}
+    assert tar_index.load_members(cache / "absent.npz") == {}
 
 
 def test_an_image_that_has_gone_is_unreadable(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from yolo9000.datasets import box_table, coco, imagenet, imagenet_det, tiles, voc, yolo
+from yolo9000.datasets import box_table, box_tars, coco, imagenet, imagenet_det, label_tars, tiles, voc, yolo
 from yolo9000.experiment.layouts import LAYOUTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ def Image(path):
 """
 
 
-@pytest.mark.parametrize("module", [box_table, coco, imagenet, imagenet_det, tiles, voc, yolo])
+@pytest.mark.parametrize("module", [box_table, box_tars, coco, imagenet, imagenet_det, label_tars, tiles, voc, yolo])
 def test_each_layout_is_shown_as_in_messages(module: object) -> None:
     assert f"```text\n{module.LAYOUT}\n```" in (DOCS / "data_formats.md").read_text()  # type: ignore[attr-defined]
 

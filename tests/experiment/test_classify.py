@@ -101,7 +101,7 @@ def test_what_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
         (["--steps", "-1"], "--steps -1: 0 or more is needed"),
         (["--size", "50"], "--size 50: a multiple of 32"),
         (["--lr", "0"], "--lr 0.0: a positive number"),
-        (["--left-out", TABBY], "name --imagenet, --imagenet-pack or --tiles"),
+        (["--left-out", TABBY], "name --imagenet, --imagenet-pack, --label-tars or --tiles"),
         (["--preset", "small", "--resume", "R"], "--preset and --resume"),
     ):
         assert classify.main(words) == 2

@@ -30,10 +30,12 @@ from wordtree.labels import category_file, voc_folder
 from yolo9000.darknet import CfgError, WeightsError, from_cfg, load_darknet_weights
 from yolo9000.darknet.cfg_files import read_names
 from yolo9000.datasets.box_table import CsvSource
+from yolo9000.datasets.box_tars import BoxTars
 from yolo9000.datasets.coco import CocoSource
 from yolo9000.datasets.decode import decode, image_size
 from yolo9000.datasets.errors import DatasetError, Unreadable
 from yolo9000.datasets.imagenet import ImageNetSource
+from yolo9000.datasets.label_tars import LabelTars
 from yolo9000.datasets.pack_tables import FORMAT
 from yolo9000.datasets.packed_imagenet import PackedImageNet
 from yolo9000.datasets.voc import VocSource
@@ -561,7 +563,7 @@ def a_tar_of_links(folder: Path) -> Act:
     return tar(folder, linked + bytes(10_240))
 
 
-@bomb(DatasetError, "truncated")
+@bomb(DatasetError, "stored with holes")
 def a_tar_with_a_sparse_image_of_a_terabyte(folder: Path) -> Act:
     header = bytearray(member("a.jpg", 512, tarfile.GNUTYPE_SPARSE))
     header[386:410] = b"00000000000\0" + b"00000001000\0"
@@ -582,6 +584,58 @@ def a_tar_whose_map_of_holes_does_not_end(folder: Path) -> Act:
 @bomb(DatasetError, "it is compressed")
 def a_packed_tar(folder: Path) -> Act:
     return tar(folder, gzip.compress(bytes(50 << 20)))
+
+
+def shard(folder: Path, data: bytes, kind: Any = LabelTars) -> Act:
+    (folder / "train-0.tar").write_bytes(data)
+    return lambda: kind(str(folder / "train-0.tar"), {"cat": 0}, cache=folder / "cache")
+
+
+def whole_member(name: str, data: bytes) -> bytes:
+    return member(name, len(data)) + data.ljust(-(-len(data) // 512) * 512, b"\0")
+
+
+@bomb(DatasetError, "has 1,099,511,627,264 bytes; a .json has 1,048,576 at most")
+def a_shard_with_a_json_of_a_terabyte(folder: Path) -> Act:
+    read = shard(folder, b"", BoxTars)
+    sparse(folder / "train-0.tar", whole_member("a.jpg", b"x") + member("a.json", (1 << 40) - 512))
+    return read
+
+
+@bomb(Unreadable, "1,099,511,627,264 bytes, and 268,435,456 are the most")
+def a_shard_with_an_image_of_a_terabyte(folder: Path) -> Act:
+    shard(folder, b"")
+    sparse(folder / "train-0.tar", whole_member("a.cls", b"cat") + member("a.jpg", (1 << 40) - 512))
+    os.truncate(folder / "train-0.tar", (1 << 40) + 10_240)
+    source = LabelTars(str(folder / "train-0.tar"), {"cat": 0}, cache=folder / "cache")
+    return lambda: source.read(0)
+
+
+@bomb(DatasetError, "too deeply")
+def a_shard_with_a_json_of_lists_in_lists(folder: Path) -> Act:
+    data = b'{"boxes": ' + b"[" * DEEP + b"]" * DEEP + b"}"
+    return shard(folder, whole_member("a.jpg", b"x") + whole_member("a.json", data) + bytes(1024), BoxTars)
+
+
+@bomb(DatasetError, "four finite numbers")
+def a_shard_with_an_edge_of_401_digits(folder: Path) -> Act:
+    data = b'{"width": 9, "height": 9, "labels": ["cat"], "boxes": [[0, 0, 1, 1%s]]}' % (b"0" * 400)
+    return shard(folder, whole_member("a.jpg", b"x") + whole_member("a.json", data) + bytes(1024), BoxTars)
+
+
+@bomb(DatasetError, "leads out of the folder")
+def a_shard_that_leads_out_of_its_folder(folder: Path) -> Act:
+    return shard(folder, whole_member("../../a.jpg", b"x") + bytes(1024))
+
+
+@bomb(DatasetError, "is a link to '/etc/passwd'")
+def a_shard_of_links(folder: Path) -> Act:
+    return shard(folder, member("a.jpg", 0, tarfile.SYMTYPE, linkname="/etc/passwd") + bytes(10_240))
+
+
+@bomb(DatasetError, "100,000 files at most")
+def shards_by_the_trillion(folder: Path) -> Act:
+    return lambda: LabelTars(f"{folder}/train-{{0..999999999999}}.tar", {"cat": 0}, cache=folder / "cache")
 
 
 # ---------------------------------------------------------------------------------------------------------------- HDF5

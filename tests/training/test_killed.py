@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import os
 import random
@@ -12,13 +13,16 @@ import select
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from yolo9000.runtime.checkpoint import load_checkpoint
@@ -177,6 +181,58 @@ def test_a_run_that_is_killed_five_times_is_the_same_run(trainer: Trainer, whole
     assert go_on_until_done(trainer, tmp_path / "run", [[*kill, KILL] for kill in kills]) == 5
     assert_same_run(tmp_path / "run", whole)
     assert_nothing_is_left(trainer, shared_memory)
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+
+
+def write_images(root: Path) -> None:
+    """20 images with a box and 20 with a label, each in a file and once more in one of three tars, in one order."""
+    rng, rows = np.random.default_rng(0), ["path,x0,y0,x1,y1,label"]
+    members: dict[str, dict[str, bytes]] = {"boxes": {}, "labels": {}}
+    for number in range(40):
+        name, kind = ("car", "cat")[number // 10 % 2], "boxes" if number < 20 else "labels"
+        file = root / kind / name / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        image = np.full((48, 64, 3), 127, np.uint8)
+        x, y = rng.integers(0, 16, 2).tolist()
+        image[y : y + 24, x : x + 32, number // 10 % 2] = 255
+        Image.fromarray(image).save(file)
+        members[kind][f"{number}.png"] = file.read_bytes()
+        if kind == "boxes":
+            edges = [x, y, x + 32, y + 24]
+            rows.append(f"{file.relative_to(root)},{','.join(map(str, edges))},{name}")
+            stated = {"width": 64, "height": 48, "boxes": [edges], "labels": [name]}
+            members[kind][f"{number}.json"] = json.dumps(stated).encode()
+        else:
+            members[kind][f"{number}.cls"] = name.encode()
+    (root / "boxes.csv").write_text("\n".join(rows))
+    for kind, files in members.items():
+        names = list(files)
+        for shard, part in enumerate((names[:10], names[10:26], names[26:])):
+            write_tar(root / "tars" / kind / f"train-{shard}.tar", {name: files[name] for name in part})
+
+
+def test_a_run_from_tars_is_the_run_from_files_also_if_it_is_killed(trainer: Trainer, tmp_path: Path) -> None:
+    (tmp_path / "tars").mkdir()
+    write_images(tmp_path)
+    assert trainer.train(tmp_path / "files", stored=["folders", str(tmp_path)]) == 0, trainer.said()
+    run, tars = tmp_path / "run", ["tars", str(tmp_path / "tars")]
+    for at in (["loading", 5, KILL], ["step", 2, KILL], None):
+        status = trainer.train(run, resume=(run / "last.pt").exists(), at=at, stored=tars)
+        assert status == (0 if at is None else -signal.SIGKILL), trainer.said()
+    ours, theirs = load_checkpoint(run / "last.pt"), load_checkpoint(tmp_path / "files" / "last.pt")
+    assert [key for key in theirs if not same(ours[key], theirs[key])] == ["fingerprints"]  # other names of images
+    assert log_of(run) == log_of(tmp_path / "files")
+    write_tar(tmp_path / "tars" / "labels" / "train-1.tar", {"a.png": b"", "a.cls": b"cat"})
+    assert trainer.train(run, resume=True, stored=tars, changes={"plan.steps": 9}) == 2
+    assert "labels (image labels): 13 images (the checkpoint has 20)" in "\n".join(trainer.said())
 
 
 @pytest.mark.slow

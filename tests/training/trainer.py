@@ -26,6 +26,10 @@ from torch import nn
 
 from wordtree import WordTree
 from yolo9000.datasets import loader
+from yolo9000.datasets.box_table import CsvSource
+from yolo9000.datasets.box_tars import BoxTars
+from yolo9000.datasets.imagenet import ImageNetSource
+from yolo9000.datasets.label_tars import LabelTars
 from yolo9000.datasets.mixed import MixedDataset
 from yolo9000.datasets.sample import Record, Unreadable
 from yolo9000.experiment import assemble, plan, run
@@ -102,11 +106,25 @@ class Squares:
         return Record(image, f"{index}", boxes, np.array([3 + index % 2], np.int64))
 
 
-def data(config: DataConfig, classes: Any, faulty: str | None = None) -> Data:
+def stored(kind: str, root: Path) -> tuple[Any, Any]:
+    """Images with boxes and images with a label from the tars of a folder, or from its files."""
+    nodes = {"cat": 3, "car": 4}
+    if kind == "tars":
+        boxes: Any = BoxTars(f"{root}/boxes/train-{{0..2}}.tar", nodes, name="boxes", cache=root / "cache")
+        return boxes, LabelTars(f"{root}/labels/train-{{0..2}}.tar", nodes, name="labels", cache=root / "cache")
+    boxes = CsvSource(root / "boxes.csv", nodes, name="boxes")
+    return boxes, ImageNetSource(root / "labels", nodes, split=None, name="labels")
+
+
+def data(config: DataConfig, classes: Any, faulty: str | None = None, images: tuple[Any, Any] | None = None) -> Data:
+    boxes, labels = images or (
+        Squares("detection", config.scenes, faulty),
+        Squares("classification", config.scenes, faulty),
+    )
     return Data(
         classes=classes or TreeClasses(TREE),
-        detection=Squares("detection", config.scenes, faulty),
-        classification=Squares("classification", config.scenes, faulty),
+        detection=boxes,
+        classification=labels,
         val_detection=Squares("detection", 3),
         val_classification=Squares("classification", 3),
         boxed=(3, 4),
@@ -149,7 +167,8 @@ def train(asked: dict[str, Any]) -> int:
     """Train as the command does.
 
     "folder"; "resume"; "override"; "changes": fields of `CONFIG`; "at": a moment, the number of the call, and signals;
-    "faulty": what is wrong with the data; "largest": bytes that a file may have.
+    "faulty": what is wrong with the data; "stored": the kind and the folder of the data, see `stored`; "largest": bytes
+    that a file may have.
     """
     if asked.get("at"):
         moment, count, signals = asked["at"]
@@ -159,7 +178,8 @@ def train(asked: dict[str, Any]) -> int:
     if asked.get("largest"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (asked["largest"], resource.RLIM_INFINITY))
     # no WordNet, no pictograms, no pictures
-    assemble.load_data = lambda config, classes, size: data(config, classes, asked.get("faulty"))
+    images = stored(asked["stored"][0], Path(asked["stored"][1])) if asked.get("stored") else None
+    assemble.load_data = lambda config, classes, size: data(config, classes, asked.get("faulty"), images)
     run._usual_callbacks = lambda config, assembly: []
     loop.draw_curves = lambda results, path: None
     config = override(CONFIG, {way: _tuples(value) for way, value in asked.get("changes", {}).items()})

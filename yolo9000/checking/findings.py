@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -109,8 +110,8 @@ class ImageFile:
 
     Parameters
     ----------
-    path : Path
-        The file.
+    path : Path or str
+        The file, or the URL of one.
     key : str
         What the data set calls it.
     offset, size : int
@@ -121,15 +122,18 @@ class ImageFile:
         The record that names it.
     line : int or None
         And its line.
+    read : callable, optional
+        It gives the content, where that is not read from the file; it raises `Unreadable`.
     """
 
-    path: Path
+    path: Path | str
     key: str
     offset: int = -1
     size: int = -1
     stated: tuple[int, int] | None = None
     record: str = ""
     line: int | None = None
+    read: Callable[[], bytes] | None = None
 
 
 class Box(NamedTuple):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from yolo9000.checking.coco import read_coco
 from yolo9000.checking.findings import ImageFile, Part
+from yolo9000.checking.tars import read_box_part, read_label_part
 from yolo9000.checking.texts import read_csv, read_det, read_voc, read_yolo
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.imagenet import ImageNetSource
@@ -21,6 +22,8 @@ _READERS: dict[str, Callable[[str, str], Part]] = {
     "yolo": read_yolo,
     "csv": read_csv,
     "imagenet_det": read_det,
+    "box_tars": read_box_part,
+    "label_tars": read_label_part,
 }
 
 

@@ -184,7 +184,8 @@ def _picture(child: LeanChild, image: ImageFile | None, finding: Finding) -> byt
     if image is None:
         return None
     try:
-        data = read_part({"path": image.path, "offset": image.offset, "size": image.size, "key": image.key})
+        place = {"path": image.path, "offset": image.offset, "size": image.size, "key": image.key}
+        data = read_part(place) if image.read is None else image.read()
         pixels = child.decode(data, image.key, upright=False)
     except Unreadable:
         return None
@@ -203,4 +204,4 @@ def _picture(child: LeanChild, image: ImageFile | None, finding: Finding) -> byt
 
 def files_of(parts: Sequence[Part]) -> list[Path]:
     """The image files of all parts, none of which is written over."""
-    return [image.path for part in parts for image in part.images]
+    return [image.path for part in parts for image in part.images if isinstance(image.path, Path)]

@@ -172,7 +172,10 @@ class DataConfig:
         if self.cluttered and not drawn:
             raise Mistake("`cluttered` puts tiles together: name them with `tiles`")
         if self.left_out and not any(LAYOUTS[layout].teaches != "boxes" for layout, _ in self.sets):
-            raise Mistake("`left_out` names wnids of images with a label: name `imagenet`, `imagenet_pack` or `tiles`")
+            raise Mistake(
+                "`left_out` names wnids of images with a label: name `imagenet`, `imagenet_pack`, `label_tars` or "
+                "`tiles`"
+            )
         for name, least in (("scenes", 1), ("val_images", 0)):
             if getattr(self, name) < least:
                 raise Mistake(f"`{name}` {getattr(self, name)}: at least {least} is needed")

@@ -25,6 +25,7 @@ from yolo9000.datasets.guarded import LeanChild
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.joined import JoinedSource, single_sources
 from yolo9000.datasets.kept import KeptScenes
+from yolo9000.datasets.label_tars import LabelTars
 from yolo9000.datasets.mixed import Augment
 from yolo9000.datasets.packed_imagenet import PackedImageNet
 from yolo9000.datasets.pictograms import read_classes
@@ -46,7 +47,7 @@ from yolo9000.experiment.left_out import hidden, knows_all, shown, with_left_out
 from yolo9000.models.classes import Classes
 
 log = logging.getLogger(__name__)
-LabelSource: TypeAlias = ImageNetSource | PackedImageNet
+LabelSource: TypeAlias = ImageNetSource | PackedImageNet | LabelTars
 
 CLUTTER = (2, 4)
 """Fewest and most tiles of a cluttered image with a label."""
@@ -445,7 +446,8 @@ def _classification(config: DataConfig, classes: Classes, split: str) -> LabelSo
     if split != config.splits[0] and not LAYOUTS[layout].has_splits:
         return None
     label_map = with_left_out(wnid_map(classes), config.left_out)
-    source: LabelSource = _opened(config, layout, root, label_map, split, f"imagenet ({split})")
+    name = "imagenet" if layout.startswith("imagenet") else layout
+    source: LabelSource = _opened(config, layout, root, label_map, split, f"{name} ({split})")
     return source
 
 

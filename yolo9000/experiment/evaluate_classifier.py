@@ -105,7 +105,9 @@ def evaluate_classifier(
         )
 
     if data.val_classification is None or not len(data.val_classification):
-        raise Mistake("there are no images to evaluate on; name some with `imagenet`, `imagenet_pack` or `tiles`")
+        raise Mistake(
+            "there are no images to evaluate on; name some with `imagenet`, `imagenet_pack`, `label_tars` or `tiles`"
+        )
     hierarchy = tree or trained.classes.tree
     report: dict[str, Any] = {"classifier": score_answers(answers(data.val_classification), hierarchy)}
     if data.val_left_out is not None and len(data.val_left_out):

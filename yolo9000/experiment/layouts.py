@@ -8,6 +8,7 @@ Nothing heavy is imported before it is used, because ``--help`` reads this file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,24 @@ def _open_pack(path: str, label_map: Mapping[str, int], split: str, name: str) -
     return PackedImageNet(path, label_map, name=name)
 
 
+def _shown(numbers: Any) -> Any:
+    from tqdm import tqdm
+
+    return iter(tqdm(numbers, desc="tars", disable=None))
+
+
+def _open_box_tars(path: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
+    from yolo9000.datasets.box_tars import BoxTars
+
+    return BoxTars(path, label_map, split=split, name=name, progress=_shown)
+
+
+def _open_label_tars(path: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
+    from yolo9000.datasets.label_tars import LabelTars
+
+    return LabelTars(path, label_map, split=split, name=name, progress=_shown)
+
+
 def _coco_labels(path: str, split: str) -> LabelSource:
     from wordtree import sources
 
@@ -141,6 +160,28 @@ def _csv_labels(path: str, split: str) -> LabelSource:
     from yolo9000.datasets.box_table import csv_labels
 
     return sources.own_names(_own_name(path), csv_labels(path, split))
+
+
+def _tars_name(url: str) -> str:
+    """What tars are called: as the folder that holds all of them."""
+    return re.split(r"[{*]", url)[0].rpartition("/")[0].rpartition("/")[2] or "tars"
+
+
+def _box_tars_labels(path: str, split: str) -> LabelSource:
+    from wordtree import sources
+    from yolo9000.datasets.box_tars import box_names
+
+    return sources.own_names(_tars_name(path), box_names(path, split))
+
+
+def _label_tars_labels(path: str, split: str) -> LabelSource:
+    from wordtree import sources
+    from yolo9000.datasets.label_tars import label_names
+
+    names = label_names(path, split)
+    if all(re.fullmatch(r"n\d{8}", name) for name in names):
+        return sources.LabelSource("imagenet", {wnid: wnid for wnid in names})
+    return sources.own_names(_tars_name(path), names)
 
 
 def _own_maps(path: str, split: str) -> list[str]:
@@ -251,6 +292,18 @@ LAYOUTS: dict[str, Layout] = {
         maps=lambda path, split: ["imagenet_det"],
         several=True,
     ),
+    "box_tars": Layout(
+        teaches="boxes",
+        help="images with boxes in tars of webdataset's kind, at any URL that fsspec opens (s3://, gs://, https://, a "
+        "path), in quotes: 's3://bucket/zoo/{train-{0000..0146},val-{00..06}}.tar'. A tar holds KEY.jpg and KEY.json "
+        "for each image: width, height, boxes (x0, y0, x1, y1 in pixels) and labels",
+        open=_open_box_tars,
+        labels=_box_tars_labels,
+        options=lambda path, split: f"--box-tars '{path}'",
+        maps=lambda path, split: [_tars_name(path)],
+        several=True,
+        metavar="URL",
+    ),
     "imagenet": Layout(
         teaches="image labels",
         help="images with a label: a folder with train/ and val/, in each of which is a folder or a tar for each "
@@ -269,6 +322,17 @@ LAYOUTS: dict[str, Layout] = {
         maps=lambda path, split: ["imagenet"],
         metavar="H5",
         has_splits=False,
+    ),
+    "label_tars": Layout(
+        teaches="image labels",
+        help="the same in tars of webdataset's kind, at any URL that fsspec opens (s3://, gs://, https://, a path), in "
+        "quotes: 's3://bucket/imagenet/{train-{0000..0146},val-{00..06}}.tar'. A tar holds KEY.jpg and KEY.cls for "
+        "each image: a wnid, a name, or the number of a line of classes.txt; or KEY.json with the key label",
+        open=_open_label_tars,
+        labels=_label_tars_labels,
+        options=lambda path, split: f"--label-tars '{path}'",
+        maps=lambda path, split: ["imagenet", _tars_name(path)],
+        metavar="URL",
     ),
     "tiles": Layout(
         teaches="both",

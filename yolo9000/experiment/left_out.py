@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from yolo9000.datasets.box_index import listed
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.imagenet import ImageNetSource
+from yolo9000.datasets.label_tars import LabelTars
 from yolo9000.datasets.packed_imagenet import PackedImageNet
 from yolo9000.datasets.sample import Kind, Record, Source
 from yolo9000.models.classes import Classes
@@ -106,17 +107,17 @@ class Selection:
         return self.source.read(int(self.rows[index]))
 
 
-def shown(source: ImageNetSource | PackedImageNet | None, wnids: Collection[str]) -> Selection | None:
+def shown(source: ImageNetSource | PackedImageNet | LabelTars | None, wnids: Collection[str]) -> Selection | None:
     """The images of a source without those of some classes."""
     return None if source is None else Selection(source, np.flatnonzero(~_are_of(source, wnids)))
 
 
-def hidden(source: ImageNetSource | PackedImageNet | None, wnids: Collection[str]) -> Selection | None:
+def hidden(source: ImageNetSource | PackedImageNet | LabelTars | None, wnids: Collection[str]) -> Selection | None:
     """The images of a source that are of some classes."""
     return None if source is None else Selection(source, np.flatnonzero(_are_of(source, wnids)))
 
 
-def _are_of(source: ImageNetSource | PackedImageNet, wnids: Collection[str]) -> NDArray[np.bool_]:
+def _are_of(source: ImageNetSource | PackedImageNet | LabelTars, wnids: Collection[str]) -> NDArray[np.bool_]:
     of_class = np.array([name in wnids for name in source.class_names], np.bool_)
     mine: NDArray[np.bool_] = of_class[source.classes]
     return mine
