@@ -152,6 +152,8 @@ def test_a_tree_is_built_of_their_labels(tmp_path: Path) -> None:
     tree = classes_of_labels(DataConfig(sets=(("box_tars", url), ("label_tars", wnids)))).tree
     assert sorted(tree.label_maps) == ["imagenet", "zoo"]
     assert sorted(tree.label_maps["zoo"]) == ["cat", "dog"]
+    both = classes_of_labels(DataConfig(sets=(("box_tars", url), ("label_tars", url)))).tree
+    assert sorted(both.label_maps) == ["zoo", "zoo_labels"]  # what only images have is not looked for among boxes
     out = tmp_path / "built.json"
     assert main(["tree", "build", "--box-tars", url, "--label-tars", wnids, "--out", str(out)]) == 0
     assert json.loads(out.read_text())["wnids"] == list(tree.wnids)

@@ -181,7 +181,8 @@ def _label_tars_labels(path: str, split: str) -> LabelSource:
     names = label_names(path, split)
     if all(re.fullmatch(r"n\d{8}", name) for name in names):
         return sources.LabelSource("imagenet", {wnid: wnid for wnid in names})
-    return sources.own_names(_tars_name(path), names)
+    # not the name of boxes in the same folder: what images alone are labelled with is not looked for among boxes
+    return sources.own_names(f"{_tars_name(path)}_labels", names)
 
 
 def _own_maps(path: str, split: str) -> list[str]:
@@ -331,7 +332,7 @@ LAYOUTS: dict[str, Layout] = {
         open=_open_label_tars,
         labels=_label_tars_labels,
         options=lambda path, split: f"--label-tars '{path}'",
-        maps=lambda path, split: ["imagenet", _tars_name(path)],
+        maps=lambda path, split: ["imagenet", f"{_tars_name(path)}_labels"],
         metavar="URL",
     ),
     "tiles": Layout(
