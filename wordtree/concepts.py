@@ -13,7 +13,8 @@ from typing import TypeAlias
 
 from wordtree.errors import TreeError
 from wordtree.hierarchy import Hierarchy, NewConcept
-from wordtree.wordnet import UnknownSynset, WordNet, WordNetSource, is_wnid, open_wordnet
+from wordtree.names import is_wnid
+from wordtree.wordnet import UnknownSynset, WordNet, WordNetSource, open_wordnet
 
 Concept: TypeAlias = "str | NewConcept"
 Edges: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]]"

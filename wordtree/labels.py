@@ -16,8 +16,7 @@ from xml.etree import ElementTree
 
 from wordtree.errors import TreeError
 from wordtree.formats import load_tree
-from wordtree.names import composed
-from wordtree.wordnet import is_wnid
+from wordtree.names import composed, is_wnid
 
 _DATA = Path(__file__).with_name("data")
 _WNID_ENTRY = re.compile(r"(n\d{8})(?:\.tar)?")

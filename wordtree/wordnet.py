@@ -25,6 +25,7 @@ from nltk.corpus.reader.wordnet import WordNetCorpusReader, WordNetError
 from nltk.data import PathPointer
 
 from wordtree.errors import TreeError
+from wordtree.names import is_wnid
 
 NOUN_ARCHIVE = Path(__file__).with_name("data") / "wordnet-3.0-nouns.zip"
 NOUN_FILES = ("data.noun", "index.noun")
@@ -32,7 +33,6 @@ OPTIONAL_FILES = ("noun.exc",)  # irregular plurals
 _HELD_IN = ("", "dict", "wordnet", "corpora/wordnet")  # below the user's folder: as in Debian, a release, nltk
 # Synsets whose offsets differ between the versions identify the version of a file that does not state it.
 _LANDMARKS = {2084071: "dog", 2958343: "car", 15169873: "week"}
-_WNID = re.compile(r"n\d{8}")
 
 
 class WordNetDataError(OSError):
@@ -41,17 +41,6 @@ class WordNetDataError(OSError):
 
 class UnknownSynset(TreeError, LookupError):
     """No noun of WordNet 3.0 has this wnid or synset name."""
-
-
-def is_wnid(text: str) -> bool:
-    """Return whether `text` has the form of a noun's wnid, known or not.
-
-    Examples
-    --------
-    >>> is_wnid("n02958343"), is_wnid("car.n.01")
-    (True, False)
-    """
-    return _WNID.fullmatch(text) is not None
 
 
 class WordNet:

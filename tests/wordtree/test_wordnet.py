@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from wordtree.wordnet import NOUN_ARCHIVE, UnknownSynset, WordNetDataError, is_wnid, open_wordnet
+from wordtree.names import is_wnid
+from wordtree.wordnet import NOUN_ARCHIVE, UnknownSynset, WordNetDataError, open_wordnet
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
