@@ -10,6 +10,7 @@ import os
 import random
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -249,25 +250,46 @@ def test_200_kills(trainer: Trainer, whole: Path, tmp_path: Path) -> None:
     assert_nothing_is_left(trainer, shared_memory)
 
 
+def test_a_run_that_was_killed_before_it_removed_a_checkpoint(trainer: Trainer, whole: Path, tmp_path: Path) -> None:
+    """After its last save nothing is saved any more, so that the next start must remove what is too much."""
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    shutil.copy(run / "step-00000009.pt", run / "step-00000007.pt")
+    assert trainer.train(run, resume=True) == 0
+    assert_same_run(run, whole)
+
+
 @pytest.mark.slow
 def test_kills_by_the_clock(trainer: Trainer, whole: Path, tmp_path: Path) -> None:
-    shared_memory, rng, came = set(os.listdir("/dev/shm")), random.Random(2), 0
+    """The time of a run has eight parts, and kills come in one after the other, so that none is left out.
+
+    A run that ends before its kill comes is compared, and the same kill is for the next one. Three kills, unless hours
+    are given.
+    """
+    shared_memory, rng = set(os.listdir("/dev/shm")), random.Random(2)
+    goal, parts = (40, 8) if HOURS else (3, 3)
     started = time.monotonic()
     trainer.train(tmp_path / "timed")
     usual = time.monotonic() - started
-    for number in range(4 if HOURS else 1):
-        folder, status = tmp_path / f"run{number}", -1
-        while status != 0:
-            run = RunFolder(folder)
-            pid = trainer.begin(folder, resume=run.last.exists() or bool(run.earlier))
-            if came < 10 * (number + 1) and not trainer.has_ended(rng.random() * usual):
-                with contextlib.suppress(ProcessLookupError):  # it ended just now
-                    os.kill(pid, signal.SIGKILL)
-            status = trainer.end()
-            assert status in (0, -signal.SIGKILL), trainer.said()
-            came += status != 0
+    kills = [0]  # of each run
+    while True:
+        folder = tmp_path / f"run{len(kills)}"
+        run = RunFolder(folder)
+        pid = trainer.begin(folder, resume=run.last.exists() or bool(run.earlier))
+        came = sum(kills)
+        if came < goal and not trainer.has_ended(usual * (came % parts + rng.random()) / parts):
+            with contextlib.suppress(ProcessLookupError):  # it ended just now
+                os.kill(pid, signal.SIGKILL)
+        status = trainer.end()
+        assert status in (0, -signal.SIGKILL), trainer.said()
+        if status:
+            kills[-1] += 1
+            continue
         assert_same_run(folder, whole)
-    print(f"{came} kills")
+        if came == goal:
+            break
+        kills.append(0)
+    print(f"{goal} kills in {len(kills)} runs, up to {max(kills)} in one")
     assert_nothing_is_left(trainer, shared_memory)
 
 
@@ -316,6 +338,58 @@ def test_a_disk_that_takes_no_more(trainer: Trainer, tmp_path: Path, whole: Path
     assert "Traceback" not in trainer.log.read_text()
     assert trainer.train(run, resume=True) == 0
     assert same(load_checkpoint(run / "last.pt"), load_checkpoint(whole / "last.pt"))
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        ["log", 5, "mounted"],
+        ["edge of a phase", 9, "refused"],
+        pytest.param(["evaluation", 3, "refused"], marks=pytest.mark.slow),
+        pytest.param(["write", 5000, "refused"], marks=pytest.mark.slow),
+        pytest.param(["around the write", 55, "mounted"], marks=pytest.mark.slow),
+    ],
+    ids=lambda at: " ".join(map(str, at)),
+)
+def test_a_folder_that_becomes_read_only(trainer: Trainer, whole: Path, tmp_path: Path, at: list[Any]) -> None:
+    """In the middle of a run, as when a drive is mounted anew after an error; the run goes on when it is repaired."""
+    run = tmp_path / "run"
+    status = trainer.train(run, at=at)
+    if "this process may not mount" in trainer.log.read_text():
+        pytest.skip("this process may not mount")
+    assert status == 2, trainer.said()
+    (error,) = [line for line in trainer.said() if line.startswith("error")]
+    step = load_checkpoint(run / "last.pt")["position"]["step"]
+    assert error.startswith(f"error: {run}/")
+    assert f"Read-only file system; training stopped at step {trained(error)}. last.pt of step {step} is whole" in error
+    assert 0 <= trained(error) - step <= 2
+    assert error.endswith(f"make room or repair, then go on with `resume` {run}")
+    assert "Traceback" not in trainer.log.read_text()
+    # it is still broken
+    before = {path: path.read_bytes() for path in run.iterdir()}
+    assert trainer.train(run, resume=True, at=["beginning", 1, at[-1]]) == 2
+    assert trainer.said()[-1] == (
+        f"error: {run}: cannot write there (Read-only file system); what was saved there is whole. "
+        f"Repair the folder, then go on with `resume` {run}"
+    )
+    assert {path: path.read_bytes() for path in run.iterdir()} == before
+    assert trainer.train(run, resume=True) == 0, trainer.said()
+    assert_same_run(run, whole)
+
+
+def trained(error: str) -> int:
+    found = re.search(r"training stopped at step (\d+)", error)
+    assert found, error
+    return int(found[1])
+
+
+def test_a_folder_that_becomes_read_only_before_the_first_checkpoint(trainer: Trainer, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert trainer.train(run, at=["step", 1, "refused"]) == 2
+    (error,) = [line for line in trainer.said() if line.startswith("error")]
+    assert error.startswith(f"error: {run}/")
+    assert error.endswith("Read-only file system; training stopped at step 2. Nothing had been saved")
+    assert trainer.train(run) == 0, trainer.said()  # what it left is as good as nothing
 
 
 def test_data_that_vanish(trainer: Trainer, tmp_path: Path) -> None:

@@ -7,12 +7,16 @@ has ended. What the process says goes to the file "log".
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import io
 import json
 import os
 import resource
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,20 +138,61 @@ def data(config: DataConfig, classes: Any, faulty: str | None = None, images: tu
     )
 
 
-def at_call(function: Callable[..., Any], left: list[int], signals: list[int]) -> Callable[..., Any]:
-    """The same function, in whose call of this number the process sends itself these signals."""
+def at_call(function: Callable[..., Any], left: list[int], happens: Callable[[], None]) -> Callable[..., Any]:
+    """The same function, before whose call of this number something happens."""
 
     def calling(*args: Any, **named: Any) -> Any:
         left[0] -= 1
         if left[0] == 0:
-            for number in signals:
-                os.kill(os.getpid(), number)
+            happens()
         return function(*args, **named)
 
     return calling
 
 
+def send_myself(signals: list[int]) -> None:
+    for number in signals:
+        os.kill(os.getpid(), number)
+
+
+def refuse_writing(folder: str) -> None:
+    """Have the calls of this process that would change a folder answer as if its disk could only be read."""
+    writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+    def refusing(function: Callable[..., Any], changes: Callable[..., bool]) -> Callable[..., Any]:
+        def calling(path: Any, *args: Any, **named: Any) -> Any:
+            place = path if isinstance(path, str | Path) else ""  # and no handle
+            if (str(place) + "/").startswith(folder + "/") and changes(*args, **named):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            return function(path, *args, **named)
+
+        return calling
+
+    os.open = refusing(os.open, lambda flags, *_, **__: bool(flags & writes))
+    io.open = refusing(io.open, lambda mode="r", *_, **__: bool(set(mode) & set("wax+")))
+    for name in ("link", "replace", "rename", "unlink", "mkdir", "rmdir"):
+        setattr(os, name, refusing(getattr(os, name), lambda *_, **__: True))
+
+
+def mount_read_only(folder: str) -> None:
+    """Have the kernel refuse this process, and only it, to change a folder."""
+    libc, place = ctypes.CDLL(None, use_errno=True), folder.encode()
+    namespace, read_only, remount, bind, recursive, private = 0x20000, 1, 32, 0x1000, 0x4000, 1 << 18
+    for refused in (
+        libc.unshare(namespace),
+        libc.mount(b"none", b"/", None, recursive | private, None),
+        libc.mount(place, place, None, bind, None),
+        libc.mount(b"none", place, None, bind | remount | read_only, None),
+    ):
+        if refused:
+            raise OSError(ctypes.get_errno(), "this process may not mount")
+
+
+READ_ONLY = {"refused": refuse_writing, "mounted": mount_read_only}
+
+
 MOMENTS: dict[str, list[tuple[Any, str]]] = {
+    "beginning": [(run, "create_run_folder")],
     "assembling": [(run, "assemble")],
     "loading": [(plan, "make_loader"), (loader.BatchLoader, "__iter__"), (loop, "pixels")],
     "step": [(loop._Training, "_update")],
@@ -166,15 +211,16 @@ def _tuples(value: Any) -> Any:
 def train(asked: dict[str, Any]) -> int:
     """Train as the command does.
 
-    "folder"; "resume"; "override"; "changes": fields of `CONFIG`; "at": a moment, the number of the call, and signals;
-    "faulty": what is wrong with the data; "stored": the kind and the folder of the data, see `stored`; "largest": bytes
-    that a file may have.
+    "folder"; "resume"; "override"; "changes": fields of `CONFIG`; "at": a moment, the number of the call, and signals,
+    or a word of `READ_ONLY` for a folder that cannot be written to from then on; "faulty": what is wrong with the data;
+    "stored": the kind and the folder of the data, see `stored`; "largest": bytes that a file may have.
     """
     if asked.get("at"):
-        moment, count, signals = asked["at"]
+        moment, count, what = asked["at"]
+        happens = partial(READ_ONLY[what], asked["folder"]) if isinstance(what, str) else partial(send_myself, what)
         left = [count]
         for owner, name in MOMENTS[moment]:
-            setattr(owner, name, at_call(getattr(owner, name), left, signals))
+            setattr(owner, name, at_call(getattr(owner, name), left, happens))
     if asked.get("largest"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (asked["largest"], resource.RLIM_INFINITY))
     # no WordNet, no pictograms, no pictures

@@ -106,7 +106,8 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         os.replace(temporary, path)
     except BaseException as error:
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it is what happened before that is to be told
+                Path(temporary).unlink()
         if isinstance(error, OSError) and error.errno and _is_at(error.filename, path.parent):
             # the user knows the file, not the temporary one
             raise OSError(error.errno, f"cannot write there: {os.strerror(error.errno)}", str(path)) from error

@@ -65,7 +65,32 @@ def save_last(run: RunFolder, content: Mapping[str, Any], *, before: int | None,
     if keep > 1 and before is not None and run.last.exists():
         _name_twice(run.last, run.at_step(before))
     save_checkpoint(run.last, content)
-    for path in run.earlier[keep - 1 :]:
+    remove_older(run, keep=keep)
+
+
+def remove_older(run: RunFolder, *, keep: int, last_step: int | None = None) -> None:
+    """Remove earlier checkpoints that are too many, beside a whole ``last.pt``.
+
+    Parameters
+    ----------
+    run : RunFolder
+    keep : int
+        Checkpoints to keep, with ``last.pt``.
+    last_step : int, optional
+        Step of ``last.pt``, where that may have its second name already: it does not count as another one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> run = RunFolder(Path(tempfile.mkdtemp()))
+    >>> for step in (2, 4, 6):
+    ...     _ = save_checkpoint(run.at_step(step), {"step": step})
+    >>> remove_older(run, keep=2, last_step=6)
+    >>> [path.name for path in run.earlier]
+    ['step-00000006.pt', 'step-00000004.pt']
+    """
+    others = [path for path in run.earlier if last_step is None or path != run.at_step(last_step)]
+    for path in others[keep - 1 :]:
         with contextlib.suppress(OSError):  # the next save tries again
             path.unlink(missing_ok=True)
 

@@ -55,7 +55,9 @@ def hold(file: Path) -> Iterator[None]:
         yield
     finally:
         if _HELD.pop(name, None) is not None:  # not so in a process that was forked meanwhile
-            file.unlink(missing_ok=True)
+            # where the folder cannot be written to any more, the file stays: held by nobody it stops nobody
+            with contextlib.suppress(OSError):
+                file.unlink()
             os.close(handle)
 
 

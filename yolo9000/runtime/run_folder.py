@@ -140,7 +140,7 @@ def create_run_folder(path: str | Path, *, resume: bool = False) -> RunFolder:
     run = RunFolder(Path(path))
     if resume:
         _check_there_is_a_checkpoint(run)
-        _check_writable(run.path)
+        _check_writable(run.path, resume=True)
         return run
     check_run_folder(run.path)
     try:
@@ -154,6 +154,8 @@ def create_run_folder(path: str | Path, *, resume: bool = False) -> RunFolder:
 
 def remove_failed_start(run: RunFolder) -> None:
     """Remove the files of a run that failed before anything was written down of its training, and its empty folder.
+
+    They stay where nothing can be removed, and the next start removes them.
 
     Examples
     --------
@@ -170,7 +172,8 @@ def remove_failed_start(run: RunFolder) -> None:
     if run.results.exists() and len(run.results.read_text(encoding="utf-8").splitlines()) > 1:
         return
     for name in _leftovers(run.path):
-        (run.path / name).unlink()
+        with contextlib.suppress(OSError):  # why the run failed is what its user has to hear
+            (run.path / name).unlink()
     if not _names(run.path):
         with contextlib.suppress(OSError):  # it is held by who called this, and then removes it
             run.path.rmdir()
@@ -294,13 +297,18 @@ def _names(folder: Path) -> list[str]:
     return sorted(item.name for item in folder.iterdir() if item.name != ".lock") if folder.is_dir() else []
 
 
-def _check_writable(folder: Path) -> None:
+def _check_writable(folder: Path, *, resume: bool = False) -> None:
     """Raise where a file could not be written in a folder; one that is still to be made is judged by the one above."""
     above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     try:
         with tempfile.TemporaryFile(dir=above):
             pass
     except OSError as error:
+        if resume:
+            raise RunFolderError(
+                f"{folder}: cannot write there ({error.strerror or error}); what was saved there is whole. "
+                f"Repair the folder, then go on with `resume` {folder}"
+            ) from error
         raise _not_writable(folder, error) from error
 
 

@@ -30,7 +30,7 @@ from yolo9000.runtime.compiling import compile_net
 from yolo9000.runtime.device import FORMATS, autocast
 from yolo9000.runtime.distributed import Processes, any_process, broadcast_model
 from yolo9000.runtime.interrupt import StopRequest
-from yolo9000.runtime.kept import Found, read_last, save_last
+from yolo9000.runtime.kept import Found, read_last, remove_older, save_last
 from yolo9000.runtime.logs import Progress, ResultsFile
 from yolo9000.runtime.run_folder import RunFolder, RunFolderError, hold_run_folder
 from yolo9000.training.bad_steps import BadSteps
@@ -491,4 +491,6 @@ class _Training:
         self.file = found.path
         if found.path == self.run.last:
             self.saved_at = self.step
+            if self.processes.is_first:  # it may have been killed just before it did so, and have nothing left to save
+                remove_older(self.run, keep=self.config.keep, last_step=self.step)
         return saved
