@@ -22,11 +22,12 @@ PROGRAM = """
 import sys, time, torch
 sys.path.insert(0, {root!r})
 import torch.distributed as dist
+from yolo9000.runtime.interrupt import StopRequest
 from yolo9000.runtime.mistakes import run
 from yolo9000.runtime.watch import together
 
 def work():
-    with together(torch.device("cpu"), {patience}) as processes:
+    with together(torch.device("cpu"), {patience}) as processes, StopRequest(quiet=True):
         print("ready", processes.rank, flush=True)
         for step in range(1, 300):
             processes.state["step"] = step
@@ -91,6 +92,23 @@ def test_a_killed_rank_ends_all_within_five_seconds(
     assert re.search(
         rf"error: rank {victim}, last seen at step \d+, of 3 processes: its connection broke.*; `resume` goes on", said
     ), said
+    assert seconds < 5
+
+
+@pytest.mark.slow
+def test_a_killed_rank_is_named_though_torchrun_ends_the_others(
+    tmp_path: Path, killed_at_the_end: list[subprocess.Popen[str]]
+) -> None:
+    """It looks ten times a second, and sends SIGTERM to all others when one has died."""
+    killed_at_the_end += (ranks := start(tmp_path, patience=60))
+    time.sleep(1)
+    ranks[1].send_signal(signal.SIGKILL)
+    for _ in range(10):
+        time.sleep(0.1)
+        for rank in (0, 2):
+            ranks[rank].send_signal(signal.SIGTERM)
+    said, seconds = ends(ranks, [0, 2], 5)
+    assert re.search(r"error: rank 1, last seen at step \d+, of 3 processes: its connection broke", said), said
     assert seconds < 5
 
 

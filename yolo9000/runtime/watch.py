@@ -85,8 +85,9 @@ def watched(processes: Processes, patience: float) -> Iterator[None]:
         yield
         dist.barrier()  # all are done, and none is missed from here on
     except Exception as error:
-        told = watch.explain(error)
-        _end_soon()
+        with _deaf_to_sigterm():
+            told = watch.explain(error)
+            _end_soon()
         if told is None:
             raise
         raise told from error
@@ -189,9 +190,28 @@ class _Watch:
             signal.set_wakeup_fd(self._before)
 
 
+@contextlib.contextmanager
+def _deaf_to_sigterm() -> Iterator[None]:
+    """Do not end of SIGTERM meanwhile; under torchrun until the end, which `_end_soon` sees to.
+
+    torchrun sends it to all others a tenth of a second after one has died, and they would not have said yet who it was.
+    """
+    try:
+        before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    except ValueError:  # not the main thread
+        before = None
+    yield
+    if before is not None and not _is_under_torchrun():
+        signal.signal(signal.SIGTERM, before)
+
+
+def _is_under_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def _end_soon() -> None:
     """Under torchrun, end this process if its own end takes long: nothing of it is wanted any more, and others wait."""
-    if "TORCHELASTIC_RUN_ID" in os.environ and hasattr(signal, "setitimer"):
+    if _is_under_torchrun() and hasattr(signal, "setitimer"):
         with contextlib.suppress(ValueError):  # not the main thread
             signal.setitimer(signal.ITIMER_REAL, LINGER + 2 * BEAT)  # without a handler, it needs no Python
 
