@@ -1,34 +1,35 @@
 """Damaged files by the million for every reader of foreign bytes: only its own named errors may come, soon.
 
 ``python -m benchmarks.fuzz --seconds 60`` mutates small whole files (flips, cuts, copies, numbers and words that hurt)
-and gives them to each reader in turn. ``--reader coco --guided`` lets atheris choose the mutations by what code they
-reach; it needs ``pip install atheris``, which nothing else here does. benchmarks/fuzz.md has what was found.
+and gives them to each reader in turn, for so many seconds of the processor. ``--guided`` lets atheris choose the
+mutations by what code they reach; it needs ``pip install atheris``, which nothing else here does. benchmarks/fuzz.md
+has what was found.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import gzip
 import io
 import json
 import logging
+import os
 import random
 import signal
-import struct
 import sys
-import tarfile
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-with contextlib.suppress(ImportError):
-    import atheris  # type: ignore[import-not-found, import-untyped, unused-ignore]
+from benchmarks.foreign_files import Reader, readers
+
+INSTRUMENTED = ["wordtree", "yolo9000", "tarfile", "yaml"]
+"""Packages in whose code atheris sees what an input reaches. All of torch would take minutes and teach nothing."""
 
 SLOW = 2.0
 """Seconds of processor time from which on an input counts as a hang."""
@@ -49,187 +50,6 @@ WORDS = [
     b"<!DOCTYPE a>",
 ]
 WORDS += [b"/", b"..", b"\\ud800", b"null", b"true", b"<a>", b"&#0;", b"\x80", b"\x7f\xff\xff\xff", b"\xff" * 8]
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Whole files, and what reads one of them: it takes the bytes and a folder of its own."""
-
-    seeds: tuple[bytes, ...]
-    read: Callable[[bytes, Path], object]
-    errors: tuple[type[Exception], ...]
-
-
-def readers() -> dict[str, Reader]:
-    """Every reader of foreign bytes by its name."""
-    import h5py
-    import numpy as np
-    import torch
-    from PIL import Image
-
-    from wordtree import TreeError, WordTree, load_tree
-    from wordtree.formats import from_json, read_map, to_json
-    from wordtree.labels import category_file, noun_file
-    from yolo9000.darknet import CfgError, DarknetNet, WeightsError, from_cfg, load_darknet_weights, parse_cfg
-    from yolo9000.darknet.cfg_files import read_names
-    from yolo9000.datasets.box_table import CsvSource
-    from yolo9000.datasets.box_tars import BoxTars
-    from yolo9000.datasets.coco import CocoSource
-    from yolo9000.datasets.decode import decode
-    from yolo9000.datasets.errors import DatasetError, Unreadable
-    from yolo9000.datasets.guarded import LeanChild
-    from yolo9000.datasets.label_tars import LabelTars
-    from yolo9000.datasets.pack_tables import FORMAT, check_tables
-    from yolo9000.datasets.tar_index import index_tars
-    from yolo9000.datasets.tiles import read_split
-    from yolo9000.datasets.voc import VocSource
-    from yolo9000.datasets.yolo import YoloSource
-    from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-
-    everything = {"cat": 0, "dog": 1}
-
-    def picture(form: str, **options: object) -> bytes:
-        file = io.BytesIO()
-        pixels = np.arange(16 * 12 * 3, dtype=np.uint8).reshape(12, 16, 3)
-        Image.fromarray(pixels).save(file, form, **options)
-        return file.getvalue()
-
-    photo = picture("JPEG")
-
-    def at(folder: Path, name: str, data: bytes) -> Path:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        return path
-
-    def tree_file(data: bytes, folder: Path) -> object:
-        return load_tree(at(folder, "a.tree", data))
-
-    def coco(data: bytes, folder: Path) -> object:
-        at(folder, "train/a.jpg", photo)
-        source = CocoSource(at(folder, "annotations/instances_train.json", data).parents[1], everything, split="train")
-        source.truth()
-        return source.read(0)
-
-    def voc(data: bytes, folder: Path) -> object:
-        at(folder, "JPEGImages/1.jpg", photo)
-        at(folder, "ImageSets/Main/train.txt", b"1\n")
-        at(folder, "Annotations/1.xml", data)
-        return VocSource(folder, everything, split="train").read(0)
-
-    def yolo_yaml(data: bytes, folder: Path) -> object:
-        at(folder, "images/train/1.jpg", photo)
-        at(folder, "labels/train/1.txt", b"0 .5 .5 .2 .2\n")
-        return YoloSource(at(folder, "data.yaml", data), everything, skip_missing=True)
-
-    def yolo_labels(data: bytes, folder: Path) -> object:
-        at(folder, "images/train/1.jpg", photo)
-        at(folder, "labels/train/1.txt", data)
-        return YoloSource(at(folder, "data.yaml", b"train: images/train\nnames: [cat, dog]\n"), everything)
-
-    def table(data: bytes, folder: Path) -> object:
-        at(folder, "a.jpg", photo)
-        return CsvSource(at(folder, "a.csv", data), everything, skip_missing=True)
-
-    def tar(data: bytes, folder: Path) -> object:
-        index = index_tars([at(folder, "n02085620.tar", data)], cache=at(folder, "cache/x", b"").parent)
-        return list(index.names)
-
-    def shard(data: bytes, folder: Path) -> object:
-        url, cache = str(at(folder, "shards/train-0.tar", data)), folder / "cache"
-        boxes = BoxTars(url, everything, skip_missing=True, cache=cache)
-        return boxes.read(0), LabelTars(url, everything, skip_missing=True, cache=cache).read(0)
-
-    def weights(data: bytes, folder: Path) -> object:
-        net = DarknetNet(parse_cfg("[net]\nwidth=8\nheight=8\nchannels=2\n[conv]\nfilters=3\nsize=3\npad=1\n"))
-        return load_darknet_weights(net, at(folder, "a.weights", data))
-
-    def cfg(data: bytes, folder: Path) -> object:
-        with torch.device("meta"):
-            return from_cfg(at(folder, "a.cfg", data))
-
-    def split(data: bytes, folder: Path) -> object:
-        return read_split(at(folder, "split.json", data).parent)
-
-    child = LeanChild(seconds=20)
-
-    def pack(data: bytes, folder: Path) -> object:
-        path = at(folder, "a.h5", data)
-        answer = child.ask("pack", "a.h5", path=str(path))
-        with np.load(io.BytesIO(answer[1]), allow_pickle=False) as tables:
-            check_tables(path, dict(tables), tables["names"].tobytes().decode().count("\0"))
-        return answer[0]
-
-    tree = WordTree(
-        ("n1", "n2", "n3"), ("animal", "cat", "dog"), (-1, 0, 0), label_maps={"pets": {"cat": 1}}, notes={"a": [1]}
-    )
-    instances = {
-        "images": [{"id": 1, "file_name": "a.jpg", "width": 16, "height": 12}],
-        "categories": [{"id": 7, "name": "cat"}, {"id": 8, "name": "dog"}],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0}],
-    }
-    xml = (
-        "<annotation><size><width>16</width><height>12</height></size><object><name>cat</name><difficult>0</difficult>"
-    )
-    xml += "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object></annotation>"
-    with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(Path(folder, "a.tar"), "w", format=tarfile.PAX_FORMAT) as file:
-            for name in ("a.jpg", "é" * 120 + ".jpg"):
-                member = tarfile.TarInfo(name)
-                member.size = len(photo)
-                file.addfile(member, io.BytesIO(photo))
-        record = b'{"width": 16, "height": 12, "boxes": [[1, 2, 9, 8]], "labels": ["cat"], "ignore": [0]}'
-        with tarfile.open(Path(folder, "b.tar"), "w", format=tarfile.PAX_FORMAT) as file:
-            for name, data in (("a.jpg", photo), ("a.json", record), ("a.cls", b"dog\n")):
-                member = tarfile.TarInfo(name)
-                member.size = len(data)
-                file.addfile(member, io.BytesIO(data))
-        with h5py.File(Path(folder, "a.h5"), "w") as file:
-            file.attrs["format"] = FORMAT
-            file["offsets"], file["classes"] = np.array([0, 3, 6]), np.zeros(2, np.int32)
-            file["key_blob"], file["key_offsets"] = np.frombuffer(b"ab", np.uint8), np.array([0, 1, 2])
-            file.create_dataset("class_names", data=["n02085620"], dtype=h5py.string_dtype())
-            file["blob"] = np.arange(6, dtype=np.uint8)
-        save_checkpoint(
-            Path(folder, "a.pt"), {"step": 3, "weight": torch.ones(2, 3), "net": {"names": ["a", None, 0.5]}}
-        )
-        tar_seed, shard_seed, pack_seed, checkpoint_seed = (
-            Path(folder, name).read_bytes() for name in ("a.tar", "b.tar", "a.h5", "a.pt")
-        )
-    images = [photo, picture("JPEG", progressive=True), picture("PNG"), picture("GIF"), picture("BMP"), picture("TIFF")]
-    images += [picture("WEBP"), picture("PPM"), picture("TIFF", compression="tiff_lzw")]
-    cfg_seed = (
-        b"[net]\nbatch=2\nwidth=32\nheight=64\nchannels=3\n[convolutional]\nbatch_normalize=1\nfilters=8\nsize=3\n"
-    )
-    cfg_seed += b"pad=1\nactivation=leaky\n[maxpool]\nsize=2\nstride=2\n[route]\nlayers=-1\n[reorg]\nstride=2\n"
-    flat = b"[net]\nwidth=8\nheight=8\nchannels=3\n[convolutional]\nfilters=14\n[region]\nanchors=1,1,2,2\nclasses=2\n"
-    flat += b"num=2\n"
-    text, listed = to_json(tree).encode(), json.dumps(instances, indent=1).encode()
-    data_yaml = b"path: .\ntrain: images/train\nval: images/train\nnc: 2\nnames: {0: cat, 1: dog}\n"
-    rows = b"path,x0,y0,x1,y1,label,split\na.jpg,1,2,3,4,cat,train\na.jpg,,,,,,train\n"
-    of_trees, of_data = (TreeError,), (DatasetError, Unreadable)
-    return {
-        "cfg": Reader((cfg_seed, flat), cfg, (CfgError, TreeError)),
-        "weights": Reader((struct.pack("<iiiQ57f", 0, 2, 0, 7, *range(57)),), weights, (WeightsError,)),
-        "tree": Reader((b"n1 -1\nn2 0\nn3 0\nn4 1\n",), tree_file, of_trees),
-        "tree JSON": Reader((text,), lambda data, _: to_json(from_json(data, "a.json")).encode(), of_trees),
-        "packed tree": Reader((gzip.compress(text),), lambda data, f: load_tree(at(f, "a.json.gz", data)), of_trees),
-        "map": Reader((b"3\n1\n0\n",), lambda data, f: read_map(at(f, "a.map", data), 4), of_trees),
-        "names": Reader((b"cat\ndog\n",), lambda data, f: read_names(at(f, "a.names", data)), (CfgError,)),
-        "nouns": Reader((b"cat\ndog\n",), lambda data, f: noun_file(at(f, "a.txt", data)), of_trees),
-        "categories": Reader((listed,), lambda data, f: category_file(at(f, "a.json", data)), of_trees),
-        "COCO": Reader((listed,), coco, of_data),
-        "VOC": Reader((xml.encode(),), voc, of_data),
-        "YOLO yaml": Reader((data_yaml,), yolo_yaml, of_data),
-        "YOLO labels": Reader((b"0 .5 .5 .2 .2\n1 .1 .1 .2 .1 .3 .3\n",), yolo_labels, of_data),
-        "CSV": Reader((rows,), table, of_data),
-        "tiles": Reader((b'{"boxed": ["n1"], "image_only": ["n2"], "names": {}}',), split, of_data),
-        "tar": Reader((tar_seed,), tar, of_data),
-        "shard": Reader((shard_seed,), shard, of_data),
-        "HDF5": Reader((pack_seed,), pack, of_data),
-        "checkpoint": Reader((checkpoint_seed,), lambda d, f: load_checkpoint(at(f, "a.pt", d)), (CheckpointError,)),
-        "image": Reader(tuple(images), lambda data, _: decode(data, "a"), (Unreadable,)),
-    }
 
 
 def mutations(seeds: tuple[bytes, ...], seed: int) -> Iterator[bytes]:
@@ -295,37 +115,121 @@ def try_one(reader: Reader, data: bytes, folder: Path) -> str:
     return f"took {seconds:.1f} seconds" if seconds > SLOW else ""
 
 
+@dataclass
+class Tally:
+    """What a reader did with its inputs.
+
+    Attributes
+    ----------
+    reader : Reader
+    folder : Path
+        Where it may write.
+    seconds : float
+        How much of the processor it is given, by this process and by those of it that have ended.
+    inputs, kept : int
+        How many it was given, and how many of them atheris kept, as they reached something new.
+    wrong : dict of str to bytes
+        The first input of each kind that was taken wrongly, by what was wrong.
+    """
+
+    reader: Reader
+    folder: Path
+    seconds: float
+    began: float = field(default_factory=lambda: sum(os.times()[:4]))
+    inputs: int = 0
+    kept: int = 0
+    wrong: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def used(self) -> float:
+        """Seconds of the processor until now."""
+        return sum(os.times()[:4]) - self.began
+
+    def take(self, data: bytes) -> None:
+        """Give one input to the reader."""
+        self.inputs += 1
+        if said := try_one(self.reader, data, self.folder):
+            self.wrong.setdefault(said[:60], data)
+
+    def take_all(self, inputs: Iterable[bytes]) -> Tally:
+        """Give inputs to the reader while it has time."""
+        for data in inputs:
+            if self.used > self.seconds:
+                break
+            self.take(data)
+        return self
+
+    def guided(self, seed: int) -> Tally:
+        """Have atheris choose the inputs, in a process of its own: a second one cannot be begun in this."""
+        import atheris  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+        answer, log, corpus = (self.folder.with_name(name) for name in ("answer", "log", "corpus"))
+        corpus.mkdir()
+        for number, data in enumerate(self.reader.seeds):
+            (corpus / str(number)).write_bytes(data)
+        hints = [*WORDS, *(number.encode() for number in NUMBERS)]
+        quoted = ("".join(f"\\x{byte:02x}" for byte in hint) for hint in hints if 0 < len(hint) < 60)
+        (dictionary := self.folder.with_name("words")).write_text("".join(f'"{hint}"\n' for hint in quoted))
+        if (pid := os.fork()) == 0:
+            output = os.open(log, os.O_WRONLY | os.O_CREAT)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            sys.stderr = sys.__stderr__
+            self.began, self.inputs = sum(os.times()[:4]), 0
+
+            def one(data: bytes) -> None:
+                self.take(data)
+                if self.used > self.seconds:
+                    wrong = {said: data.decode("latin-1") for said, data in self.wrong.items()}
+                    answer.write_text(json.dumps([self.inputs, wrong]))
+                    os._exit(0)
+
+            options = ["-max_len=8192", "-rss_limit_mb=4096", "-timeout=60", "-verbosity=0", f"-seed={seed + 1}"]
+            options += [f"-dict={dictionary}", f"-artifact_prefix={self.folder.parent}/ended-", str(corpus)]
+            atheris.Setup([sys.argv[0], *options], one)
+            atheris.Fuzz()
+        _, status = os.waitpid(pid, 0)
+        self.kept = len(os.listdir(corpus)) - len(self.reader.seeds)
+        if answer.exists():
+            self.inputs, wrong = json.loads(answer.read_text())
+            self.wrong = {said: data.encode("latin-1") for said, data in wrong.items()}
+        else:
+            last = log.read_text(errors="replace").strip().rpartition("\n")[2]
+            ended = [file.read_bytes() for file in self.folder.parent.glob("ended-*")]
+            self.wrong[f"ended with status {status}: {last}"] = ended[0] if ended else b""
+        return self
+
+
 def main(words: list[str] | None = None) -> int:
     """Try inputs for a while; return 1 if a reader did what it should not."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--reader", help="one of them; all, one after the other, by default")
-    parser.add_argument("--seconds", type=float, default=10.0, help="for each reader (%(default)s)")
+    parser.add_argument("--reader", action="append", help="one of them, or several; all by default")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of the processor, for each reader (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--guided", action="store_true", help="let atheris choose, by what code is reached")
     parser.add_argument("--keep", type=Path, help="a folder for the inputs that were taken wrongly")
     given = parser.parse_args(words)
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    if given.guided:
-        with atheris.instrument_imports(include=["wordtree", "yolo9000"]):
-            known = readers()
-        _guided(known[given.reader], given.seconds)
-    known = {name: reader for name, reader in readers().items() if given.reader in (None, name)}
-    wrong = 0
-    for name, reader in known.items():
-        with tempfile.TemporaryDirectory() as folder:
+    with _watched() if given.guided else contextlib.nullcontext():
+        return _fuzz(given)
+
+
+def _fuzz(given: argparse.Namespace) -> int:
+    known, wrong = readers(), 0
+    for name in given.reader or known:
+        reader = known[name]
+        with tempfile.TemporaryDirectory() as place:
+            (folder := Path(place, "files")).mkdir()
             for whole in reader.seeds:  # whole files are read, and what is slow the first time has been done
-                reader.read(whole, Path(folder))
-            end, tried, found = time.monotonic() + given.seconds, 0, dict[str, bytes]()
-            for data in mutations(reader.seeds, given.seed):
-                if time.monotonic() > end:
-                    break
-                tried += 1
-                if said := try_one(reader, data, Path(folder)):
-                    found.setdefault(said[:60], data)
-        wrong += len(found)
-        print(f"{name}: {tried:,} inputs, {len(found)} taken wrongly", flush=True)
-        for number, (said, data) in enumerate(found.items()):
+                reader.read(whole, folder)
+            tally = Tally(reader, folder, given.seconds)
+            tally = tally.guided(given.seed) if given.guided else tally.take_all(mutations(reader.seeds, given.seed))
+            said = f"{name}: {tally.inputs:,} inputs in {tally.used:.0f} s of the processor, "
+            said += f"{tally.kept} reached something new, " if given.guided else ""
+            print(f"{said}{len(tally.wrong)} taken wrongly", flush=True)
+        wrong += len(tally.wrong)
+        for number, (said, data) in enumerate(tally.wrong.items()):
             print(f"  {said}: {data[:80]!r}", flush=True)
             if given.keep:
                 given.keep.mkdir(parents=True, exist_ok=True)
@@ -333,20 +237,13 @@ def main(words: list[str] | None = None) -> int:
     return 1 if wrong else 0
 
 
-def _guided(reader: Reader, seconds: float) -> None:
-    folder = tempfile.mkdtemp()
-    corpus = Path(tempfile.mkdtemp())
-    for number, seed in enumerate(reader.seeds):
-        (corpus / str(number)).write_bytes(seed)
+@contextlib.contextmanager
+def _watched() -> Iterator[None]:
+    """Have atheris see what is imported meanwhile."""
+    import atheris
 
-    def one(data: bytes) -> None:
-        if said := try_one(reader, data, Path(folder)):
-            raise AssertionError(said)
-
-    atheris.Setup(
-        [sys.argv[0], f"-max_total_time={seconds:.0f}", "-max_len=8192", "-rss_limit_mb=4096", str(corpus)], one
-    )
-    atheris.Fuzz()
+    with contextlib.redirect_stderr(io.StringIO()), atheris.instrument_imports(include=INSTRUMENTED):
+        yield
 
 
 if __name__ == "__main__":
