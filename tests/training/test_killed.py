@@ -475,7 +475,7 @@ MOST_GROWTH = 5 * 2**20
 
 
 def growth(trainer: Trainer, folder: Path, steps: int, faulty: str | None = None) -> dict[str, int]:
-    """What the processes hold at the end, more than after a fifth of the steps: bytes, open files, /dev/shm."""
+    """What the processes hold at the end, more than after a quarter of the steps: bytes, open files, /dev/shm."""
     rows = folder / "rows"
     asked = {"steps": steps, "every": steps // 20, "faulty": faulty, "rows": str(rows)}
     assert trainer.train(folder / "run", **asked) == 0, trainer.said()
