@@ -46,7 +46,7 @@ COMMANDS = {  # flags of whole commands that the library runs or tells its user 
     "yolo9000/evaluation/node_table.py": {"---", "---:"},  # the same
     "yolo9000/experiment/beginning.py": {"--resume"},
     "yolo9000/experiment/layouts.py": {"--categories", "--data", "--voc", "--imagenet"}
-    | {"--imagenet1k", "--wnids", "--out"},
+    | {"--box-tars", "--label-tars", "--imagenet1k", "--wnids", "--out"},
     "yolo9000/runtime/inventory.py": {"--short", "--porcelain", "--untracked-files"},  # of git
     "yolo9000/runtime/mistakes.py": {"--"},  # it makes flags of fields
     "yolo9000/runtime/mistyped.py": {"--", "--help", "--version"},  # it reads command lines
