@@ -110,3 +110,22 @@ def test_evaluation_and_prediction_find_what_one_process_finds(tmp_path: Path) -
         found.append((json.loads(Path(f"{out}.json").read_text()), lines, files))
     assert found[0][0]["held_out_loss"]
     assert found[0] == found[1]
+
+
+@pytest.mark.slow
+def test_class_rows_that_are_spread_are_whole_in_the_runs_files(tmp_path: Path) -> None:
+    """A classifier's phase, then the net's with its rows spread; any number of processes opens it and goes on."""
+    run = tmp_path / "run"
+    words = [*SMALL, "--classification-steps", "1", "--steps", "2", "--shard-classes", "--device", "cpu"]
+    done(torchrun(3, "yolo9000.train", *words, "--out", str(run)))
+    found = []
+    for processes in (1, 3):
+        out = tmp_path / f"{processes}.json"
+        words = [str(run), "--images", "6", "--batch", "2", "--device", "cpu", "--out", str(out)]
+        done(torchrun(processes, "yolo9000.evaluate", *words))
+        found.append(json.loads(out.read_text()))
+    assert found[0]["held_out_loss"]
+    assert found[0] == found[1]
+    assert train.main(["--resume", str(run), "--steps", "3", "--no-shard-classes"]) == 0
+    done(torchrun(2, "yolo9000.train", "--resume", str(run), "--steps", "4", "--shard-classes"))
+    assert ResultsFile(run / "results.csv").column("loss")[0] == [1, 2, 3, 4, 5]

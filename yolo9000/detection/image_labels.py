@@ -17,6 +17,7 @@ from wordtree.softmax import PathColumns, level_log_conditionals
 from yolo9000.detection.boxes import cxcywh_to_xyxy, intersection, iou
 from yolo9000.detection.config import ImageLabels
 from yolo9000.detection.targets import PackedTargets
+from yolo9000.models.class_shards import ShardedRegionOutput
 from yolo9000.models.output import RegionOutput
 from yolo9000.models.region import RegionSpec
 from yolo9000.runtime.tensors import full_precision
@@ -118,18 +119,31 @@ def pick_for_areas(
 ) -> AreaPick | None:
     """The boxes that the labelled areas are taught at; None without an area."""
     path, images = packed.area_paths, packed.area_images
+    label_log_prob = None
+    if isinstance(output, ShardedRegionOutput) and image_labels.needs_label_probability:
+        assert packed.host is not None
+        # before anything else, for every process takes part, whether it has an area or not
+        label_log_prob = output.label_log_probs(packed.host.area_images, packed.host.areas)
     if path is None or not len(images):
         return None
-    label_log_prob = None
-    if image_labels.needs_label_probability:
+    if image_labels.needs_label_probability and label_log_prob is None:
         columns = path.columns if packed.columns is None else packed.columns[path.columns]
         logits = full_precision(output.class_logits_of_images(images, columns))
         label_log_prob = level_log_conditionals(logits, _stretch(path, logits.shape[1])).sum(dim=-1)
     return pick_boxes(predicted_cxcywh, objectness, label_log_prob, images, packed.areas_cxcywh, image_labels)
 
 
+def log_probs_at_picks(logits: Tensor, pick: AreaPick | None, packed: PackedTargets) -> Tensor | None:
+    """log P of each area's label at the boxes that were picked, (T, S), of their logits (T*S, U)."""
+    if pick is None or packed.area_paths is None:
+        return None
+    shared = _stretch(packed.area_paths, pick.box_index.shape[1])
+    read = logits.unflatten(0, pick.box_index.shape).gather(2, shared.columns)  # (T, S, C)
+    return level_log_conditionals(read, shared).sum(dim=-1)
+
+
 def image_label_terms(
-    logits: Tensor,
+    label_log_prob: Tensor | None,
     pick: AreaPick | None,
     objectness: Tensor,
     packed: PackedTargets,
@@ -138,15 +152,13 @@ def image_label_terms(
 ) -> dict[str, Tensor]:
     """What the areas teach: their class, and objectness if it is asked for; never a box.
 
-    `logits` (T*S, U) are those of the boxes that were picked.
+    `label_log_prob` (T, S) is log P of the label at the boxes that were picked.
     """
     nothing = objectness.new_zeros(())
-    if pick is None or packed.area_paths is None:
+    if pick is None or label_log_prob is None:
         return {"image_class": nothing, "image_objectness": nothing}
     images = packed.area_images
-    shared = _stretch(packed.area_paths, pick.box_index.shape[1])
-    read = logits.unflatten(0, pick.box_index.shape).gather(2, shared.columns)  # (T, S, C)
-    nll = -level_log_conditionals(read, shared).sum(dim=-1)  # (T, S)
+    nll = -label_log_prob
     terms = {"image_class": image_labels.weight * region.loss.class_scale * (pick.part * nll).sum()}
 
     probability = objectness.sigmoid()

@@ -18,10 +18,12 @@ from torch import Tensor
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.assign import Assignment, assign_boxes
 from yolo9000.detection.config import DEFAULT_RECIPE, ImageLabels, find_recipe
-from yolo9000.detection.image_labels import image_label_terms, pick_for_areas
+from yolo9000.detection.image_labels import AreaPick, image_label_terms, log_probs_at_picks, pick_for_areas
 from yolo9000.detection.targets import PackedTargets, Unlabelled, pack_targets
+from yolo9000.models.class_shards import ShardedRegionOutput
 from yolo9000.models.output import DenseRegionOutput, RegionOutput
 from yolo9000.models.region import RegionSpec
+from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.runtime.tensors import full_precision
 
 PRIOR_PULL_SCALE = 0.01  # darknet, region_layer.c: the first 12,800 images
@@ -132,20 +134,60 @@ def packed_loss(
     is_background = assignment.is_background
     if packed.unlabelled is not None:
         is_background = is_background & ~_shows_unlabelled(output, objectness.detach(), packed.unlabelled, region)
+    elif isinstance(output, ShardedRegionOutput):
+        output.logits_at_columns(packed.truths[:0], torch.zeros(0, dtype=torch.long))  # others may ask
     pick = pick_for_areas(output, predicted, objectness.detach(), packed, recipe)
     # one call for all that is read of the classes, so that their weights have one gradient
     boxes = assignment.box_index.flatten().index_select(0, packed.truths)
     boxes = boxes if pick is None else torch.cat([boxes, pick.box_index.flatten()])
-    logits = full_precision(output.class_logits(boxes, packed.columns))
-    truth_logits, area_logits = logits.split([len(packed.truths), len(boxes) - len(packed.truths)])
-    if truth_offsets is not None:
-        truth_logits = truth_logits + (truth_offsets if packed.columns is None else truth_offsets[packed.columns])
+    if isinstance(output, ShardedRegionOutput):
+        class_loss, label_log_prob = _along_paths(output, boxes, packed, assignment, region, pick, truth_offsets)
+    else:
+        logits = full_precision(output.class_logits(boxes, packed.columns))
+        truth_logits, area_logits = logits.split([len(packed.truths), len(boxes) - len(packed.truths)])
+        if truth_offsets is not None:
+            truth_logits = truth_logits + (truth_offsets if packed.columns is None else truth_offsets[packed.columns])
+        class_loss = region.classes.truth_loss(
+            truth_logits,
+            labels=packed.labels,
+            truths=packed.truths,
+            groups=packed.groups,
+            paths=packed.truth_paths,
+            later=assignment.later_at_same_box,
+            wins=assignment.wins,
+        )
+        label_log_prob = log_probs_at_picks(area_logits, pick, packed)
     return {
         **box_terms,
         **_objectness_terms(objectness, packed, assignment, is_background, region),
-        "class": _class_term(truth_logits, packed, assignment, region),
-        **image_label_terms(area_logits, pick, objectness, packed, region, recipe),
+        "class": region.loss.class_scale * class_loss,
+        **image_label_terms(label_log_prob, pick, objectness, packed, region, recipe),
     }
+
+
+def _along_paths(
+    output: ShardedRegionOutput,
+    boxes: Tensor,
+    packed: PackedTargets,
+    assignment: Assignment,
+    region: RegionSpec,
+    pick: AreaPick | None,
+    truth_offsets: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """The loss of the truths' boxes and log P of the areas' labels, (T, S), of class rows that are spread."""
+    assert isinstance(region.classes, TreeClasses)
+    assert packed.host is not None
+    assert packed.groups is not None
+    truths, areas = packed.host.truths, packed.host.areas
+    shared = pick.box_index.shape[1] if pick is not None else 0
+    labels = torch.cat([truths, areas.repeat_interleave(shared)])
+    is_truth = torch.arange(len(labels)) < len(truths)
+    found = output.along_paths(boxes, labels, is_truth, truth_offsets)
+    of_truths, of_areas = found.split([len(truths), len(labels) - len(truths)])
+    loss = region.classes.path_loss(
+        of_truths, truths=packed.truths, groups=packed.groups, later=assignment.later_at_same_box
+    )
+    return loss, None if pick is None else of_areas.sum(dim=-1).view(pick.box_index.shape)
 
 
 def offsets_of_truths(share_with_boxes: Tensor, unboxed_weight: float) -> Tensor | None:
@@ -228,21 +270,13 @@ def _shows_unlabelled(output: RegionOutput, objectness: Tensor, unlabelled: Unla
     per_image = objectness.shape[1]
     images = unlabelled.images[:, None]
     surest = objectness[unlabelled.images].topk(min(MAX_DOUBTFUL, per_image), dim=-1).indices  # (n, S)
-    logits = full_precision(output.class_logits((images * per_image + surest).flatten(), unlabelled.columns))
+    boxes = (images * per_image + surest).flatten()
+    if isinstance(output, ShardedRegionOutput):
+        assert unlabelled.host_columns is not None
+        logits = output.logits_at_columns(boxes, unlabelled.host_columns)
+    else:
+        logits = full_precision(output.class_logits(boxes, unlabelled.columns))
     probability = region.classes.probabilities(logits, unlabelled.tables)
     elsewhere = (probability.unflatten(0, surest.shape) * unlabelled.nodes[:, None]).sum(dim=-1)
     shows = torch.zeros_like(objectness, dtype=torch.bool)
     return shows.index_put((images, surest), elsewhere > CONFIDENTLY_UNLABELLED)
-
-
-def _class_term(logits: Tensor, packed: PackedTargets, assignment: Assignment, region: RegionSpec) -> Tensor:
-    """Class loss of the truths' boxes; `logits` (V, U) are those of each, in the columns that the batch reads."""
-    return region.loss.class_scale * region.classes.truth_loss(
-        logits,
-        labels=packed.labels,
-        truths=packed.truths,
-        groups=packed.groups,
-        paths=packed.truth_paths,
-        later=assignment.later_at_same_box,
-        wins=assignment.wins,
-    )

@@ -34,6 +34,16 @@ class Unlabelled:
     columns: Tensor | None  # (U,) nodes whose logits are read; None for all
     tables: TreeTables | None  # of the tree of these nodes; None for flat classes
     nodes: Tensor  # (n, U) bool: the highest nodes outside of what an image's source labels
+    host_columns: Tensor | None = None  # (U,) on the host; None if it does not know them
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostLabels:
+    """The labels of a batch where the host can look at them."""
+
+    truths: Tensor  # (V,) node of each truth
+    area_images: Tensor  # (T,)
+    areas: Tensor  # (T,) node of each labelled area
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +62,7 @@ class PackedTargets:
     truth_paths: PathColumns | None  # (V, ...), its columns are places in `columns`; None without a tree
     area_paths: PathColumns | None  # (T, ...), likewise
     unlabelled: Unlabelled | None  # None if every source labels everything
+    host: HostLabels | None = None  # None if the host does not know them
 
 
 def _check_labels(name: str, labels: Tensor, count: int) -> None:
@@ -105,6 +116,11 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
     area_labels = torch.cat(nodes) if nodes else torch.zeros(0, dtype=torch.long)
     truths = torch.nonzero(labels.flatten() >= 0).squeeze(1) if host else torch.arange(labels.numel())
     columns, truth_paths, area_paths = classes.label_columns(labels, truths, area_labels, device)
+    known = None
+    if host:
+        known = HostLabels(
+            truths=labels.flatten()[truths], area_images=torch.tensor(images, dtype=torch.long), areas=area_labels
+        )
     labels = to_device(labels, device)
     return PackedTargets(
         boxes_cxcywh=to_device(pad_sequence(boxes, batch_first=True), device),
@@ -119,6 +135,7 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
         truth_paths=truth_paths,
         area_paths=area_paths,
         unlabelled=_unlabelled(targets, classes, device),
+        host=known,
     )
 
 
@@ -136,4 +153,5 @@ def _unlabelled(targets: Sequence[Target], classes: Classes, device: torch.devic
         columns=outside.columns,
         tables=outside.tables,
         nodes=outside.nodes.index_select(0, to_device(torch.tensor(row_of_image), device)),
+        host_columns=outside.host_columns,
     )

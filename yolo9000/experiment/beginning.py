@@ -27,6 +27,7 @@ MAY_CHANGE = frozenset(
         "train.save_every",
         "train.keep",
         "train.bad_steps",
+        "train.shard_classes",
         "machine.device",
         "machine.threads",
         "machine.workers",

@@ -57,12 +57,15 @@ class Outside(NamedTuple):
     nodes : Tensor (rows, U) bool
     row_of_source : list of int
         Which row is that of each source.
+    host_columns : Tensor (U,), optional
+        The columns once more, on the host; None if it does not know them.
     """
 
     columns: Tensor | None
     tables: TreeTables | None
     nodes: Tensor
     row_of_source: list[int]
+    host_columns: Tensor | None = None
 
 
 class BestLabels(NamedTuple):

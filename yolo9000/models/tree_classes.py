@@ -201,7 +201,8 @@ class TreeClasses:
         content = [nodes.numpy().tobytes() for nodes in sources]
         # in an order of their own, or each order in which a batch happens to show its sources would be worked out anew
         keys = tuple(sorted(set(content)))
-        return Outside(*_outside_of_sources(keys, self.tree, device), [keys.index(nodes) for nodes in content])
+        columns, tables, rows_of_keys, host_columns = _outside_of_sources(keys, self.tree, device)
+        return Outside(columns, tables, rows_of_keys, [keys.index(nodes) for nodes in content], host_columns)
 
     def truth_loss(
         self,
@@ -218,6 +219,10 @@ class TreeClasses:
         assert groups is not None
         assert paths is not None
         log_conditional = level_log_conditionals(logits.gather(1, paths.columns), paths)  # (V, D)
+        return self.path_loss(log_conditional, truths=truths, groups=groups, later=later)
+
+    def path_loss(self, log_conditional: Tensor, *, truths: Tensor, groups: Tensor, later: Tensor) -> Tensor:
+        """`truth_loss` of log P(node | parent) along the path of each truth: (V, D)."""
         # of two truths at a box the later one wins in the sibling groups that are on both paths; a group has one depth
         kept = [~(later & (group[:, :, None] == group[:, None, :])).any(dim=-1) for group in groups.unbind(dim=-1)]
         kept_of_truth = torch.stack(kept, dim=-1).flatten(0, 1).index_select(0, truths)
@@ -316,8 +321,10 @@ def share_with_boxes(boxed: Collection[int], never_boxed: Collection[int], tree:
 @lru_cache(maxsize=64)
 def _outside_of_sources(
     sources: tuple[bytes, ...], tree: WordTree, device: torch.device
-) -> tuple[Tensor, TreeTables, Tensor]:
-    """Columns, tables and nodes of `Outside`, a row for each source; its labelled nodes come as int64 bytes.
+) -> tuple[Tensor, TreeTables, Tensor, Tensor]:
+    """Columns, tables and nodes of `Outside`, a row for each source, and the columns on the host.
+
+    The labelled nodes of each source come as int64 bytes.
 
     Whatever lies highest outside of the labelled nodes stands beside a node on one of their paths, so only these
     sibling groups need be read: for COCO's 80 classes a tenth of the tree.
@@ -328,7 +335,7 @@ def _outside_of_sources(
     with torch.inference_mode(False):
         rows = [outside_of(torch.from_numpy(place[nodes]), part.tree) for nodes in labelled]
         columns = torch.tensor(part.new_to_old)
-        return columns.to(device), tree_tables(part.tree, device), torch.stack(rows).to(device)
+        return columns.to(device), tree_tables(part.tree, device), torch.stack(rows).to(device), columns
 
 
 @lru_cache(maxsize=16)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from yolo9000.models.box_coding import BoxCoding
+from yolo9000.models.class_shards import ClassShard, ShardedRegionOutput
 from yolo9000.models.late_gradient import Factors, HeadRows, late_table
 from yolo9000.models.output import RegionOutput, SparseRegionOutput
 
@@ -41,6 +42,8 @@ class TreeHead(nn.Module):
         The class rows, prior after prior; with shared rows they are (K, D) and (K,).
     factors : Factors, optional
         Whoever sets it multiplies out the gradient of `class_weight`, see `late_table`.
+    shard : ClassShard, optional
+        The class rows are those of this process's nodes alone, see `yolo9000.training.sharding`.
 
     Examples
     --------
@@ -64,6 +67,7 @@ class TreeHead(nn.Module):
         self.class_weight = nn.Parameter(torch.empty(rows, in_channels))
         self.class_bias = nn.Parameter(torch.empty(rows))
         self.factors: Factors | None = None
+        self.shard: ClassShard | None = None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -80,7 +84,7 @@ class TreeHead(nn.Module):
     @property
     def rows(self) -> HeadRows:
         """The weights by prior, to be taken before the net that makes the features; see `late_table`."""
-        class_bias = self.class_bias.view(-1, self.num_classes)
+        class_bias = self.class_bias.view(-1, self.num_classes if self.shard is None else len(self.shard.own))
         return HeadRows(self.box_weight, self.box_bias, late_table(self.class_weight, self.factors), class_bias)
 
     def set_class_rows(self, weight: Tensor, bias: Tensor) -> None:
@@ -102,4 +106,7 @@ class TreeHead(nn.Module):
 
     def forward(self, features: Tensor, rows: HeadRows | None = None) -> RegionOutput:
         """(B, D, H, W), and `rows` if they were taken before -> a :class:`RegionOutput`."""
-        return SparseRegionOutput(features, self.rows if rows is None else rows, self.coding)
+        rows = self.rows if rows is None else rows
+        if self.shard is not None:
+            return ShardedRegionOutput(features, rows, self.coding, self.shard)
+        return SparseRegionOutput(features, rows, self.coding)

@@ -7,6 +7,7 @@ moves the weights. So what is saved has the very weights that the step was compu
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -57,6 +58,8 @@ class BadSteps:
         A batch -> its images as the net takes them.
     net : callable
         These images -> what the loss reads.
+    whole : callable
+        -> a context in which one process alone can ask the model; all processes enter it together.
     tell : callable
         It shows a line.
     in_a_row : int
@@ -73,12 +76,13 @@ class BadSteps:
         about: Callable[[], Mapping[str, Any]],
         images: Callable[[ImageBatch], Tensor],
         net: Callable[[Tensor], Any],
+        whole: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
         tell: Callable[[str], None],
         in_a_row: int = 0,
     ) -> None:
         self.phase, self.run, self.processes, self.most = phase, run, processes, most
         self.about, self.images, self.net, self.tell = about, images, net, tell
-        self.in_a_row = in_a_row
+        self.whole, self.in_a_row = whole, in_a_row
         self.since_logged = 0
         self._moving = list(_norm_statistics(phase.model))
         self._before = [statistic.clone() for statistic in self._moving]
@@ -170,8 +174,9 @@ class BadSteps:
             chosen = verdict.parts
         chosen = list({id(batch): batch for batch in chosen}.values())  # one batch may have several shards
         where = ""
-        if chosen and (bad or self.processes.is_first):
-            where = self._name_and_save(verdict, chosen, bad)
+        with self.whole():  # every process has the same verdict
+            if chosen and (bad or self.processes.is_first):
+                where = self._name_and_save(verdict, chosen, bad)
         said = f"step {verdict.step} {self.phase.name}: {what} is not finite{where}"
         if self.in_a_row < self.most:
             if where or self.processes.is_first:

@@ -121,6 +121,9 @@ class TrainConfig:
     exact : int
         Cut each batch into so many shards, which are summed up in their order: any number of processes up to this one
         then trains to the same bits, also if it changes at a resume. Batch norms normalise over a shard. 0 is faster.
+    shard_classes : bool
+        Each of several processes keeps the class rows of some of the tree's sibling groups, with their momentum and
+        average, in place of all: for trees that do not fit on one GPU. A resume may change it.
 
     Raises
     ------
@@ -143,6 +146,7 @@ class TrainConfig:
     compile: bool = False
     shared_batch_norm: Literal["averaged", "first", "synchronised"] = "averaged"
     exact: Annotated[int, arg(metavar="SHARDS")] = 0
+    shard_classes: bool = False
 
     def __post_init__(self) -> None:
         if (engine := Settings().changed(self.settings).engine) not in ("torch", "inductor"):
@@ -166,6 +170,19 @@ class TrainConfig:
             raise Mistake(
                 "`exact` normalises over the images of a shard, and `shared_batch_norm` synchronised does not"
             )
+
+        if self.shard_classes:
+            self._check_sharded(engine)
+
+    def _check_sharded(self, engine: str) -> None:
+        if self.exact:
+            raise Mistake("`shard_classes` and `exact`: the order of sums depends on who owns which classes, and so on "
+                          "the number of processes; leave one of them out")  # fmt: skip
+        if self.compile or engine != "torch":
+            raise Mistake("`shard_classes`: a compiled net cannot ask other processes for classes; leave `compile` out")
+        if "float16" in (self.precision, Settings().changed(self.settings).precision):
+            raise Mistake("`shard_classes`: float16 scales its loss by a gradient that no process has whole; "
+                          "take `precision` bfloat16 or float32")  # fmt: skip
 
     def check_shared_by(self, processes: int) -> None:
         """Raise if so many processes cannot share a batch.

@@ -57,10 +57,10 @@ class Table:
 
 
 def tables_of(model: nn.Module) -> list[Table]:
-    """The tables of a net, whose gradients are now made by whoever asked."""
+    """The tables of a net, whose gradients are now made by whoever asked; none that is spread over processes."""
     tables = []
     for module in model.modules():
-        if isinstance(module, TreeHead) and module.class_weight.requires_grad:
+        if isinstance(module, TreeHead) and module.class_weight.requires_grad and module.shard is None:
             module.factors = Factors()
             tables.append(Table(module, module.factors))
     return tables

@@ -2,7 +2,8 @@
 
 Several processes share a batch, and their gradients are summed while the backward pass goes on, bucket after bucket
 (torch's `DistributedDataParallel`). The class rows are not among these: a step reads few of them, and what their
-gradient is made of is sent in place of it, see `yolo9000.training.factors`.
+gradient is made of is sent in place of it, see `yolo9000.training.factors`. Where they are spread over the processes,
+each one makes the whole gradient of its own, see `yolo9000.models.class_shards`.
 
 In exact mode the batch is cut into shards that do not depend on the number of processes. Each shard has a gradient of
 its own, whoever computes it, and they are added up in the order of the shards.
@@ -22,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from yolo9000.datasets.loader import shares
 from yolo9000.models.late_gradient import Product
+from yolo9000.models.tree_head import TreeHead
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.device import autocast
 from yolo9000.runtime.distributed import Processes, average_buffers, broadcast_model, gather_tensors
@@ -120,10 +122,14 @@ class SharedGradients(Gradients):
     def __init__(self, step: Backward) -> None:
         super().__init__(step)
         self._tables = tables_of(step.model)
+        own = {id(table.weight) for table in self._tables}
+        for module in step.model.modules():
+            if isinstance(module, TreeHead) and module.shard is not None:
+                own |= {id(module.class_weight), id(module.class_bias)}
         if step.config.shared_batch_norm == "synchronised":
             synchronise(step.model, step.processes)
         net = _NetAndLoss(step)
-        ignored = [name for name, each in net.named_parameters() if any(each is table.weight for table in self._tables)]
+        ignored = [name for name, each in net.named_parameters() if id(each) in own]
         ignored += [name for name, _ in net.named_buffers()]  # `finish` sees to them
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(net, ignored)
         # Without a search for unused parameters torch would build its buckets anew after the first step, in an order

@@ -16,7 +16,7 @@ import errno
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,7 @@ from yolo9000.training.gradients import Backward, gradients_for
 from yolo9000.training.optimiser import ModelAverage, build_optimizer, learning_rate
 from yolo9000.training.phases import ImageBatch, Phase
 from yolo9000.training.settling import training_settings
+from yolo9000.training.sharding import ShardedRows, can_shard, check_sharded, shard_rows
 from yolo9000.training.tally import LossTally, NonFiniteLoss
 
 DRAW_EVERY_SECONDS = 20.0
@@ -76,7 +77,8 @@ def train(
     run : RunFolder
         Where ``results.csv``, ``curves.png``, ``last.pt`` and ``best.pt`` go.
     device : torch.device
-        The models are moved there.
+        The models are moved there. Those whose class rows are spread over processes (`shard_classes`) are whole again
+        after their phase, on the CPU.
     description : mapping, optional
         Plain values that every checkpoint carries: what evaluation and prediction need to rebuild the model.
     processes : Processes
@@ -98,6 +100,8 @@ def train(
         A loss term or the gradient was infinite or NaN for `bad_steps` steps in a row. They were left out.
     CheckpointError
         No checkpoint can be read, or it is of another run.
+    Mistake
+        Class rows are to be spread over processes, and cannot be.
     RunFolderError
         Another process trains in the same folder; or a file cannot be written, such as on a full disk.
     """
@@ -158,6 +162,8 @@ class _Training:
         self.callbacks = callbacks if processes.is_first else ()
         self.settings = training_settings(config, device)
         self.precision = self.settings.precision
+        check_sharded(replace(config, precision=self.precision), [phase.model for phase in phases], processes)
+        self.sharded: ShardedRows | None = None  # the class rows of this phase's net, if each process has some of them
         self.index = 0  # phase
         self.phase_step = 0  # steps done in it
         self.best: float | None = None
@@ -202,6 +208,8 @@ class _Training:
                 interrupted = self._run_phase(stop, stop_after)
             finally:
                 self.gradients.close()
+            if self.sharded is not None:
+                self.sharded.put_together(self.phase.model)
             if interrupted:
                 break
         if self.results is not None:
@@ -215,24 +223,30 @@ class _Training:
     def _start_phase(self, index: int, saved: dict[str, Any] | None) -> None:
         if index != self.index:
             self.index, self.phase_step = index, 0
-        phase = self.phase
-        model = phase.model.to(self.device)
-        model.to(memory_format=FORMATS[self.settings.layout])
-        # the model itself stays as it is, for checkpoints, averages and evaluation
-        compiled = self.settings.engine == "inductor"
-        forward: Callable[[Tensor], Any] = compile_net(model, self.device) if compiled else model
+        phase, model = self.phase, self.phase.model
+        if not can_shard(model, self.config, self.processes):  # whose rows a device need not hold until they are cut
+            model.to(self.device)
         if saved is None and phase.begin is not None:
             phase.begin()
         if saved is not None:
             load_weights(model, saved["model"], self.file)
         broadcast_model([*model.parameters(), *model.buffers()], self.processes)
+        self.sharded = shard_rows(model, self.config, self.processes)
+        model.to(self.device)
+        model.to(memory_format=FORMATS[self.settings.layout])
+        # the model itself stays as it is, for checkpoints, averages and evaluation
+        compiled = self.settings.engine == "inductor"
+        forward: Callable[[Tensor], Any] = compile_net(model, self.device) if compiled else model
         self.optimizer = build_optimizer(model, phase.optimiser, scaled=self.precision == "float16")
         self.average = ModelAverage(model, self.config.ema_decay) if self.config.ema_decay else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "float16")
         if saved is not None:
             fused = [group["fused"] for group in self.optimizer.param_groups]
             try:
-                self.optimizer.load_state_dict(saved["optimizer"])
+                saved_state = saved["optimizer"]
+                if self.sharded is not None:
+                    saved_state = self.sharded.cut_optimizer(saved_state, model, self.optimizer)
+                self.optimizer.load_state_dict(saved_state)
             except ValueError as error:  # the head of older runs was one convolution
                 raise CheckpointError(
                     f"{self.file}: its optimiser has other parameters than this version's net; "
@@ -245,7 +259,8 @@ class _Training:
             if self.average is not None:
                 if saved["average"] is None:
                     raise CheckpointError(f"{self.file}: it has no averaged weights; resume without an average")
-                self.average.load_state_dict(saved["average"])
+                average = saved["average"]
+                self.average.load_state_dict(average if self.sharded is None else self.sharded.cut_average(average))
         self.gradients = gradients_for(
             Backward(
                 model=model,
@@ -268,6 +283,7 @@ class _Training:
             self.processes,
             most=self.config.bad_steps,
             about=lambda: self._content(with_optimizer=False),
+            whole=lambda: self._whole(phase.model),
             images=self._images,
             net=self._answer,
             tell=self.progress.message if self.processes.is_first else partial(print, file=sys.stderr, flush=True),
@@ -339,10 +355,9 @@ class _Training:
         if scaled and gradients:
             gradients[0].add_(torch.where(bad_terms, float("nan"), 0.0))
         self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.get_total_norm(gradients) if self.sharded is None else self.sharded.total_norm(model)
         if phase.optimiser.gradient_clip:
-            norm = nn.utils.clip_grad_norm_(model.parameters(), phase.optimiser.gradient_clip)
-        else:
-            norm = nn.utils.get_total_norm(gradients)
+            nn.utils.clip_grads_with_norm_(model.parameters(), phase.optimiser.gradient_clip, norm)
         left_out = self.bad.judge(self.step, self.images_seen, None if scaled else norm)
         if not scaled:
             self.gradient.add(self.step, {"gradient": norm}, 1, left_out=left_out)
@@ -398,23 +413,29 @@ class _Training:
         model = self.phase.model if self.average is None else self.average.model
         training = model.training
         model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), self._whole(model):
             scores = dict(self.phase.evaluate(model))
             for callback in self.callbacks:
                 callback.on_evaluation(self.moment, scores, model)
         model.train(training)
+        # all processes share the images, and the first one says what came of it
+        score = scores.get(self.config.best_score)
+        better = self.results is not None and score is not None and (self.best is None or score > self.best)
+        content = None
+        if self.sharded is not None and any_process(better, self.processes):
+            self.best = score if better else self.best
+            content = self._whole_content(with_optimizer=False)
         if self.results is None:
-            return  # all processes share the images, and the first one says what came of it
+            return
         self.results.append({"step": self.step, "phase": self.phase.name, **scores})
         if time.monotonic() - self.drawn_at > DRAW_EVERY_SECONDS:
             draw_curves(self.results, self.run.curves)
             self.drawn_at = time.monotonic()
         text = " ".join(f"{name} {value:.4g}" for name, value in scores.items())
         self.progress.message(f"step {self.step} {self.phase.name}: {text} ({time.monotonic() - started:.0f} s)")
-        score = scores.get(self.config.best_score)
-        if score is not None and (self.best is None or score > self.best):
+        if better:
             self.best = score
-            content = self._content(with_optimizer=False)
+            content = content or self._content(with_optimizer=False)
             self._refuse_broken(content)
             save_checkpoint(self.run.best, content)
             for callback in self.callbacks:
@@ -427,8 +448,9 @@ class _Training:
             return
         # every process has a part in it
         tally = {"terms": self.terms.state_dict(), "gradient": self.gradient.state_dict()}
+        content = None if self.sharded is None else self._whole_content(with_optimizer=True)
         if self.processes.is_first:
-            content = {**self._content(with_optimizer=True), "tally": tally}
+            content = {**(content or self._content(with_optimizer=True)), "tally": tally}
             self._refuse_broken(content)
             save_last(self.run, content, before=self.saved_at, keep=self.config.keep)
             for callback in self.callbacks:
@@ -444,6 +466,16 @@ class _Training:
                     f"step {self.step} {self.phase.name}: the weights {name} are not finite, and are not saved; "
                     f"{_what_is_saved(self.run, self.saved_at)}. A lower `learning_rate` may help"
                 )
+
+    def _whole(self, model: nn.Module) -> contextlib.AbstractContextManager[None]:
+        """A net with all class rows, for as long as one process alone asks it; all come here together."""
+        return contextlib.nullcontext() if self.sharded is None else self.sharded.whole(model)
+
+    def _whole_content(self, *, with_optimizer: bool) -> dict[str, Any]:
+        """`_content` with class rows that are spread over processes, whole on the first one."""
+        assert self.sharded is not None
+        content = self._content(with_optimizer=with_optimizer)
+        return self.sharded.whole_content(content, self.phase.model, self.optimizer)
 
     def _content(self, *, with_optimizer: bool) -> dict[str, Any]:
         return {
