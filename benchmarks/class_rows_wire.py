@@ -1,4 +1,4 @@
-"""Bytes that a step hands to collectives for the class rows: factors against the dense gradient, and all else.
+"""Bytes that a step hands to collectives for the class rows: factors, and rows that are spread, against dense.
 
 ``python benchmarks/class_rows_wire.py``: each rank is a process over gloo on this machine. The trees are YOLO9000's
 own (9,418 nodes) and every noun of WordNet's (82,114). Boxes and labels are drawn from all their nodes, wider than any
@@ -27,9 +27,11 @@ from yolo9000.datasets.loader import shares
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.loss import joint_loss
 from yolo9000.models import YOLO9000_PRIORS, BoxCoding, RegionSpec, TreeClasses
+from yolo9000.models.class_shards import ANSWERS, FEATURES, ClassShard, ranges_of
 from yolo9000.models.tree_head import TreeHead
 from yolo9000.runtime.distributed import start_processes, stop_processes
 from yolo9000.training.factors import sum_table, tables_of
+from yolo9000.training.sharding import ShardedRows, own_rows
 
 CHANNELS, SIDE = 1024, 13
 
@@ -84,16 +86,31 @@ def work(rank: int, world: int, port: int, net: Net, batch: int, boxes: int) -> 
     for rows in dense_gradient.split(1 << 14):
         dist.all_reduce(rows)
     dense_seconds = time.perf_counter() - began
-    difference = 0.0
-    if ours is not None:
-        difference = float(ours.sub_(dense_gradient).abs_().max()) / float(dense_gradient.abs_().max())
+    tree = region.classes.tree
+    assert tree is not None
+    dense_of_own = own_rows(dense_gradient, ClassShard(tree, ranges_of(tree, world), processes))
+    difference = 0.0 if ours is None else float(ours.sub_(dense_gradient).abs_().max())
+    largest = float(dense_gradient.abs_().max())  # of 252 M weights there is no room for a copy
+    difference /= largest
+    dense = table.weight.numel() * 4
+    ShardedRows(net, processes)  # each rank has a range of the rows from here on
+    net.zero_grad()
+    backward()
+    of_own = net.head.class_weight.grad
+    assert isinstance(of_own, torch.Tensor)
+    spread_difference = torch.tensor(float((of_own - dense_of_own).abs().max()) / largest)
+    dist.all_reduce(spread_difference, op=dist.ReduceOp.MAX)
+    features, answers = processes.sent[FEATURES], processes.sent[ANSWERS]
     if rank == 0:
-        dense = table.weight.numel() * 4
-        # what a rank sends on the way: of a ring 2 (R - 1) / R times the array, of an all-gather R - 1 times its part
+        # what a rank sends on the way: of a ring 2 (R - 1) / R times the array, of an all-gather R - 1 times its part,
+        # and where each process gets another part all but its own
         wire, dense_wire = sent * (world - 1), dense * 2 * (world - 1) / world
+        spread_wire = features * (world - 1) + answers * (world - 1) / world
         print(
             f"| {nodes:,} | {world} | {sent / 1e6:.2f} | {dense / 1e6:.1f} | {sent / dense:.2%} "
-            f"| {wire / dense_wire:.2%} | {difference:.1e} | {seconds:.2f} | {dense_seconds:.2f} |",
+            f"| {wire / dense_wire:.2%} | {difference:.1e} | {seconds:.2f} | {dense_seconds:.2f} "
+            f"| {features / 1e6:.2f} + {answers / 1e6:.2f} | {spread_wire / dense_wire:.2%} "
+            f"| {float(spread_difference):.1e} | {len(of_own) / (dense / 4 / CHANNELS):.1%} |",
             flush=True,
         )
     stop_processes(processes)
@@ -108,8 +125,10 @@ def main() -> None:
     parser.add_argument("--boxes", type=int, default=7, help="in an image with boxes; COCO has 7 on average")
     asked = parser.parse_args()
     torch.set_num_threads(1)  # threads do not survive a fork
-    print("| nodes | ranks | factors MB | dense MB | handed over | on the wire | largest difference | s | dense s |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    columns = "nodes, ranks, factors MB, dense MB, handed over, on the wire, largest difference, s, dense s"
+    columns += ", spread: features + answers MB, on the wire, largest difference, rows of a rank"
+    print(f"| {columns.replace(', ', ' | ')} |")
+    print("|" + " --- |" * len(columns.split(", ")))
     for nodes in asked.nodes:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
