@@ -149,6 +149,7 @@ def make_loader(
     world_size: int = 1,
     start: int = 0,
     stop: int | None = None,
+    parts: int = 1,
     shards: int | None = None,
     workers: int = 0,
     prefetch: int = 4,
@@ -165,6 +166,9 @@ def make_loader(
         As in `PositionSampler`.
     stop, shards : int, optional
         As in `PositionSampler`.
+    parts : int
+        Give each batch in so many equal parts, one after the other, which ranks share as they would share a batch.
+        Sizes and kinds of images are those of whole batches.
     workers : int
         The number of processes that read and augment; 0 does it in this process.
     prefetch : int
@@ -183,15 +187,17 @@ def make_loader(
     TooManyUnreadable
         While iterating, if too many images of a source cannot be read.
     DatasetError
-        If the ranks cannot share a batch, or `workers` is negative.
+        If the ranks cannot share a batch, it has no so many equal parts, or `workers` is negative.
 
     Examples
     --------
     >>> for batch in make_loader(dataset, workers=4, start=images_seen):  # doctest: +SKIP
     ...     batch = batch.to("cuda", non_blocking=True)
     """
+    if parts < 1 or dataset.batch_size % parts:
+        raise DatasetError(f"`batch_size` {dataset.batch_size}: it cannot be cut into {parts} equal parts")
     sampler = PositionSampler(
-        dataset.batch_size, rank=rank, world_size=world_size, start=start, stop=stop, shards=shards
+        dataset.batch_size // parts, rank=rank, world_size=world_size, start=start, stop=stop, shards=shards
     )
     return BatchLoader(_data_loader(dataset, sampler, workers, prefetch, start_method, pin_memory), dataset.unreadable)
 

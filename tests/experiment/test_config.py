@@ -7,16 +7,18 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from wordtree import WordTree
 from yolo9000.datasets.pictograms import pictogram_concepts
-from yolo9000.datasets.sample import Kind, Record, Target
+from yolo9000.datasets.sample import Batch, Kind, Record, Target
 from yolo9000.datasets.scenes import SceneConfig, SceneSource
 from yolo9000.detection.config import DecodeConfig, ImageLabels
 from yolo9000.experiment.config import DataConfig, Joint, NetConfig, PlanConfig, RunConfig
@@ -139,6 +141,57 @@ def test_boxes_say_nothing_of_classes_without_boxes_where_image_labels_follow() 
     half = Joint(image_labels=ImageLabels(unboxed_weight=0.5))
     assert siblings(half) == pytest.approx({"joint": 2.5})
     assert siblings(Joint(enabled=False)) == pytest.approx({"boxes": 3})
+
+
+class Coloured(Named):
+    """Small images of one colour each, with a box around all of it or a label."""
+
+    def read(self, index: int) -> Record:
+        image = np.full((8, 8, 3), (3 * index, 255 - 3 * index, 90), np.uint8)
+        if self.kind == "classification":
+            return Record(image, f"{index}", image_label=0)
+        return Record(image, f"{index}", np.array([[0, 0, 8, 8]], np.float32), np.array([0]))
+
+
+@pytest.mark.parametrize("batch_by_batch", [False, True])
+def test_an_update_sees_the_same_images_in_any_number_of_parts(batch_by_batch: bool) -> None:
+    """Positions, sizes and kinds, over several sizes and passes over the images, from any update on."""
+    tree = WordTree(("a",), ("a",), (-1,), rest="only_child")
+    data = Data(
+        classes=TreeClasses(tree),
+        detection=Coloured("detection"),
+        classification=Coloured("classification"),
+        val_detection=None,
+        val_classification=None,
+        boxed=(0,),
+        never_boxed=(),
+        image_labels=(0,),
+        evaluated=(0,),
+    )
+    detector = Detector(
+        DetectorConfig(width=0.05), RegionSpec(coding=BoxCoding(((1.0, 1.0),)), classes=TreeClasses(tree))
+    )
+    plan = PlanConfig(steps=30, size=64, multi_scale=True, joint=Joint(batch_by_batch=batch_by_batch, mosaic=0.0))
+
+    def updates(accumulate: int, first: int) -> list[tuple[Tensor, list[str], list[bool]]]:
+        config = RunConfig(plan=plan, train=TrainConfig(batch_size=16, accumulate=accumulate))
+        (phase,) = plan_phases(detector, data, config)
+        batches = iter(phase.batches(first * accumulate))
+        found = []
+        for _ in range(first, plan.steps):
+            parts = cast("list[Batch]", [next(batches) for _ in range(accumulate)])
+            images = torch.cat([part.images for part in parts])
+            keys = [key for part in parts for key in part.keys]
+            found.append((images, keys, [target.is_classification for part in parts for target in part.targets]))
+        return found
+
+    whole = updates(1, 0)
+    assert {images.shape[-1] for images, _, _ in whole} == {64, 96}
+    assert {sum(kinds) for _, _, kinds in whole} == ({0, 16} if batch_by_batch else {8})
+    for accumulate, first in ((2, 0), (8, 0), (8, 17)):
+        for (images, *rest), (others, *of_others) in zip(whole[first:], updates(accumulate, first), strict=True):
+            assert torch.equal(images, others)
+            assert rest == of_others
 
 
 @pytest.mark.parametrize("kind", CLASSES)

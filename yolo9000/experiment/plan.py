@@ -181,7 +181,7 @@ def plan_phases(
         dataset = MixedDataset(
             detection,
             classification,
-            batch_size=part,
+            batch_size=config.train.batch_size,
             sizes=sizes,
             # another seed for each phase, or a later one would begin with the images that an earlier one began with;
             # the fourth has that of another run's first, which sees other data
@@ -200,6 +200,7 @@ def plan_phases(
                 rank=processes.rank,
                 world_size=processes.world_size,
                 start=first * part,
+                parts=config.train.accumulate,
                 shards=config.train.exact or None,
                 workers=config.machine.workers,
             )
