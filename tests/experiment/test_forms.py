@@ -11,8 +11,10 @@ from yolo9000.experiment.assemble import assemble
 from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.config_file import override
 from yolo9000.experiment.labels import without_tree
+from yolo9000.experiment.plan import check_loss
 from yolo9000.experiment.presets import SCENES
 from yolo9000.models import FlatClasses, TreeClasses
+from yolo9000.runtime.distributed import Processes
 from yolo9000.runtime.mistakes import Mistake
 
 BASE = override(
@@ -114,3 +116,21 @@ def test_unconstrained_locations_and_other_losses_reach_the_net() -> None:
     assert region["coding"]["kind"] == "unconstrained"
     assert region["loss"]["form"] == "slides"
     assert isinstance(config, RunConfig)
+
+
+@pytest.mark.parametrize(
+    ("changes", "processes", "message"),
+    [
+        ({"train.accumulate": 2}, 1, "`loss` slides .* `accumulate` 2 .*; take `accumulate` 1"),
+        ({"train.exact": 4}, 1, "`loss` slides .* `exact` 4 .*; take `exact` 0"),
+        ({}, 2, "`loss` slides .* 2 processes .*; train in one"),
+    ],
+)
+def test_a_loss_that_needs_the_whole_update_gets_no_parts(
+    changes: dict[str, Any], processes: int, message: str
+) -> None:
+    several, slides = Processes(rank=0, world_size=processes), {"net.loss": "slides", "net.flat": True}
+    with pytest.raises(Mistake, match=message):
+        assemble(override(BASE, {**slides, **changes}), processes=several)
+    check_loss(override(BASE, slides), 1)
+    check_loss(override(BASE, {"net.flat": True, **changes}), processes)

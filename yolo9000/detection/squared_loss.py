@@ -2,7 +2,8 @@
 
 Three mean squared errors, each over the number of boxes: of the box as it is decoded (sigmoid and exponential), of its
 IoU, and of its class probabilities after the softmax. Darknet's differs in all three: it compares tw and th themselves,
-weighs small boxes more, divides by images, and takes the cross-entropy of the classes.
+weighs small boxes more, divides by images, and takes the cross-entropy of the classes. As this one divides by boxes, it
+is another loss where it sees an update in parts: so no training shows it parts, see `experiment.plan.check_loss`.
 
 The same slides print the centre of an anchor box as ``x = (t_x * w_a) - x_a``. It is ``+``: their text says that
 t_x = 1 moves the box to the right by the width of the anchor, and so it does in `yolo9000.models.BoxCoding`.

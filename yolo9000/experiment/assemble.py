@@ -21,7 +21,7 @@ from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.data import Data, box_shapes, load_data
 from yolo9000.experiment.labels import classes_of_labels, without_tree
 from yolo9000.experiment.left_out import leave_out
-from yolo9000.experiment.plan import check_sources, plan_phases, what_does_not_fit
+from yolo9000.experiment.plan import check_loss, check_sources, plan_phases, what_does_not_fit
 from yolo9000.inference.darknet_files import (
     SUFFIX,
     is_partial_file,
@@ -106,6 +106,7 @@ def assemble(
         The parts do not fit together; the message says which.
     """
     check_sources(config.plan, boxes=config.data.has_boxes, image_labels=config.data.has_image_labels)
+    check_loss(config, processes.world_size)
     torch.manual_seed(config.seed)
     cfg, initial = config.net.cfg, config.net.init if resumed is None else None
     names = read_names(config.net.names) if config.net.names is not None and resumed is None else None

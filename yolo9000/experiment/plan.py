@@ -61,6 +61,35 @@ def check_sources(plan: PlanConfig, *, boxes: bool, image_labels: bool) -> None:
         raise PlanError("the classification start needs image labels: name `imagenet`, or `classification_steps` 0")
 
 
+def check_loss(config: RunConfig, processes: int) -> None:
+    """Raise if the loss divides by the boxes of all images of an update, and no one sees them all at once.
+
+    Parameters
+    ----------
+    config : RunConfig
+    processes : int
+        How many share an update.
+
+    Raises
+    ------
+    PlanError
+        It would be another loss; the message names the fields.
+    """
+    if config.net.loss != "slides" or config.is_classifier:
+        return
+    train = config.train
+    for cut, said, instead in (
+        (train.accumulate, f"`accumulate` {train.accumulate} shows it parts", "take `accumulate` 1"),
+        (train.exact, f"`exact` {train.exact} shows it shards", "take `exact` 0"),
+        (processes, f"each of {processes} processes shows it a share", "train in one process"),
+    ):
+        if cut > 1:
+            raise PlanError(
+                f"`loss` slides divides by the number of boxes in an update, and {said} of one, which would make it "
+                f"another loss; {instead}, or `loss` darknet"
+            )
+
+
 def what_does_not_fit(
     config: RunConfig, phases: Sequence[Phase], *, started: bool, images: Mapping[str, int] | None = None
 ) -> list[str]:
