@@ -455,6 +455,16 @@ def test_another_run_is_not_gone_on_with(trainer: Trainer, tmp_path: Path) -> No
     run = stopped(trainer, tmp_path / "again")
     assert trainer.train(run, resume=True, changes=faster, override=True, at=["step", 3, [signal.SIGTERM]]) == 130
     assert trainer.train(run, resume=True, changes=faster) == 0  # what was insisted on is the run's own now
+    run = stopped(trainer, tmp_path / "refused")
+    before = (run / "config.json").read_bytes()
+    for changes, said in (
+        ({"optimiser.optimizer": "adamw"}, "goes on with its `optimizer` sgd, whose state says nothing to adamw"),
+        ({"train.batch_size": 8}, "trained with batches of 4 images, now 8"),
+    ):
+        assert trainer.train(run, resume=True, changes=changes, override=True) == 2
+        assert said in trainer.said()[-1]
+        assert (run / "config.json").read_bytes() == before
+    assert trainer.train(run, resume=True) == 0
 
 
 def test_another_machine_is_warned_of(trainer: Trainer, tmp_path: Path) -> None:

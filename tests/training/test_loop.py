@@ -30,6 +30,7 @@ from yolo9000.training import gradients, loop
 from yolo9000.training.config import OptimiserConfig, TrainConfig
 from yolo9000.training.loop import TrainResult, train
 from yolo9000.training.objectives import detection_objective
+from yolo9000.training.optimiser import build_optimizer
 from yolo9000.training.phases import ImageBatch, Phase
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -302,6 +303,61 @@ def test_other_runs_are_not_resumed(tmp_path: Path) -> None:
         go([phase(network(), name="another")], tmp_path, resume=True)
     with pytest.raises(CheckpointError, match="weights are of another net"):
         go([phase(nn.Sequential(nn.Conv2d(3, 1, 8), nn.Flatten()))], tmp_path, resume=True)
+
+
+def test_a_resumed_optimiser_has_the_numbers_of_its_configuration(tmp_path: Path) -> None:
+    """What a run insists on with `override`. The twin is told by hand, in the middle of the run."""
+    plain = OptimiserConfig(learning_rate=0.05, burn_in=0, milestones=(), scales=(), momentum=0.9)
+    other = dataclasses.replace(plain, weight_decay=0.1, momentum=0.5)
+
+    def told(first: int) -> Iterator[ImageBatch]:
+        for number, batch in enumerate(numbered()(first), first):
+            if number == 3:
+                for group, decay in zip(optimizers[-1].param_groups, (0.1, 0.0), strict=True):
+                    group |= {"weight_decay": decay, "momentum": 0.5}
+            yield batch
+
+    optimizers: list[torch.optim.Optimizer] = []
+
+    def build(*args: Any, **named: Any) -> torch.optim.Optimizer:
+        optimizers.append(build_optimizer(*args, **named))
+        return optimizers[-1]
+
+    twin, resumed = network(), network()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(loop, "build_optimizer", build)
+        go([phase(twin, optimiser=plain, batches=told)], tmp_path / "twin")
+    go([phase(network(), optimiser=plain)], tmp_path / "run", stop_after=3)
+    go([phase(resumed, optimiser=other)], tmp_path / "run", resume=True)
+    assert same(dict(twin.state_dict()), dict(resumed.state_dict()))
+    groups = load_checkpoint(tmp_path / "run" / "last.pt")["optimizer"]["param_groups"]
+    assert [(group["weight_decay"], group["momentum"]) for group in groups] == [(0.1, 0.5), (0.0, 0.5)]
+
+
+def test_momentum_that_a_resumed_run_gets_begins_at_nothing(tmp_path: Path) -> None:
+    """Also where its first step is left out, which must not keep a momentum that was never set."""
+
+    def poisoned(first: int) -> Iterator[ImageBatch]:
+        for number, batch in enumerate(numbered()(first), first):
+            yield Numbered(batch.images, [float("nan")] * 4) if number == 3 else batch
+
+    sgd = OptimiserConfig(learning_rate=0.05, burn_in=0, milestones=(), scales=(), momentum=0.0)
+    go([phase(network(), optimiser=sgd)], tmp_path, stop_after=3)
+    with_momentum = dataclasses.replace(sgd, momentum=0.9)
+    go([phase(network(), optimiser=with_momentum, batches=poisoned)], tmp_path, resume=True, stop_after=4)
+    states = load_checkpoint(tmp_path / "last.pt")["optimizer"]["state"].values()
+    assert [float(each["momentum_buffer"].abs().max()) for each in states] == [0.0] * 6
+
+
+def test_another_kind_of_optimiser_is_refused(tmp_path: Path) -> None:
+    sgd = OptimiserConfig(learning_rate=0.05, burn_in=0)
+    go([phase(network(), optimiser=sgd)], tmp_path / "sgd", stop_after=3)
+    with pytest.raises(CheckpointError, match="`optimizer` sgd, whose state says nothing to adamw; leave it at sgd"):
+        go([phase(network())], tmp_path / "sgd", resume=True)
+    go([phase(network())], tmp_path / "adamw", stop_after=3)
+    with pytest.raises(CheckpointError, match="`optimizer` adamw"):
+        go([phase(network(), optimiser=sgd)], tmp_path / "adamw", resume=True)
+    assert go([phase(network())], tmp_path / "adamw", resume=True).step == 6
 
 
 def test_a_batch_that_cannot_be_cut() -> None:

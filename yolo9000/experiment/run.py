@@ -47,7 +47,7 @@ from yolo9000.runtime.run_folder import (
 from yolo9000.runtime.watch import together
 from yolo9000.training.callbacks import Callback
 from yolo9000.training.config import TrainConfig
-from yolo9000.training.loop import TrainResult, train
+from yolo9000.training.loop import TrainResult, check_goes_on, train
 from yolo9000.training.settling import with_settings
 from yolo9000.training.tensorboard import TensorBoard, has_tensorboard
 
@@ -145,6 +145,7 @@ def _train_as(
     facts = machine_facts(device, processes=processes.world_size, deterministic=config.machine.deterministic)
     if found is not None:
         _compare(found, config, assembly, facts, override=override)
+        check_goes_on(found, assembly.phases, config.train)  # before the folder says otherwise
     description = {
         **assembly.description,
         "config": asdict(config),

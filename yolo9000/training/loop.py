@@ -38,7 +38,14 @@ from yolo9000.training.callbacks import Callback, Moment
 from yolo9000.training.config import TrainConfig
 from yolo9000.training.curves import draw_curves
 from yolo9000.training.gradients import Backward, gradients_for
-from yolo9000.training.optimiser import ModelAverage, build_optimizer, learning_rate
+from yolo9000.training.optimiser import (
+    ModelAverage,
+    build_optimizer,
+    hyperparameters,
+    kind_of,
+    learning_rate,
+    take_hyperparameters,
+)
 from yolo9000.training.phases import ImageBatch, Phase
 from yolo9000.training.settling import training_settings
 from yolo9000.training.sharding import ShardedRows, can_shard, check_sharded, shard_rows
@@ -144,6 +151,47 @@ def _what_is_saved(run: RunFolder, step: int | None) -> str:
     return f"{run.last.name} of step {step} is whole: make room or repair, then go on with `resume` {run.path}"
 
 
+def check_goes_on(found: Found, phases: Sequence[Phase], config: TrainConfig) -> None:
+    """Raise if these phases cannot go on from a checkpoint. Whoever writes into the run before `train` asks it too.
+
+    Parameters
+    ----------
+    found : Found
+    phases : sequence of Phase
+    config : TrainConfig
+
+    Raises
+    ------
+    CheckpointError
+        The message says what does not fit.
+    """
+    saved, position = found.content, found.content.get("position", {})
+    if lacking := [name for name in ("phases", "optimizer", "scaler", "batch_size") if saved.get(name) is None]:
+        raise CheckpointError(f"{found.path}: no training can go on from it (it has no {', '.join(lacking)})")
+    before = [list(pair) for pair in saved["phases"]]
+    now = [[phase.name, phase.steps] for phase in phases]
+    index = int(position["phase"])
+    # phases that lie behind must be as they were; the present one and those ahead may become longer
+    if before[:index] != now[:index] or index >= len(now) or before[index][0] != now[index][0]:
+        raise CheckpointError(f"{found.path}: it is at {before[index]} of phases {before}; this run has {now}")
+    if int(position["phase_step"]) > phases[index].steps:
+        raise CheckpointError(
+            f"{found.path}: {position['phase_step']} steps of phase {now[index][0]} are done, "
+            f"more than the {now[index][1]} asked for"
+        )
+    if saved["batch_size"] != config.batch_size:
+        raise CheckpointError(
+            f"{found.path}: trained with batches of {saved['batch_size']} images, "
+            f"now {config.batch_size}; the position would not be the same"
+        )
+    was, wanted = kind_of(saved["optimizer"]), phases[index].optimiser.optimizer
+    if was != wanted and int(position["phase_step"]) < phases[index].steps:
+        raise CheckpointError(
+            f"{found.path}: the phase {now[index][0]} goes on with its `optimizer` {was}, whose state says nothing to "
+            f"{wanted}; leave it at {was}, or start a new run from its weights with `init`"
+        )
+
+
 class _Training:
     """The state of a run: position, model average, optimiser, loss scaler."""
 
@@ -241,7 +289,7 @@ class _Training:
         self.average = ModelAverage(model, self.config.ema_decay) if self.config.ema_decay else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "float16")
         if saved is not None:
-            fused = [group["fused"] for group in self.optimizer.param_groups]
+            as_built = hyperparameters(self.optimizer)  # by the configuration and for this machine
             try:
                 saved_state = saved["optimizer"]
                 if self.sharded is not None:
@@ -252,8 +300,7 @@ class _Training:
                     f"{self.file}: its optimiser has other parameters than this version's net; "
                     f"start a new run from its weights with `init` {self.run.path}"
                 ) from error
-            for group, as_built in zip(self.optimizer.param_groups, fused, strict=True):
-                group["fused"] = as_built  # a matter of this machine and version, not of the run
+            take_hyperparameters(self.optimizer, as_built)
             if saved["scaler"]:
                 self.scaler.load_state_dict(saved["scaler"])
             if self.average is not None:
@@ -499,26 +546,9 @@ class _Training:
 
     def _take_up(self, found: Found) -> dict[str, Any]:
         """Go to the position of a checkpoint."""
-        saved, position = found.content, found.content.get("position", {})
-        if lacking := [name for name in ("phases", "optimizer", "scaler", "batch_size") if saved.get(name) is None]:
-            raise CheckpointError(f"{found.path}: no training can go on from it (it has no {', '.join(lacking)})")
-        before = [list(pair) for pair in saved["phases"]]
-        now = [[phase.name, phase.steps] for phase in self.phases]
-        index = int(position["phase"])
-        # phases that lie behind must be as they were; the present one and those ahead may become longer
-        if before[:index] != now[:index] or index >= len(now) or before[index][0] != now[index][0]:
-            raise CheckpointError(f"{found.path}: it is at {before[index]} of phases {before}; this run has {now}")
-        if int(position["phase_step"]) > self.phases[index].steps:
-            raise CheckpointError(
-                f"{found.path}: {position['phase_step']} steps of phase {now[index][0]} are done, "
-                f"more than the {now[index][1]} asked for"
-            )
-        if saved["batch_size"] != self.config.batch_size:
-            raise CheckpointError(
-                f"{found.path}: trained with batches of {saved['batch_size']} images, "
-                f"now {self.config.batch_size}; the position would not be the same"
-            )
-        self.index, self.phase_step = index, int(position["phase_step"])
+        check_goes_on(found, self.phases, self.config)
+        saved, position = found.content, found.content["position"]
+        self.index, self.phase_step = int(position["phase"]), int(position["phase_step"])
         self.best = saved["best"]
         self.file = found.path
         if found.path == self.run.last:

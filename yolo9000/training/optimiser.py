@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -73,12 +74,49 @@ def build_optimizer(model: nn.Module, config: OptimiserConfig, *, scaled: bool =
     fused = not scaled and all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
     if config.optimizer == "sgd":
         sgd = torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, fused=fused)
-        if fused and config.momentum:
-            # a first step that is left out would otherwise keep a momentum that was never set
-            for parameter in parameters:
-                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        _begin_momentum(sgd, parameters)
         return sgd
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999), fused=fused)
+
+
+def kind_of(state: Mapping[str, Any]) -> str:
+    """Which optimiser a saved state is of, as `OptimiserConfig` names it.
+
+    Examples
+    --------
+    >>> kind_of(build_optimizer(nn.Linear(1, 1), OptimiserConfig(optimizer="adamw")).state_dict())
+    'adamw'
+    """
+    return "adamw" if any("betas" in group for group in state["param_groups"]) else "sgd"
+
+
+def hyperparameters(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """What each group of parameters is moved with, without the parameters."""
+    return [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+
+
+def take_hyperparameters(optimizer: torch.optim.Optimizer, groups: Sequence[Mapping[str, Any]]) -> None:
+    """Give an optimiser back what it was built with: a saved state brings its own.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    groups : sequence of mapping
+        As `hyperparameters` has them.
+    """
+    for group, built in zip(optimizer.param_groups, groups, strict=True):
+        group.update(built)
+    # the state of a run without momentum has none
+    _begin_momentum(optimizer, [each for group in optimizer.param_groups for each in group["params"]])
+
+
+def _begin_momentum(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter]) -> None:
+    """Set the momentum of a fused SGD: a first step that is left out would keep one that was never set."""
+    first = optimizer.param_groups[0]
+    if isinstance(optimizer, torch.optim.SGD) and first["fused"] and first["momentum"]:
+        for parameter in parameters:
+            if optimizer.state[parameter].get("momentum_buffer") is None:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 class ModelAverage:
