@@ -23,8 +23,9 @@ from yolo9000.datasets.sample import Target
 from yolo9000.experiment.config import RunConfig
 from yolo9000.inference.model import describe_model
 from yolo9000.models import Detector, DetectorConfig, RegionSpec
-from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
+from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from yolo9000.runtime.distributed import Processes
+from yolo9000.runtime.logs import ResultsFile
 from yolo9000.runtime.run_folder import RunFolder
 from yolo9000.training import gradients, loop
 from yolo9000.training.config import OptimiserConfig, TrainConfig
@@ -157,6 +158,32 @@ def test_bad_steps_in_a_row_are_counted_over_a_resume(tmp_path: Path) -> None:
     assert load_checkpoint(run.last)["position"]["bad_in_a_row"] == 2
     with pytest.raises(NonFiniteLoss, match="step 5 .* after 3 such steps in a row"):
         train([phase()], config, run, device=CPU, resume=True)
+
+
+def test_the_log_counts_left_out_steps_over_a_resume(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, save_every=0, log_every=6)
+
+    def train_to(folder: str, stop: int | None = None) -> RunFolder:
+        run = RunFolder(tmp_path / folder)
+        run.path.mkdir(exist_ok=True)
+        batches = numbered((1, 3, 4, 8).__contains__)
+        phase = Phase(name="only", steps=12, model=network(), loss=regression, batches=batches, optimiser=SGD)
+        train([phase], config, run, device=CPU, resume=run.last.exists(), stop_after=stop)
+        return run
+
+    def left_out(run: RunFolder) -> list[float]:
+        return ResultsFile(run.results, keep_to_step=12).column("left_out")[1]
+
+    assert left_out(train_to("whole")) == [3, 1]
+    stopped = train_to("parts", stop=4)
+    content = load_checkpoint(stopped.last)
+    assert content["position"]["left_out"] == 2
+    (tmp_path / "older").mkdir()
+    del content["position"]["left_out"]
+    save_checkpoint(RunFolder(tmp_path / "older").last, content)
+    assert left_out(train_to("parts", stop=9)) == [3]
+    assert left_out(train_to("parts")) == [3, 1]
+    assert left_out(train_to("older")) == [1, 1]  # of a version that saved no number: those since then
 
 
 def test_a_gradient_that_is_not_finite(tmp_path: Path) -> None:

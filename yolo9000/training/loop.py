@@ -336,6 +336,8 @@ class _Training:
             tell=self.progress.message if self.processes.is_first else partial(print, file=sys.stderr, flush=True),
             in_a_row=0 if saved is None else int(saved["position"].get("bad_in_a_row", 0)),
         )
+        if saved is not None:
+            self.bad.since_logged = int(saved["position"].get("left_out", 0))
 
     def _run_phase(self, stop: StopRequest, stop_after: int | None) -> bool:
         """Take the phase's remaining steps; return whether the run was asked to stop."""
@@ -533,6 +535,7 @@ class _Training:
                 "phase_step": self.phase_step,
                 "images_seen": self.images_seen,
                 "bad_in_a_row": self.bad.in_a_row,
+                "left_out": self.bad.since_logged,
             },
             "phases": [[phase.name, phase.steps] for phase in self.phases],
             "batch_size": self.config.batch_size,
