@@ -63,11 +63,20 @@ def region(flat: bool = False) -> RegionSpec:
     return RegionSpec(coding=BoxCoding(((1.0, 1.5), (3.0, 2.0))), classes=FlatClasses(4) if flat else TreeClasses(TREE))
 
 
-def one_gradient(processes: Processes, *, share_rows: bool = True, **config: Any) -> dict[str, Any]:
+def drop_features(head: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Dropout before a head."""
+    return (torch.nn.functional.dropout(inputs[0], training=head.training), *inputs[1:])
+
+
+def one_gradient(
+    processes: Processes, *, share_rows: bool = True, dropout: bool = False, **config: Any
+) -> dict[str, Any]:
     """Terms and gradient of one update, the same on each rank."""
     train_config = TrainConfig(**config)
     torch.manual_seed(0)
     model = Detector(DetectorConfig(width=0.05, share_class_rows=share_rows), region())
+    if dropout:
+        model.head.register_forward_pre_hook(drop_features)
     before = dict(model.named_parameters())["head.class_weight"].detach().clone()
     gradients = gradients_for(
         Backward(
@@ -85,8 +94,8 @@ def one_gradient(processes: Processes, *, share_rows: bool = True, **config: Any
     data = batches(train_config, processes)(0)
     terms = torch.zeros(())
     for part in range(1, train_config.accumulate + 1):
-        batch = next(data)
-        for found, _ in gradients.add(batch.images, batch.targets, 8, last=part == train_config.accumulate):
+        batch, last = next(data), part == train_config.accumulate
+        for found, _ in gradients.add(batch.images, batch.targets, 8, last=last, draw=(0, 1, part)):
             terms = terms + torch.stack(list(found.values())).sum().detach()
     gradients.finish()
     gradients.close()

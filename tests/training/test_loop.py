@@ -64,9 +64,11 @@ def regression(output: Tensor, targets: Sequence[float], images_seen: int) -> di
     return {"square": error.square().sum(), "absolute": 0.1 * error.abs().sum()}
 
 
-def network(seed: int = 0) -> nn.Module:
+def network(seed: int = 0, dropout: float = 0.0) -> nn.Module:
     torch.manual_seed(seed)
-    layers = (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1))
+    layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1)]
+    if dropout:
+        layers.insert(5, nn.Dropout(dropout))
     return nn.Sequential(*layers)
 
 
@@ -75,9 +77,9 @@ def phase(model: nn.Module, steps: int = 6, **changes: Any) -> Phase:
     return Phase(model=model, steps=steps, **settings)
 
 
-def two_phases() -> tuple[list[Phase], nn.Module]:
+def two_phases(dropout: float = 0.0) -> tuple[list[Phase], nn.Module]:
     """A first model, whose convolution the second one takes over: the pattern of the classification start."""
-    first, second = network(1), network(2)
+    first, second = network(1, dropout), network(2, dropout)
 
     def take_over() -> None:
         second[0].load_state_dict(first[0].state_dict())
@@ -101,13 +103,15 @@ def go(phases: list[Phase], folder: Path, config: TrainConfig = CONFIG, **settin
     return train(phases, config, RunFolder(folder), device=CPU, **settings)
 
 
-@pytest.mark.parametrize("stop_after", [1, 2, 3, 4, 5])
-def test_resuming_is_exact_to_the_bit(tmp_path: Path, stop_after: int) -> None:
-    phases, whole = two_phases()
+@pytest.mark.parametrize(
+    ("stop_after", "dropout"), [(1, 0.0), (2, 0.0), (3, 0.0), (4, 0.0), (5, 0.0), (2, 0.5), (4, 0.5)]
+)
+def test_resuming_is_exact_to_the_bit(tmp_path: Path, stop_after: int, dropout: float) -> None:
+    phases, whole = two_phases(dropout)
     assert go(phases, tmp_path / "whole") == TrainResult(6, interrupted=False)
-    phases, _ = two_phases()
+    phases, _ = two_phases(dropout)
     assert go(phases, tmp_path / "parts", stop_after=stop_after) == TrainResult(stop_after, interrupted=True)
-    phases, resumed = two_phases()
+    phases, resumed = two_phases(dropout)
     assert go(phases, tmp_path / "parts", resume=True) == TrainResult(6, interrupted=False)
     assert same(dict(whole.state_dict()), dict(resumed.state_dict()))
     checkpoints = [load_checkpoint(tmp_path / name / "last.pt") for name in ("whole", "parts")]
@@ -116,6 +120,30 @@ def test_resuming_is_exact_to_the_bit(tmp_path: Path, stop_after: int) -> None:
     assert len(tables[0]) == len(tables[1]) == 7
     steps = [[line.split(",")[0] for line in table] for table in tables]
     assert steps[0] == steps[1] == ["step", "1", "2", "3", "4", "5", "6"]
+
+
+def test_random_layers_draw_by_seed_step_part_and_shard(tmp_path: Path) -> None:
+    class Drawing(nn.Module):
+        """What it draws is its answer."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+            self.drawn: list[float] = []
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.drawn.append(torch.rand(()).item())
+            return self.weight + images.mean((1, 2, 3))[:, None]
+
+    def drawn(folder: str, *, seed: int = 0, **changes: Any) -> list[float]:
+        net, config = Drawing(), dataclasses.replace(CONFIG, **changes)
+        go([phase(net, 3, batches=numbered(4 // config.accumulate))], tmp_path / folder, config, seed=seed)
+        return net.drawn
+
+    plain, parts, shards = drawn("plain"), drawn("parts", accumulate=2), drawn("shards", exact=4)
+    assert (len(set(plain)), len(set(parts)), len(set(shards))) == (3, 6, 12)
+    assert drawn("again", accumulate=2) == parts
+    assert not set(drawn("other", seed=1)) & set(plain)
 
 
 def spoilt(part: str) -> Callable[[RunFolder], Found]:

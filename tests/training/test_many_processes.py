@@ -67,6 +67,16 @@ def test_exact_gradients_have_the_same_bits(ranks: Ranks) -> None:
             assert all(torch.equal(each["buffers"][name], own) for name, own in alone["buffers"].items())
 
 
+def test_exact_gradients_have_the_same_bits_with_dropout(ranks: Ranks) -> None:
+    """Each shard draws its own, whoever computes it; and in every part of an update anew."""
+    found = ranks(FILE, "one_gradient", [1, 2], batch_size=8, accumulate=2, exact=2, dropout=True)
+    (without,) = ranks(FILE, "one_gradient", [1], batch_size=8, accumulate=2, exact=2)[1]
+    (alone,) = found[1]
+    assert alone["loss"] != without["loss"]
+    for each in found[2]:
+        assert all(torch.equal(each["gradient"][name], own) for name, own in alone["gradient"].items())
+
+
 def test_a_batch_that_processes_cannot_share() -> None:
     TrainConfig(batch_size=4).check_shared_by(4)
     with pytest.raises(Mistake, match="`batch_size` 4: 5 processes cannot share 4 images; take `batch_size` 5 or more"):

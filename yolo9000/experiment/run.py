@@ -167,6 +167,7 @@ def _train_as(
             processes=processes,
             resume=found or False,
             callbacks=[*_usual_callbacks(config, assembly), *callbacks],
+            seed=config.seed,
         )
     except BaseException:
         if processes.is_first and not resume:

@@ -7,6 +7,9 @@ each one makes the whole gradient of its own, see `yolo9000.models.class_shards`
 
 In exact mode the batch is cut into shards that do not depend on the number of processes. Each shard has a gradient of
 its own, whoever computes it, and they are added up in the order of the shards.
+
+Layers that draw random numbers (dropout, random crops, drop-path) are seeded anew for each forward pass, by numbers
+that say which pass it is. So a run that is resumed draws what a whole one does.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -77,6 +81,21 @@ class Backward:
         self.scaler.scale(total).backward()
 
 
+def seed_random_layers(*numbers: int) -> None:
+    """Have random layers draw from here on what follows from these numbers alone.
+
+    Examples
+    --------
+    >>> drop = nn.Dropout()
+    >>> seed_random_layers(0, 3, 1)
+    >>> first = drop(torch.ones(64))
+    >>> seed_random_layers(0, 3, 1)
+    >>> torch.equal(first, drop(torch.ones(64)))
+    True
+    """
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
+
+
 class Gradients:
     """The gradient of one process that trains alone.
 
@@ -88,7 +107,9 @@ class Gradients:
     def __init__(self, step: Backward) -> None:
         self.step = step
 
-    def add(self, images: Tensor, targets: Sequence[Any], images_seen: int, *, last: bool) -> Terms:
+    def add(
+        self, images: Tensor, targets: Sequence[Any], images_seen: int, *, last: bool, draw: tuple[int, ...] = ()
+    ) -> Terms:
         """Add the gradient of a part of an update's images, this process's share of them.
 
         Parameters
@@ -99,7 +120,11 @@ class Gradients:
         images_seen : int
         last : bool
             Whether it is the last part of the update.
+        draw : tuple of int
+            Which part of the run it is. What random layers draw follows from it, and from the process, or in exact
+            mode from the shard.
         """
+        seed_random_layers(*draw, self.step.processes.rank)
         terms = self.step.terms(images, targets, images_seen)
         self.step.backward(terms)
         return [(terms, len(targets))]
@@ -137,7 +162,10 @@ class SharedGradients(Gradients):
         self._replicas = DistributedDataParallel(net, find_unused_parameters=True)
         self._replicas.register_comm_hook(step.processes, _sum_bucket)
 
-    def add(self, images: Tensor, targets: Sequence[Any], images_seen: int, *, last: bool) -> Terms:
+    def add(
+        self, images: Tensor, targets: Sequence[Any], images_seen: int, *, last: bool, draw: tuple[int, ...] = ()
+    ) -> Terms:
+        seed_random_layers(*draw, self.step.processes.rank)
         with contextlib.nullcontext() if last else self._replicas.no_sync():
             terms = self._replicas(images, targets, images_seen)
             self.step.backward(terms)
@@ -204,21 +232,25 @@ class ExactGradients(Gradients):
         self._most = max(map(len, of_ranks))
         self._counts = [len(own) for own in of_ranks]
         images = shares(config.batch_size // config.accumulate, config.exact)
-        own = [images[shard] for shard in of_ranks[processes.rank]]
+        self._own = of_ranks[processes.rank]
+        own = [images[shard] for shard in self._own]
         self._places = [slice(part.start - own[0].start, part.stop - own[0].start) for part in own]
         self._tables = tables_of(step.model)
         self._products: dict[int, list[Product]] = {}
         self._parameters = [each for each in step.model.parameters() if each.requires_grad]
         self._sums: dict[int, Tensor] = {}
 
-    def add(self, images: Tensor, targets: Sequence[Any], images_seen: int, *, last: bool) -> Terms:
+    def add(
+        self, images: Tensor, targets: Sequence[Any], images_seen: int, *, last: bool, draw: tuple[int, ...] = ()
+    ) -> Terms:
         buffers = list(self.step.model.buffers())
         before = [buffer.clone() for buffer in buffers]
         found: Terms = []
         gradients: list[list[Tensor | None]] = []
         statistics: list[list[Tensor]] = []
         products: list[list[list[Product]]] = []
-        for place in self._places:
+        for shard, place in zip(self._own, self._places, strict=True):
+            seed_random_layers(*draw, shard)
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
             terms = self.step.terms(images[place], targets[place], images_seen)

@@ -2,8 +2,8 @@
 
 A run is a list of `Phase`: what is trained, on which batches, with which loss. The usual list is a classifier over the
 tree (the backbone's start), the detector on boxes alone, then the detector on boxes and image labels together. The
-loop knows none of this; it counts steps. Which images a step sees is a function of its number alone, so a
-checkpoint needs the number and the weights, and no random state.
+loop knows none of this; it counts steps. Which images a step sees, and what random layers draw in it, is a function of
+its number and the seed alone, so a checkpoint needs the number and the weights, and no random state.
 
 It is one file because a step, what is logged of it and what is saved of it are one order of events, and a run that is
 resumed has to find each of them in its place.
@@ -74,6 +74,7 @@ def train(
     resume: bool | Found = False,
     stop_after: int | None = None,
     callbacks: Sequence[Callback] = (),
+    seed: int = 0,
 ) -> TrainResult:
     """Train all phases, or what is left of them.
 
@@ -96,6 +97,8 @@ def train(
         Stop, as on Ctrl-C, when the run has done so many steps.
     callbacks : sequence of Callback
         They watch the run.
+    seed : int
+        Seed of what random layers draw, such as dropout.
 
     Returns
     -------
@@ -112,7 +115,7 @@ def train(
     RunFolderError
         Another process trains in the same folder; or a file cannot be written, such as on a full disk.
     """
-    training = _Training(list(phases), config, run, device, dict(description or {}), processes, callbacks)
+    training = _Training(list(phases), config, run, device, dict(description or {}), processes, callbacks, seed)
     alone = hold_run_folder(run) if processes.is_first else contextlib.nullcontext()
     with alone, StopRequest(quiet=not processes.is_first) as stop:
         try:
@@ -204,9 +207,10 @@ class _Training:
         description: dict[str, Any],
         processes: Processes,
         callbacks: Sequence[Callback],
+        seed: int,
     ) -> None:
         self.phases, self.config, self.run, self.device = phases, config, run, device
-        self.description, self.processes = description, processes
+        self.description, self.processes, self.seed = description, processes, seed
         self.callbacks = callbacks if processes.is_first else ()
         self.settings = training_settings(config, device)
         self.precision = self.settings.precision
@@ -380,7 +384,8 @@ class _Training:
         for part in range(1, config.accumulate + 1):
             batch = next(batches)
             images, last = self._images(batch), part == config.accumulate
-            for terms, count in self.gradients.add(images, batch.targets, self.images_seen, last=last):
+            draw = (self.seed, self.step, part)
+            for terms, count in self.gradients.add(images, batch.targets, self.images_seen, last=last, draw=draw):
                 self.bad.add(batch, terms)
                 parts.append((terms, count))
         left_out = self._update()
