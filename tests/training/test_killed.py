@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from yolo9000.runtime.checkpoint import load_checkpoint
+from yolo9000.runtime.checkpoint import load_checkpoint, save_checkpoint
 from yolo9000.runtime.run_folder import RunFolder, hold_run_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -441,6 +441,29 @@ def test_a_damaged_or_foreign_checkpoint_is_passed_over(trainer: Trainer, whole:
         assert said in warning
         assert warning.endswith(f"The run goes on from {run / 'step-00000005.pt'}")
         assert same(load_checkpoint(run / "last.pt"), load_checkpoint(whole / "last.pt"))
+
+
+@pytest.mark.parametrize("count", [2, 4], ids=["inside the classification", "in the detection"])
+def test_a_detector_that_starts_from_another_waits_through_the_classification(
+    trainer: Trainer, whole: Path, tmp_path: Path, count: int
+) -> None:
+    """The detector's weights are in the checkpoint, so the run goes on where the file that gave them is gone."""
+    start = tmp_path / "start.pt"
+    start.write_bytes((whole / "last.pt").read_bytes())
+    changes = {"net.init": str(start)}
+    assert trainer.train(tmp_path / "whole", changes=changes) == 0, trainer.said()
+    run = tmp_path / "run"
+    assert trainer.train(run, changes=changes, at=["step", count, [signal.SIGTERM]]) == 130
+    content = load_checkpoint(run / "last.pt")
+    assert len(content["waiting"]) == (count < 3)
+    start.unlink()
+    assert trainer.train(run, resume=True, changes=changes) == 0, trainer.said()
+    assert_same_run(run, tmp_path / "whole")
+    if count < 3:
+        del content["waiting"]
+        save_checkpoint(run / "last.pt", content)
+        assert trainer.train(run, resume=True, changes=changes) == 2
+        assert "it holds the weights of 0, and this run has 1" in trainer.log.read_text()
 
 
 def test_another_run_is_not_gone_on_with(trainer: Trainer, tmp_path: Path) -> None:

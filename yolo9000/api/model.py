@@ -51,7 +51,7 @@ _ELSEWHERE |= {"max_detections": "max_boxes", "hier_thresh": "tree_threshold"}
 """What others call the keywords of `YOLO9000.predict`."""
 
 
-_OF_TRAINING = ("optimizer", "scaler", "phases")
+_OF_TRAINING = ("optimizer", "scaler", "phases", "waiting")
 """What a checkpoint holds for going on with a training."""
 
 

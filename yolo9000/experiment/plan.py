@@ -204,6 +204,7 @@ def plan_phases(
     part = config.train.batch_size // config.train.accumulate
     phases: list[Phase] = []
     takes_over: Callable[[], None] | None = None
+    given = config.net.init is not None  # a resumed run does not read it again
 
     def batches(detection: Source | None, classification: Source | None, sizes: tuple[int, ...]) -> Batches:
         joint = detection is not None and classification is not None
@@ -281,9 +282,10 @@ def plan_phases(
                     optimiser=config.optimiser,
                     begin=takes_over,
                     evaluate=evaluate,
+                    given=given,
                 )
             )
-            takes_over = None
+            takes_over, given = None, False
     return phases
 
 

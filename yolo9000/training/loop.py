@@ -187,12 +187,23 @@ def check_goes_on(found: Found, phases: Sequence[Phase], config: TrainConfig) ->
             f"{found.path}: trained with batches of {saved['batch_size']} images, "
             f"now {config.batch_size}; the position would not be the same"
         )
+    there, needed = len(saved.get("waiting") or ()), len(_waiting(phases, index))
+    if there != needed:
+        raise CheckpointError(
+            f"{found.path}: of nets that start from `init` in a later phase it holds the weights of {there}, and this "
+            f"run has {needed}; leave `init` as it was begun with, or start a new run if an older version saved it"
+        )
     was, wanted = kind_of(saved["optimizer"]), phases[index].optimiser.optimizer
     if was != wanted and int(position["phase_step"]) < phases[index].steps:
         raise CheckpointError(
             f"{found.path}: the phase {now[index][0]} goes on with its `optimizer` {was}, whose state says nothing to "
             f"{wanted}; leave it at {was}, or start a new run from its weights with `init`"
         )
+
+
+def _waiting(phases: Sequence[Phase], index: int) -> list[nn.Module]:
+    """The models of later phases that begin with weights from outside the run."""
+    return [phase.model for phase in phases[index + 1 :] if phase.given and phase.model is not phases[index].model]
 
 
 class _Training:
@@ -550,6 +561,7 @@ class _Training:
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict() if with_optimizer else None,
             "scaler": self.scaler.state_dict() if with_optimizer else None,
+            "waiting": [model.state_dict() for model in _waiting(self.phases, self.index)] if with_optimizer else [],
         }
 
     def _take_up(self, found: Found) -> dict[str, Any]:
@@ -559,6 +571,9 @@ class _Training:
         self.index, self.phase_step = int(position["phase"]), int(position["phase_step"])
         self.best = saved["best"]
         self.file = found.path
+        waiting = _waiting(self.phases, self.index)
+        for model, state in zip(waiting, saved.get("waiting") or (), strict=True):
+            load_weights(model, state, found.path)
         if found.path == self.run.last:
             self.saved_at = self.step
             if self.processes.is_first:  # it may have been killed just before it did so, and have nothing left to save

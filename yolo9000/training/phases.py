@@ -46,6 +46,8 @@ class Phase:
         It is called when the phase starts, not when it is resumed, and takes over weights of an earlier phase's model.
     evaluate : callable, optional
         A model -> named scores, for ``results.csv``.
+    given : bool
+        The model begins with weights from outside the run, so checkpoints of phases before its own hold them.
     """
 
     name: str
@@ -56,3 +58,4 @@ class Phase:
     optimiser: OptimiserConfig
     begin: Callable[[], None] | None = None
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None
+    given: bool = False
