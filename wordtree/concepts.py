@@ -317,8 +317,11 @@ class _Finder:
             return _Unresolved("is its own ancestor: its parents go in a circle")
         above = self._hierarchy.ancestors(first)
         wider = [root for root in ("physical_entity.n.01", "entity.n.01") if self._wordnet.wnid(root) in above]
-        known = first
+        known, passed = first, set[str]()
         while known in self._hierarchy.new:  # an edge begins at a synset
+            if known in passed:
+                return _Unresolved(f"is below {known}, which is its own ancestor: the parents go in a circle")
+            passed.add(known)
             known = self._hierarchy.parents(known)[0]
         ways = [f"`root` {root}" for root in wider[:1]]
         if known not in self._hierarchy.ancestors(self._hierarchy.root):  # or the edge would close a circle

@@ -392,6 +392,16 @@ def test_one_error_lists_everything_that_is_wrong_with_candidates_and_remedies()
     assert "dog.n.09" in message
 
 
+@pytest.mark.parametrize("skip", [False, True])
+def test_what_is_below_a_circle_is_named_with_those_in_it(skip: bool) -> None:
+    concepts = ["alpha thing < beta thing", "beta thing < gamma thing", "gamma thing < beta thing"]
+    with pytest.raises(ConceptError) as caught:
+        build_wordtree(concepts, skip_unreachable=skip)  # a circle is no matter of the root
+    below, *inside = caught.value.problems
+    assert below.reason == "is below x-beta-thing, which is its own ancestor: the parents go in a circle"
+    assert [problem.reason for problem in inside] == ["is its own ancestor: its parents go in a circle"] * 2
+
+
 def test_two_parents_for_one_new_concept_are_refused() -> None:
     with pytest.raises(ConceptError, match="has another parent, too: jack < truck.n.01"):
         build_wordtree(["jack < truck.n.01", "Jack < car.n.01"])
