@@ -346,7 +346,8 @@ class WordTree:
     def below(self, node: str | int) -> TreeSubset:
         """Return the tree of a node and everything below it, without its ancestors.
 
-        The probabilities in it are given that the thing is a `node`.
+        The node is the only top node. A probability in it, divided by that of the node, is given that the thing is a
+        `node`. With the `rest` "none" the node itself is certain; otherwise its group of one has a rest alternative.
 
         Examples
         --------

@@ -8,13 +8,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from wordtree import TreeError, UnknownName, WordTree, load_tree
+from wordtree import TreeDistribution, TreeError, UnknownName, WordTree, load_tree
 from wordtree.outline import count_below, depth_for, outline
 from wordtree.picture import cells_of, colour, draw_tree, save_picture, to_png, to_svg
 from wordtree.report import compare_parents, summarize_difference
 from wordtree.search import search
+from wordtree.tree import Rest
 
 # animal (dog (terrier, hound), cat), machine (crane), and a bird that is called crane
 TREE = WordTree(
@@ -175,6 +177,28 @@ def test_what_is_below_has_no_ancestors() -> None:
     assert part.tree.names == ("dog", "fox terrier", "hound")
     assert part.tree.parents == (-1, 0, 0)
     assert part.new_to_old == (2, 6, 7)
+
+
+@pytest.mark.parametrize(
+    ("rest", "of_dog", "given_dog"),
+    [
+        ("none", 1.0, (0.75, 0.25, 1.0)),
+        ("only_child", 0.8, (0.75, 0.25, 0.9)),
+        ("all", 0.8, (0.6, 0.2, 0.9)),
+    ],
+)
+def test_probabilities_below_a_node(rest: Rest, of_dog: float, given_dog: tuple[float, float, float]) -> None:
+    """In odds against a rest of 1: dog 4, terrier 3, hound 1, fox terrier 9."""
+    names = ("animal", "rock", "dog", "cat", "terrier", "hound", "fox terrier")
+    tree = WordTree(tuple("abcdefg"), names, (-1, -1, 0, 0, 2, 2, 4), rest=rest)
+    terrier, hound, fox = given_dog
+    fox *= terrier
+    logits = torch.tensor([2.0, 1.0, 4.0, 1.0, 3.0, 1.0, 9.0]).log()
+    part = tree.below("dog")
+    below = TreeDistribution(part.tree, logits[list(part.new_to_old)]).probs()
+    assert below.tolist() == pytest.approx([of_dog, *(of_dog * each for each in (terrier, hound, fox))])
+    whole = TreeDistribution(tree, logits).probs()[list(part.new_to_old)]
+    torch.testing.assert_close(below / below[0], whole / whole[0])
 
 
 def test_a_difference_is_listed_up_to_a_number() -> None:
