@@ -219,7 +219,7 @@ class TreeDistribution:
             The number of nodes; fewer are returned if there are fewer.
         among : {"leaves", "nodes"}
             The nodes to choose from. Leaves exclude each other; among all nodes, an ancestor always comes before its
-            descendants.
+            descendants, and of equals the one with the lower number comes first.
 
         Returns
         -------
@@ -233,12 +233,13 @@ class TreeDistribution:
         """
         if k < 1:
             raise ValueError(f"k is {k}; it must be at least 1")
-        probabilities = self.probs()
         if among == "leaves":
             leaves = torch.as_tensor(np.flatnonzero(self.tree.child_group < 0), device=self.logits.device)
-            values, places = probabilities.index_select(-1, leaves).topk(min(k, len(leaves)), dim=-1)
+            values, places = self.probs().index_select(-1, leaves).topk(min(k, len(leaves)), dim=-1)
             return NodeProbabilities(values, leaves[places])
-        return NodeProbabilities(*probabilities.topk(min(k, len(self.tree)), dim=-1))
+        # the logarithms tell apart what both underflow to 0, and no child's is above its parent's by rounding
+        values, nodes = _first_of_equals(log_probs(self.logits, self.tree), min(k, len(self.tree)))
+        return NodeProbabilities(values.exp(), nodes)
 
     def at_depth(self, depth: int) -> NodeProbabilities:
         """Cut the tree off at a depth: return the nodes there and the leaves above, which exclude each other.
@@ -269,6 +270,23 @@ class TreeDistribution:
         label = torch.tensor(node, device=self.logits.device)
         path = path_columns(label, self.tree, path_width(self.tree, [node]))
         return level_log_conditionals(self.logits.index_select(-1, path.columns), path)
+
+
+def _first_of_equals(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the `k` largest of (..., K) and their places; of equals those with the lower places, which come first.
+
+    A stable sort of all K does the same in ten times the time.
+    """
+    found, places = values.topk(k, dim=-1)
+    last = found[..., -1:]
+    # only of those that equal the last one can there be more than were taken
+    numbers = torch.arange(values.shape[-1], device=values.device)
+    equals = torch.where(values == last, numbers, values.shape[-1]).topk(k, dim=-1, largest=False).values
+    is_last = found == last
+    which = (numbers[:k] - (~is_last).sum(dim=-1, keepdim=True)).clamp(min=0)
+    places = torch.where(is_last, equals.gather(-1, which), places).sort(dim=-1).values
+    found, order = values.gather(-1, places).sort(dim=-1, descending=True, stable=True)
+    return found, places.gather(-1, order)
 
 
 def explanation(tree: WordTree, path: Sequence[int], conditionals: Sequence[float]) -> Explanation:

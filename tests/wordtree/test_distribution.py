@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wordtree import AmbiguousName, TreeDistribution, TreeMismatch, UnknownName, WordTree, load_tree
-from wordtree.softmax import log_conditionals
+from wordtree.softmax import log_conditionals, log_probs
+from wordtree.tree import Rest
 
 # 0 animal ─┬─ 2 dog ─┬─ 4 terrier ─── 6 Norfolk terrier
 #           └─ 3 cat  └─ 5 poodle
@@ -190,6 +191,55 @@ def test_top_k_of_leaves_and_of_all() -> None:
     assert probabilities.tolist() == pytest.approx([0.324, 0.18])
     assert distribution.top_k(3, among="nodes").nodes.tolist() == [0, 2, 4]
     assert distribution.top_k(50).nodes.shape == (4,)
+
+
+def test_of_equals_an_ancestor_comes_first() -> None:
+    chain = WordTree(tuple("abcdef"), tuple("abcdef"), (-1, 0, 1, 2, 3, 4))
+    probabilities, nodes = TreeDistribution(chain, torch.zeros(2, 6)).top_k(3, among="nodes")
+    assert nodes.tolist() == [[0, 1, 2], [0, 1, 2]]
+    assert probabilities.tolist() == [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    # what is as likely as the last is cut at the lower numbers, also where the most likely has a higher one
+    flat = WordTree(tuple("abcdef"), tuple("abcdef"), (-1,) * 6)
+    assert TreeDistribution(flat, [0.0, 1.0, 1.0, 1.0, 2.0, 3.0]).top_k(4, among="nodes").nodes.tolist() == [5, 4, 1, 2]
+
+
+def test_what_underflows_is_still_in_order() -> None:
+    chain = WordTree(tuple("abcd"), tuple("abcd"), (-1, -1, 0, 1), rest="only_child")
+    probabilities, nodes = TreeDistribution(chain, torch.tensor([-300.0, 0.0, 0.0, -200.0])).top_k(4, among="nodes")
+    assert (nodes.tolist(), probabilities.tolist()) == ([1, 3, 0, 2], [1.0, 0.0, 0.0, 0.0])
+
+
+def test_logits_that_are_no_numbers_give_nodes_all_the_same() -> None:
+    nodes = TreeDistribution(TREE, [math.nan, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]).top_k(3, among="nodes").nodes
+    assert len(set(nodes.tolist())) == 3
+
+
+@given(
+    children=st.lists(st.sampled_from([0, 1, 1, 1, 2]), min_size=1, max_size=40),
+    seed=st.integers(0, 2**31),
+    rest=st.sampled_from(["none", "only_child", "all"]),
+    k=st.integers(1, 45),
+    wide=st.booleans(),
+)
+def test_top_k_of_nodes_is_the_stable_sort_and_goes_down(
+    children: list[int], seed: int, rest: Rest, k: int, wide: bool
+) -> None:
+    parents = [-1, -1]
+    for node, number in enumerate(children):
+        if node < len(parents):
+            parents += [node] * number
+    ids = tuple(map(str, range(len(parents))))
+    tree = WordTree(ids, ids, tuple(parents), rest=rest)
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(3, len(tree), generator=generator) * 20 if wide else torch.zeros(3, len(tree))
+    found = TreeDistribution(tree, logits).top_k(k, among="nodes")
+    for row, probabilities, logs in zip(
+        found.nodes.tolist(), found.probabilities, log_probs(logits, tree), strict=True
+    ):
+        values = logs.tolist()
+        assert row == sorted(range(len(tree)), key=lambda node: -values[node])[:k]
+        assert all(parents[node] in {-1, *row[:place]} for place, node in enumerate(row))
+        torch.testing.assert_close(probabilities, logs[row].exp())
 
 
 def test_at_depth() -> None:
