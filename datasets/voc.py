@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,8 +182,7 @@ def _ids(root: Path, split: str) -> list[str]:
     ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not ids:
         raise DatasetError(f"{path} names no image")
-    twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
-    if twice:
+    if twice := sorted(image_id for image_id, times in Counter(ids).items() if times > 1):
         raise DatasetError(f"{path} names images more than once: {listed(twice)}")
     missing = sorted(set(ids) - {p.stem for p in (root / XMLS).glob("*.xml")})
     if missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,7 +235,7 @@ def _names(file: Path, content: Mapping[str, Any]) -> tuple[str, ...]:
         if isinstance(name, bool) or not isinstance(name, str | int | float) or not str(name).strip():
             raise DatasetError(f"{file}: names: class {number} reads as {_said(name)} in YAML; put the name in quotes")
     said = tuple(str(name).strip() for name in names)
-    if twice := sorted({name for name in said if said.count(name) > 1}):
+    if twice := sorted(name for name, times in Counter(said).items() if times > 1):
         raise DatasetError(f"{file}: names has {listed(twice)} more than once; each class has a name of its own")
     count = content.get("nc", len(said))
     if count != len(said):

@@ -122,9 +122,12 @@ class NameIndex:
         """Return up to `n` names of the tree that may be meant by `name`.
 
         Those that are spelled like it, the closest first. If these are few, shorter names before longer ones, those in
-        which all its words stand: of ``norfolk`` these are ``norfolk terrier`` and its like.
+        which all its words stand: of ``norfolk`` these are ``norfolk terrier`` and its like. Of a wnid there are none:
+        that of a dog is spelled like that of a ship.
         """
         wanted = fold(name)
+        if is_wnid(wanted):
+            return ()
         known = dict.fromkeys(key for stage in self._stages() for key in stage.one_node)
         alike = difflib.get_close_matches(wanted, known, n=n, cutoff=0.7)
         words = set(wanted.split())

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wordtree import WordTree
+from wordtree import UnknownName, WordTree
+from wordtree.errors import NameResolutionError
 from wordtree.hierarchy import NewConcept
 from wordtree.names import NameIndex, fold, fold_all
 from wordtree.sources import own_names
@@ -38,3 +45,28 @@ def test_composed_and_decomposed_letters_are_one_name() -> None:
     assert tree.node(f"{composed}s") == 1
     assert NewConcept(composed, "house.n.01") == NewConcept(decomposed, "house.n.01")
     assert own_names("mine", [decomposed]).classes == {composed: composed}
+
+
+def test_alike_names_are_looked_for_of_the_first_unknown_names_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To look for one takes a tenth of a second at 9,418 nodes, and a list may have thousands."""
+    asked: list[str] = []
+
+    def counted(wanted: str, known: Iterable[str], **options: Any) -> list[str]:
+        asked.append(wanted)
+        return difflib.get_close_matches(wanted, list(known), **options)
+
+    monkeypatch.setattr("wordtree.names.difflib", SimpleNamespace(get_close_matches=counted))
+    tree = WordTree(("n00000001", "n00000002"), ("norfolk terrier", "hound"), (-1, -1))
+    with pytest.raises(NameResolutionError) as caught:
+        tree.prune([f"norfolk terier {number}" for number in range(8)])
+    assert asked == [f"norfolk terier {number}" for number in range(5)]
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "8 names lead to no node:"
+    assert [line.endswith("; close to it: norfolk terrier") for line in lines[1:]] == [True] * 5 + [False] * 3
+    asked.clear()
+    with pytest.raises(NameResolutionError, match="2 names lead to no node"):
+        tree.prune(["n00000003", "N00000004"])  # a wnid that is spelled alike is of something else
+    with pytest.raises(UnknownName, match=r"'n00000003' is no name in this tree of 2 nodes$"):
+        tree.node("n00000003")
+    assert (tree.find("hounds"), tree.find("hound")) == ((), (1,))
+    assert asked == []

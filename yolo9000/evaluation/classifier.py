@@ -199,10 +199,10 @@ def summed_over_tree(classes: Classes, tree: WordTree) -> OfNodes:
     >>> [round(value, 2) for value in probabilities[0].tolist()], path.tolist()
     ([0.5, 0.5, 0.25, 0.25], [[0, 2]])
     """
-    number = {wnid: node for node, wnid in enumerate(tree.wnids)}
-    if absent := [wnid for wnid in classes.ids if wnid not in number]:
+    number, ids = {wnid: node for node, wnid in enumerate(tree.wnids)}, classes.ids
+    if absent := [wnid for wnid in ids if wnid not in number]:
         raise ValueError(f"the tree has no node for {len(absent)} of the classes: {', '.join(absent[:5])}")
-    own = torch.tensor([number[wnid] for wnid in sorted(classes.ids, key=lambda wnid: classes.ids[wnid])])
+    own = torch.tensor([number[wnid] for wnid in sorted(ids, key=ids.__getitem__)])
     bare = TreeClasses(replace(tree, rest="none"))  # the sums say all, and leave nothing to a rest alternative
 
     def of_nodes(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -163,12 +163,11 @@ class NodesByName(Mapping[str, int]):
             return self._known[name]
         if self._tree is None:
             raise KeyError(name)
-        try:
-            node = self._tree.node(name)
-        except NameResolutionError as error:
-            raise KeyError(name) from error
-        self.resolved[name] = node
-        return node
+        found = self._tree.find(name)
+        if len(found) != 1:
+            raise KeyError(name)
+        self.resolved[name] = found[0]
+        return found[0]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._known)
@@ -178,10 +177,14 @@ class NodesByName(Mapping[str, int]):
 
     def why_not(self, name: str) -> str:
         """What a tree says of a name that is no key: which nodes it may mean, or which names are spelled alike."""
+        if name in self:
+            return ""
+        if self._tree is None:
+            return f"{name!r} is no class"
         try:
-            _ = self[name]
-        except KeyError as error:
-            return str(error.__cause__ or f"{name!r} is no class")
+            self._tree.node(composed(name))
+        except NameResolutionError as error:
+            return str(error)
         return ""
 
     def log_resolved(self, source: str) -> None:

@@ -50,10 +50,10 @@ def leave_out(classes: TreeClasses, wnids: Sequence[str]) -> TreeClasses:
     """
     if not wnids:
         return classes
-    tree = classes.tree
-    if absent := [wnid for wnid in wnids if wnid not in classes.ids]:
+    tree, ids = classes.tree, classes.ids
+    if absent := [wnid for wnid in wnids if wnid not in ids]:
         raise DatasetError(f"`left_out`: the tree has no node {listed(absent)}")
-    out = {classes.ids[wnid] for wnid in wnids}
+    out = {ids[wnid] for wnid in wnids}
     labels = {node for labels in tree.label_maps.values() for node in labels.values()}
     kept = sorted((set(np.flatnonzero(tree.child_group < 0).tolist()) | labels) - out)
     if not kept:
@@ -61,7 +61,7 @@ def leave_out(classes: TreeClasses, wnids: Sequence[str]) -> TreeClasses:
     part = tree.prune(kept)
     nearest = {}
     for wnid in wnids:
-        above = [part.old_to_new[node] for node in tree.path(classes.ids[wnid]) if part.old_to_new[node] >= 0]
+        above = [part.old_to_new[node] for node in tree.path(ids[wnid]) if part.old_to_new[node] >= 0]
         if not above:
             raise DatasetError(
                 f"`left_out` {wnid}: nothing above it is left in the tree, so no answer could be right; leave a class "

@@ -5,6 +5,7 @@ N boxes or images, K classes, B images, M truths of the fullest image, V truths 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -79,7 +80,7 @@ class FlatClasses:
         if self.names is not None:
             if len(self.names) != self.number:
                 raise Mistake(f"`names`: {len(self.names)} names for {self.number} classes")
-            if repeated := sorted({name for name in self.names if self.names.count(name) > 1}):
+            if repeated := sorted(name for name, times in Counter(self.names).items() if times > 1):
                 raise Mistake(f"`names`: {', '.join(repeated[:5])} stands there more than once")
         check_map(self)
 
@@ -243,13 +244,13 @@ def flat_classes(tree: WordTree, over: FlatOver) -> FlatClasses:
     nodes = sorted(named or set(range(len(tree))) - set(tree.parents))
     number = {node: place for place, node in enumerate(nodes)}
     names = [tree.names[node] for node in nodes]
+    times = Counter(names)
     return FlatClasses(
         len(nodes),
         over,
         # 585 of the original tree's names stand for several concepts
         names=tuple(
-            f"{name} ({tree.wnids[node]})" if names.count(name) > 1 else name
-            for name, node in zip(names, nodes, strict=True)
+            f"{name} ({tree.wnids[node]})" if times[name] > 1 else name for name, node in zip(names, nodes, strict=True)
         ),
         wnids=tuple(tree.wnids[node] for node in nodes),
         sources={

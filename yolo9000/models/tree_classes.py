@@ -122,7 +122,8 @@ class TreeClasses:
         """The most probable of the kept nodes for each box, and log P of all on the path to it."""
         subset = _closure(self.tree, kept)
         columns = torch.tensor(subset.new_to_old, device=boxes.device)
-        highest = [node for node in kept if not set(self.tree.path(node)[:-1]) & set(kept)]
+        among = frozenset(kept)
+        highest = [node for node in kept if among.isdisjoint(self.tree.path(node)[:-1])]
         choices = torch.tensor(highest, device=boxes.device)
         place = torch.tensor(subset.old_to_new, device=boxes.device)
         found = []
