@@ -110,6 +110,17 @@ def test_of_two_truths_in_a_cell_the_first_one_counts() -> None:
         assert values(yolov1_loss(RAW, [both], TWO, form=form)) == values(yolov1_loss(RAW, [TRUTH], TWO, form=form))
 
 
+@pytest.mark.parametrize("form", ["darknet", "paper"])
+@pytest.mark.parametrize("entry", range(4))
+def test_a_box_with_nan_in_any_number_is_a_loss_that_is_not_finite(
+    entry: int, form: Literal["darknet", "paper"]
+) -> None:
+    boxes = TRUTH.boxes_cxcywh.clone()
+    boxes[0, entry] = float("nan")
+    target = Target(boxes, TRUTH.labels)
+    assert not np.isfinite(values(yolov1_loss(RAW, [target], TWO, form=form))["box"])
+
+
 def test_darknet_drops_what_is_small_and_the_paper_does_not() -> None:
     """Such a box takes no cell either: the next one in its cell counts."""
     small = torch.tensor([[0.25, 0.25, 0.004, 0.25]])

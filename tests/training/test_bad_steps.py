@@ -283,6 +283,24 @@ def test_one_box_of_many_is_named() -> None:
     assert find_culprits(torch.clone, loss, torch.ones(3, 3, 4, 4), [good, flat, good], 3) == [Culprit(1, "size", (1,))]
 
 
+@pytest.mark.parametrize("bias_match", [False, True])
+@pytest.mark.parametrize("entry", range(4))
+def test_a_box_with_nan_in_any_number_is_a_loss_that_is_not_finite(
+    region: RegionSpec, entry: int, bias_match: bool
+) -> None:
+    region = dataclasses.replace(region, loss=dataclasses.replace(region.loss, bias_match=bias_match))
+    good = Target(torch.full((2, 4), 0.5), torch.tensor([1, 2]))
+    boxes = torch.full((2, 4), 0.5)
+    boxes[1, entry] = NAN
+    targets = [good, Target(boxes, torch.tensor([1, 2])), good]
+    loss = detection_objective(region)
+    raw = torch.zeros(3, region.channels, 2, 2)
+    terms = loss(raw, targets, 0)
+    assert not bool(torch.isfinite(terms["box"]))
+    culprits = find_culprits(lambda images: raw, loss, torch.ones(3, 3, 64, 64), targets, 0)
+    assert culprits == [Culprit(1, "numbers that are not finite", (1,))]
+
+
 def test_files_of_bad_steps_are_refused_as_checkpoints_to_go_on_from(tmp_path: Path) -> None:
     go(tmp_path / "run", 2, batches=numbered(lambda number: number == 0))
     bad = tmp_path / "run" / "bad-step-00000001.pt"

@@ -46,7 +46,7 @@ def assign_boxes(
     predicted_cxcywh : Tensor (B, P, 4)
         The relative boxes that they stand for.
     boxes_cxcywh : Tensor (B, M, 4)
-        The truths; a box of no size is none.
+        The truths; a box of no size is none. One whose numbers are not finite is, so that its loss says so.
     labels : Tensor (B, M)
         Their labels; one of -1 says that there is no truth.
     ignore_boxes_cxcywh : Tensor (B, I, 4)
@@ -54,12 +54,12 @@ def assign_boxes(
     """
     b, a, h, w, _ = raw_boxes.shape
     boxes = boxes_cxcywh.to(raw_boxes.dtype)
-    valid = (labels >= 0) & (boxes[..., 2] > 0) & (boxes[..., 3] > 0)
+    valid = (labels >= 0) & ~(boxes[..., 2:] <= 0).any(dim=-1)
 
     grid = to_device(torch.tensor([w, h], dtype=boxes.dtype), boxes.device)
     position = boxes[..., :2] * grid
-    # a centre on the right or lower border belongs to the last cell
-    cell = torch.minimum(position.floor().clamp(min=0), grid - 1)
+    # a centre on the right or lower border belongs to the last cell, and one that is no number to any
+    cell = torch.minimum(position.nan_to_num(nan=0.0).floor().clamp(min=0), grid - 1)
     column, row = cell[..., 0].long(), cell[..., 1].long()
     image = torch.arange(b, device=boxes.device)[:, None]
 

@@ -85,9 +85,10 @@ def pack_grid_targets(
     labels = pad_sequence([_with_one_more(_classes_of(t.labels, spec)) for t in targets], batch_first=True)
     ignored = [boxes[0, :0] if t.ignore_boxes_cxcywh is None else t.ignore_boxes_cxcywh.to(dtype) for t in targets]
     sizes = boxes[..., 2:]
-    present = (sizes > 0).all(dim=-1) & ~(sizes.double() < least_side).any(dim=-1)  # (B, M + 1)
+    # (B, M + 1); a box of NaN is present, or nobody would hear of it
+    present = ~((sizes <= 0) | (sizes.double() < least_side)).any(dim=-1)
     # darknet's int(x * S), in the precision of the boxes: there k / S * S is k again, for every S in use
-    column, row = (boxes[..., :2] * side).floor().clamp(0, side - 1).unbind(-1)
+    column, row = (boxes[..., :2] * side).nan_to_num(nan=0.0).floor().clamp(0, side - 1).unbind(-1)
     inside = boxes[..., :2].double() * side - torch.stack([column, row], dim=-1).double()
     encoded = torch.cat([inside, sizes.double()], dim=-1)
     cell = torch.where(present, (row * side + column).long(), side * side)  # one cell too many, for what is no truth

@@ -94,8 +94,10 @@ def pack_targets(targets: Sequence[Target], region: RegionSpec, device: torch.de
         if host:
             _check_labels(f"labels of image {number}", labels, classes.number if table is None else len(table))
         labels = labels if table is None else table.to(labels.device)[labels]
-        # a box of no size is no truth
-        box_labels.append(labels if of_image else torch.where((target.boxes_cxcywh[:, 2:] > 0).all(dim=-1), labels, -1))
+        # a box of no size is no truth; one of NaN stays, or nobody would hear of it
+        box_labels.append(
+            labels if of_image else torch.where((target.boxes_cxcywh[:, 2:] <= 0).any(dim=-1), -1, labels)
+        )
         boxes.append(empty if of_image else target.boxes_cxcywh)
         ignored.append(empty if of_image or target.ignore_boxes_cxcywh is None else target.ignore_boxes_cxcywh)
         if not of_image:
