@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from yolo9000.datasets.box_index import contents, listed
 from yolo9000.datasets.canvas import find_place, paste
 from yolo9000.datasets.errors import DatasetError
+from yolo9000.datasets.guarded import LeanChild
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.sample import Kind, Record
 from yolo9000.datasets.transforms import AugmentConfig
@@ -229,6 +230,15 @@ class TileScenes:
         # Flat arrays: the tiles with a box, class by class.
         self._members = np.concatenate(members)
         self._first = np.cumsum([0, *(len(tiles) for tiles in members)])
+
+    @property
+    def guard(self) -> LeanChild | None:
+        """Decodes the tiles in a process of its own; see `ImageNetSource`."""
+        return self._tiles.guard
+
+    @guard.setter
+    def guard(self, guard: LeanChild | None) -> None:
+        self._tiles.guard = guard
 
     def __len__(self) -> int:
         return self._length

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import tarfile
@@ -10,9 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from wordtree import WordTree
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.sample import Unreadable
 from yolo9000.datasets.tiles import TileConfig, TileScenes, read_split
+from yolo9000.experiment.config import DataConfig
+from yolo9000.experiment.data import load_data
+from yolo9000.models.tree_classes import TreeClasses
 
 BOXED, NEVER = ("n00000001", "n00000003"), ("n00000002",)
 COLOUR = {"n00000001": (255, 0, 0), "n00000002": (0, 255, 0), "n00000003": (0, 0, 255)}
@@ -192,3 +197,24 @@ def test_other_classes_may_have_the_boxes(root: Path) -> None:
     assert {int(label) for i in range(20) for label in scenes.read(i).labels} == {1}
     with pytest.raises(DatasetError, match="n9, which split"):
         TileScenes(root, boxed=["n9"])
+
+
+@pytest.mark.parametrize("options", [{}, {"cluttered": True}])
+def test_the_option_guards_every_source_of_tiles(root: Path, options: dict[str, bool]) -> None:
+    tree = WordTree(tuple(COLOUR), tuple(COLOUR), (-1, -1, -1))
+    config = DataConfig(sets=(("tiles", str(root)),), guarded=True, scenes=4, val_images=4, **options)
+    data = load_data(config, TreeClasses(tree))
+    plain = load_data(dataclasses.replace(config, guarded=False), TreeClasses(tree))
+    for name in ("detection", "classification", "val_detection", "val_classification"):
+        source, unguarded = getattr(data, name), getattr(plain, name)
+        assert getattr(source, "source", source).guard is not None  # an excerpt's is that of its source
+        assert getattr(unguarded, "source", unguarded).guard is None
+        assert np.array_equal(source.read(0).image, unguarded.read(0).image)
+
+
+def test_the_option_guards_tiles_of_which_classes_are_left_out(root: Path) -> None:
+    tree = WordTree(("n00000000", *COLOUR), ("animal", *COLOUR), (-1, 0, 0, 0))
+    config = DataConfig(sets=(("tiles", str(root)),), guarded=True, left_out=NEVER)
+    data = load_data(config, TreeClasses(tree))
+    assert data.classification.source.guard is not None  # type: ignore[union-attr]
+    assert data.val_classification.source.source.guard is not None  # type: ignore[union-attr]

@@ -48,6 +48,10 @@ CONNECTED: dict[str, Any] = {"net.detector.head": "connected", "net.detector.str
         ({"net.detector.pretrained": True}, "`pretrained`"),
         ({"plan.classification_steps": 0, "plan.fine_tuning_steps": 5}, "`fine_tuning_steps` go on"),
         ({"plan.fine_tuning_size": 100}, "`fine_tuning_size` 100"),
+        ({"net.cfg": "yolov2-tiny", "net.flat": True}, "`flat` is of a net of ours"),
+        ({"net.cfg": "yolov2-tiny", "net.location": "unconstrained"}, "`location` is of a net of ours"),
+        ({"data.val": "instances.json"}, "`val` holds out photographs"),
+        ({"data.val": "instances.json", "data.sets": (("imagenet", "I"),)}, "`val` holds out photographs"),
     ],
 )
 def test_what_does_not_go_together_is_refused_with_the_reason(changes: dict[str, Any], message: str) -> None:

@@ -31,7 +31,7 @@ FLAGS: list[tuple[list[str], str, Any]] = [
     (["--boxed", "all"], "data.boxed", "all"),
     (["--tree", "T"], "data.tree", "T"),
     (["--splits", "a:b"], "data.splits", ("a", "b")),
-    (["--val", "V"], "data.val", "V"),
+    (["--coco", "C", "--val", "V"], "data.val", "V"),
     (["--val-images", "7"], "data.val_images", 7),
     (["--scenes", "7"], "data.scenes", 7),
     (["--exhaustive"], "data.exhaustive", True),
@@ -270,6 +270,10 @@ def test_an_unknown_key_of_a_configuration(tmp_path: Path, capsys: pytest.Captur
         (["--coco", "C", "--coco", "C"], "C: named twice; each data set is named once"),
         (["--coco", "C", "--tiles", "T"], "--coco and --tiles: one source of boxes is needed, not 2"),
         (["--coco", "C", "--boxed", "all"], "--boxed chooses among the classes of scenes and tiles"),
+        (["--val", "V"], "--val holds out photographs with boxes, and no set of them is named"),
+        (["--tiles", "T", "--val", "V"], "--val holds out photographs with boxes, and no set of them is named"),
+        (["--cfg", "yolov2-tiny", "--flat"], "--flat is of a net of ours; a --cfg says itself"),
+        (["--cfg", "yolov2-tiny", "--location", "unconstrained"], "--location is of a net of ours; a --cfg says"),
     ],
 )
 def test_a_refused_value_names_its_flag(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

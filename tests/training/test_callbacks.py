@@ -97,6 +97,20 @@ def test_what_a_callback_is_told(tmp_path: Path) -> None:
     ]
 
 
+def test_a_best_score_that_no_evaluation_gives_is_said_once_with_those_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of an earlier phase it is no word: the best detector is not picked among classifiers."""
+    said = []
+    for number, scores in enumerate(({"score": 0.5}, {"ap50": 0.5, "ap": 0.2}, None)):
+        phases = [phase("first", lambda model: {"top1": 0.5}), phase("last", scores and (lambda model, s=scores: s))]
+        (tmp_path / str(number)).mkdir()
+        train(phases, CONFIG, RunFolder(tmp_path / str(number)), device=torch.device("cpu"))
+        said.append([line for line in "".join(capsys.readouterr()).splitlines() if "warning" in line])
+    begin = "warning: no evaluation gives the best_score score, so there is no best.pt; there are "
+    assert said == [[], [begin + "ap, ap50, top1"], [begin + "top1"]]
+
+
 def test_a_resumed_run_starts_where_it_was(tmp_path: Path) -> None:
     first, second = Diary(), Diary()
     cpu = torch.device("cpu")

@@ -169,6 +169,8 @@ class DataConfig:
                 raise Mistake(f"{names}: one source of {what} is needed, not {len(named)}")
         if self.boxed and not (drawn or self.is_embedded):
             raise Mistake("`boxed` chooses among the classes of scenes and tiles; other data have the boxes they have")
+        if self.val is not None and not self.box_sets:
+            raise Mistake("`val` holds out photographs with boxes, and no set of them is named; leave it out")
         if self.cluttered and not drawn:
             raise Mistake("`cluttered` puts tiles together: name them with `tiles`")
         if self.left_out and not any(LAYOUTS[layout].teaches != "boxes" for layout, _ in self.sets):
@@ -379,7 +381,7 @@ class NetConfig:
     Raises
     ------
     Mistake
-        There is no prior.
+        There is no prior, or two fields do not go together.
     """
 
     detector: DetectorConfig = DetectorConfig()
@@ -394,6 +396,10 @@ class NetConfig:
     def __post_init__(self) -> None:
         if self.priors in (0, ()) or (isinstance(self.priors, int) and self.priors < 0):
             raise Mistake(f"`priors` {self.priors}: at least 1 is needed")
+        if self.cfg is not None:
+            for name, is_default in (("location", self.location == "direct"), ("flat", not self.flat)):
+                if not is_default:
+                    raise Mistake(f"`{name}` is of a net of ours; a `cfg` says itself what its numbers mean")
         head, has_priors = self.detector.head, self.detector.has_priors
         if not has_priors and self.location == "unconstrained":
             raise Mistake(f"`location` unconstrained is relative to priors, and the `head` {head} has none")

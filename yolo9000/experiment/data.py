@@ -12,7 +12,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ from yolo9000.experiment.left_out import hidden, knows_all, shown, with_left_out
 from yolo9000.models.classes import Classes
 
 log = logging.getLogger(__name__)
+_Read = TypeVar("_Read")
 LabelSource: TypeAlias = ImageNetSource | PackedImageNet | LabelTars
 
 CLUTTER = (2, 4)
@@ -281,30 +282,31 @@ def _tiles(config: DataConfig, root: str, classes: Classes, size: int) -> Data:
     if train not in ("train", "val") or held_out not in ("train", "val"):
         raise DatasetError(f"tiles have the splits train and val, not {' and '.join(config.splits)}")
     tile = TileConfig(size=size)  # TileScenes draws its scenes apart by split, so one seed serves both
+
+    def single(split: str) -> ImageNetSource:
+        known = with_left_out(label_map, config.left_out)
+        return _guarded(config, ImageNetSource(root, known, split=split, name=f"tiles ({split})"))
+
+    def scenes(split: Literal["train", "val"], length: int, boxed: Collection[str] | None = None) -> TileScenes:
+        return _guarded(config, TileScenes(root, label_map, split=split, config=tile, length=length, boxed=boxed))
+
     if config.left_out:
         with class_advice(config, classes):
-            return _without_boxes(
-                config,
-                classes,
-                ImageNetSource(root, with_left_out(label_map, config.left_out), split="train", name="tiles (train)"),
-                ImageNetSource(root, with_left_out(label_map, config.left_out), split="val", name="tiles (val)"),
-                TILE_AUGMENT,
-            )
+            return _without_boxes(config, classes, single("train"), single("val"), TILE_AUGMENT)
     with class_advice(config, classes):
-        classification: Source = ImageNetSource(root, label_map, split="train", name="tiles (train)")
+        classification: Source = single("train")
         if config.cluttered:
             several = replace(tile, tiles=CLUTTER)
-            classification = TileScenes(
-                root, label_map, kind="classification", config=several, length=len(classification)
+            classification = _guarded(
+                config,
+                TileScenes(root, label_map, kind="classification", config=several, length=len(classification)),
             )
         return Data(
             classes=classes,
-            detection=TileScenes(root, label_map, split="train", config=tile, length=config.scenes, boxed=boxed),
+            detection=scenes("train", config.scenes, boxed),
             classification=classification,
-            val_detection=TileScenes(root, label_map, split="val", config=tile, length=config.val_images),
-            val_classification=Excerpt(
-                ImageNetSource(root, label_map, split="val", name="tiles (val)"), config.val_images
-            ),
+            val_detection=scenes("val", config.val_images),
+            val_classification=Excerpt(single("val"), config.val_images),
             boxed=tuple(label_map[wnid] for wnid in split.wnids if wnid in boxed),
             never_boxed=tuple(label_map[wnid] for wnid in split.wnids if wnid not in boxed),
             image_labels=tuple(label_map[wnid] for wnid in split.wnids),
@@ -410,9 +412,12 @@ def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[str, 
 def _opened(config: DataConfig, layout: str, root: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
     opened = LAYOUTS[layout].open
     assert opened is not None  # scenes are drawn elsewhere
-    source = opened(root, label_map, split, name)
+    return _guarded(config, opened(root, label_map, split, name))
+
+
+def _guarded(config: DataConfig, source: _Read) -> _Read:
     if config.guarded:
-        source.guard = _guard()
+        source.guard = _guard()  # type: ignore[attr-defined]
     return source
 
 

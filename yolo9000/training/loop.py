@@ -230,6 +230,8 @@ class _Training:
         self.index = 0  # phase
         self.phase_step = 0  # steps done in it
         self.best: float | None = None
+        self.scored: dict[str, None] = {}  # the names of scores that evaluations gave
+        self.missed = False  # it was said that none of them picks a best.pt
         self.file = run.last  # that the run goes on from
         self.saved_at: int | None = None  # step of the last.pt that is there
         self.drawn_at = time.monotonic()
@@ -276,6 +278,8 @@ class _Training:
             if interrupted:
                 break
         if self.results is not None:
+            if not interrupted:
+                self._say_if_nothing_is_best()  # where the last phase has no evaluation
             draw_curves(self.results, self.run.curves)
         for callback in self.callbacks:
             callback.on_end(self.moment, interrupted=interrupted)
@@ -498,6 +502,9 @@ class _Training:
             self.drawn_at = time.monotonic()
         text = " ".join(f"{name} {value:.4g}" for name, value in scores.items())
         self.progress.message(f"step {self.step} {self.phase.name}: {text} ({time.monotonic() - started:.0f} s)")
+        self.scored |= dict.fromkeys(scores)
+        if self.index == len(self.phases) - 1:  # an earlier phase may well have other scores
+            self._say_if_nothing_is_best()
         if better:
             self.best = score
             content = content or self._content(with_optimizer=False)
@@ -506,6 +513,15 @@ class _Training:
             for callback in self.callbacks:
                 callback.on_checkpoint(self.moment, self.run.best)
         self.logged_at = (self.logged_at[0], self.logged_at[1] + time.monotonic() - started)
+
+    def _say_if_nothing_is_best(self) -> None:
+        name = self.config.best_score
+        if self.scored and self.best is None and name not in self.scored and not self.missed:
+            self.missed = True
+            self.progress.message(
+                f"warning: no evaluation gives the best_score {name}, so there is no {self.run.best.name}; "
+                f"there are {', '.join(sorted(self.scored))}"
+            )
 
     def _save(self) -> None:
         self.bad.settle()  # a step that was left out is named before the run is said to be saved
