@@ -22,7 +22,6 @@ from yolo9000.models.config import HAND_PICKED, Priors
 from yolo9000.runtime.mistakes import Mistake
 
 _BOXES_ALONE = replace(joint_recipe("mil"), enabled=False)
-_FLAT = NetConfig(flat=True)
 
 PAPER_BASE = replace(
     PAPER,
@@ -32,7 +31,6 @@ PAPER_BASE = replace(
         steps=41_400,
         joint=_BOXES_ALONE,
     ),
-    net=_FLAT,
     optimiser=replace(PAPER.optimiser, milestones=(0.375, 0.5625)),
     train=replace(PAPER.train, evaluate_every=0),
 )
@@ -51,7 +49,7 @@ SMALL_BASE = replace(
         joint=_BOXES_ALONE,
         size=160,
     ),
-    net=replace(_FLAT, detector=replace(SMALL_PHOTOGRAPHS.net.detector, stride=32)),
+    net=NetConfig(detector=replace(SMALL_PHOTOGRAPHS.net.detector, stride=32)),
     train=replace(SMALL_PHOTOGRAPHS.train, evaluate_every=0),
 )
 """Three to seven minutes for a rung on one processor core that multiplies bfloat16, and as long for each classifier."""
