@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from yolo9000.datasets.box_index import nodes_of
 from yolo9000.datasets.complaints import Complaints
 from yolo9000.datasets.decode import decode
 from yolo9000.datasets.guarded import LeanChild
-from yolo9000.datasets.names import NameTable
+from yolo9000.datasets.names import AnyClass, NameTable
 from yolo9000.datasets.sample import Kind, Record
 from yolo9000.datasets.tar_records import Labels, WrongRecord, is_label, read_json
 from yolo9000.datasets.tar_shards import Progress, Shards
@@ -191,18 +191,5 @@ def label_names(url: str, split: str, cache: str | Path | None = None) -> Sequen
     DatasetError
         If the tars cannot be read.
     """
-    source = LabelTars(url, _Any(), split=split, cache=cache)
+    source = LabelTars(url, AnyClass(), split=split, cache=cache)
     return source.shards.classes or sorted(source.class_names)
-
-
-class _Any(Mapping[str, int]):
-    """A label map in which each name is class 0."""
-
-    def __getitem__(self, name: str) -> int:
-        return 0
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yolo9000.datasets.box_table import CsvSource
 from yolo9000.datasets.coco import CocoSource
+from yolo9000.datasets.names import AnyClass
 from yolo9000.datasets.sample import Source
 from yolo9000.datasets.voc import VocSource
 from yolo9000.datasets.yolo import YoloSource
 from yolo9000.experiment.data import box_shapes
 from yolo9000.runtime.mistakes import Mistake
-
-
-class _AnyClass(Mapping[str, int]):
-    """Every name is that of class 0."""
-
-    def __getitem__(self, name: str) -> int:
-        return 0
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
 
 
 def read_box_shapes(
@@ -68,10 +56,10 @@ def read_box_shapes(
     --------
     >>> read_box_shapes(voc=["VOCdevkit/VOC2007"], split="trainval")  # doctest: +SKIP
     """
-    sources: list[Source] = [CocoSource(path, _AnyClass(), split=split, images=images) for path in coco]
-    sources += [VocSource(path, _AnyClass(), split=split) for path in voc]
-    sources += [YoloSource(path, _AnyClass(), split=split) for path in yolo]
-    sources += [CsvSource(path, _AnyClass(), split=split) for path in csv]
+    sources: list[Source] = [CocoSource(path, AnyClass(), split=split, images=images) for path in coco]
+    sources += [VocSource(path, AnyClass(), split=split) for path in voc]
+    sources += [YoloSource(path, AnyClass(), split=split) for path in yolo]
+    sources += [CsvSource(path, AnyClass(), split=split) for path in csv]
     if not sources:
         raise Mistake("`coco`, `voc`, `yolo` or `csv`: name a data set with boxes")
     return np.concatenate([box_shapes(source) for source in sources])
