@@ -14,7 +14,7 @@
 # shorten the phases; with ONE_START=1 all seeds begin with the start of the first, so that they differ in what comes
 # after it alone. IMAGES (1000) are scored at most. CHOICES (all A B C) and PARTS (leading boxes_alone, and of
 # rival_mosaic unboxed exhaustive) leave the rest out. TUNING=1 trains and scores on parts of the training photographs,
-# as choices were made. OPTIONS (--size 96) are given to every run.
+# as choices were made. OPTIONS (--size 96) are given to every run, and START_OPTIONS to the start besides.
 set -eu
 
 if [ "$#" -lt 2 ]; then
@@ -54,7 +54,8 @@ wanted() { # PART
 one_start=${ONE_START:+$1}
 for seed in ${one_start:-"$@"}; do
     echo "\"$runs/start/seed$seed\" none --imagenet \"$data/labels/start\" --tree \"$data/wordtree.json\" --seed $seed" \
-        "--classification-steps ${START:-5000} --steps 0 --ema 0.998 --val-images 400 --evaluate-every 2500"
+        "--classification-steps ${START:-5000} --steps 0 --ema 0.998 --val-images 400 --evaluate-every 2500" \
+        "${START_OPTIONS:-}"
 done | run_all
 
 all=${STEPS:-360}

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torchvision.transforms.v2 import Normalize
 
+from yolo9000.inference.first_layers import has_first_layers_alone, start_from_first_layers
 from yolo9000.inference.nets import build_model
 from yolo9000.inference.prepare import prepare
 from yolo9000.models import BoxCoding, Classifier, Detector, DetectorConfig, FlatClasses, RegionSpec
 from yolo9000.models.backbones import build_backbone
+from yolo9000.runtime.checkpoint import CheckpointError
 from yolo9000.runtime.mistakes import Mistake
 
 timm = pytest.importorskip("timm", reason="needs timm: pip install 'yolo9000[backbones]'")
@@ -94,6 +98,54 @@ def test_an_image_in_bfloat16_is_normalised_in_full_precision() -> None:
     image = torch.rand(1, 3, 32, 32).to(torch.bfloat16)
     backbone.eval()(image)
     assert torch.equal(seen[0], ((image.float() - 0.5) / 0.5).to(torch.bfloat16))
+
+
+@pytest.mark.parametrize(("name", "stride"), [("resnet10t", 32), ("mobilenetv3_small_050", 32), ("test_vit", 16)])
+def test_weights_of_a_file_are_those_of_timm(tmp_path: Path, name: str, stride: int) -> None:
+    torch.manual_seed(0)
+    published, file = timm.create_model(name).eval(), tmp_path / "model.safetensors"  # with its classifier
+    save_file(published.state_dict(), file)
+    net = Detector(form(name, stride=stride, frozen_stages=1), REGION).eval()
+    image, before = torch.rand(1, 3, 64, 64), net.head.class_weight.clone()
+    assert has_first_layers_alone(file)
+    assert start_from_first_layers(net, file) == [f"the backbone has the weights of {file}"]
+    deep = timm.create_model(name, features_only=True).eval()
+    flat = {key.replace(".", "_"): value for key, value in published.state_dict().items()}
+    deep.load_state_dict({key: flat[key.removeprefix("model.").replace(".", "_")] for key in deep.state_dict()})
+    mean = torch.tensor(timm.data.resolve_model_data_config(published)["mean"]).view(1, 3, 1, 1)
+    std = torch.tensor(timm.data.resolve_model_data_config(published)["std"]).view(1, 3, 1, 1)
+    with torch.no_grad():
+        torch.testing.assert_close(net.backbone(image)[1], deep((image - mean) / std)[-1])
+    assert torch.equal(net.head.class_weight, before)
+    assert not next(net.backbone.parameters()).requires_grad
+
+
+def test_a_file_of_weights_that_does_not_fit(tmp_path: Path) -> None:
+    net, file = Detector(form("resnet10t"), REGION), tmp_path / "model.safetensors"
+    kept = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(Mistake, match=r"model.safetensors: is torn, or no safetensors file \(.*No such file"):
+        start_from_first_layers(net, file)
+    file.write_bytes(b"\x08" + bytes(7) + b"{        ")
+    with pytest.raises(Mistake, match=r"model.safetensors: is torn, or no safetensors file"):
+        start_from_first_layers(net, file)
+    whole = timm.create_model("resnet10t").state_dict()
+    save_file({key: value for key, value in whole.items() if not key.startswith("layer4")}, file)
+    with pytest.raises(
+        Mistake, match=r"no weights of timm's resnet10t; \d+ of \d+ are missing, .* layer4.0.conv1"
+    ):
+        start_from_first_layers(net, file)
+    save_file({**whole, "layer4.0.conv1.weight": torch.zeros(3)}, file)
+    with pytest.raises(Mistake, match=r"weights of another form than timm's resnet10t \(.*layer4.0.conv1.weight"):
+        start_from_first_layers(net, file)
+    with pytest.raises(
+        CheckpointError, match=r"a.conv.23: darknet has no net with this `backbone`; one of timm"
+    ):
+        start_from_first_layers(net, "a.conv.23")
+    with pytest.raises(
+        CheckpointError, match=r"safetensors: weights of timm's are for a `backbone` of timm:NAME"
+    ):
+        start_from_first_layers(Detector(DetectorConfig(width=0.1), REGION), file)
+    assert all(torch.equal(value, kept[name]) for name, value in net.state_dict().items())
 
 
 def test_with_stride_16_a_net_keeps_its_stages_where_timm_can() -> None:

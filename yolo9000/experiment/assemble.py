@@ -22,13 +22,8 @@ from yolo9000.experiment.data import Data, box_shapes, load_data
 from yolo9000.experiment.labels import classes_of_labels, without_tree
 from yolo9000.experiment.left_out import leave_out
 from yolo9000.experiment.plan import check_loss, check_sources, plan_phases, what_does_not_fit
-from yolo9000.inference.darknet_files import (
-    SUFFIX,
-    is_partial_file,
-    named_detector,
-    open_model,
-    start_from_convolutions,
-)
+from yolo9000.inference.darknet_files import SUFFIX, named_detector, open_model
+from yolo9000.inference.first_layers import has_first_layers_alone, start_from_first_layers
 from yolo9000.inference.model import (
     TrainedModel,
     describe_model,
@@ -114,7 +109,7 @@ def assemble(
     classes: Classes | None = None if saved is None else saved.classes
     if saved is None and config.data.tree is not None:
         classes = leave_out(TreeClasses(load_tree(config.data.tree)), config.data.left_out)
-    partial = initial is not None and is_partial_file(initial)
+    partial = initial is not None and has_first_layers_alone(initial)
     start = None if initial is None or partial else open_model(initial, cfg, names=names)
     if cfg is not None and classes is None:
         classes = _classes_of_cfg(cfg, names)
@@ -138,7 +133,7 @@ def assemble(
         elif classifier is None:
             notes += start_from_classifier(detector, start)
     elif initial is not None:
-        notes += start_from_convolutions(detector, initial)
+        notes += start_from_first_layers(detector, initial)
         if classifier is not None:
             take_backbone(classifier, detector, initial)
     if settle is not None:

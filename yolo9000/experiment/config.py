@@ -376,7 +376,8 @@ class NetConfig:
     init : str or None
         Start from the weights of another run of the same net, with its priors. Over another tree the nodes of both
         are carried over, and new ones start as their ancestors. A run that is a classifier will do, over the same
-        tree. So will files of darknet's: yolo9000.weights, darknet19_448.conv.23.
+        tree. So will files of darknet's, yolo9000.weights or darknet19_448.conv.23, and for a backbone of timm a
+        .safetensors file of its weights.
 
     Raises
     ------

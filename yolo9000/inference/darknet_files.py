@@ -1,4 +1,4 @@
-"""Darknet's cfg and weights files in place of a run: opened for use, and started from."""
+"""Darknet's cfg and weights files in place of a run, opened for use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from yolo9000.inference.model import TrainedModel, describe_model, load_model
 from yolo9000.inference.same_classes import check_same_classes
 from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.model import DetectionModel, GridDetector, RegionDetector
-from yolo9000.models.timm_backbone import TimmBackbone
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.runtime.checkpoint import CheckpointError
 from yolo9000.runtime.mistakes import Mistake
@@ -82,27 +81,6 @@ def load_darknet(
     }
     detector.to(device or torch.device("cpu")).eval()
     return TrainedModel(detector, detector.size, detector.boxed, (), step, content, path)
-
-
-def start_from_convolutions(detector: DetectionModel, weights: str | Path) -> list[str]:
-    """Fill the first convolutions of a net that begins with them, as ``darknet19_448.conv.23`` fills a Darknet-19.
-
-    Returns
-    -------
-    list of str
-        What was filled.
-
-    Raises
-    ------
-    WeightsError
-        The file is of another net.
-    """
-    backbone = getattr(detector, "backbone", None)
-    if isinstance(backbone, TimmBackbone):
-        raise CheckpointError(f"{weights}: darknet has no net with this `backbone`; one of timm starts `pretrained`")
-    left = load_darknet_weights(detector, weights, partial=True).not_filled
-    rest = f"; {len(left)} layers start anew, from {left[0]} on" if left else ""
-    return [f"the first convolutions are those of {weights}{rest}"]
 
 
 def is_darknet_file(run: str | Path, cfg: str | Path | None = None) -> bool:
@@ -197,17 +175,6 @@ def letterbox_of(trained: TrainedModel, name: str | None = None) -> Letterbox:
     if name == "area":
         return letterbox
     return stretch_as_darknet if isinstance(trained.model, GridDetector) else letterbox_as_darknet
-
-
-def is_partial_file(path: str | Path) -> bool:
-    """Whether a name is that of the first convolutions of a net, ``.conv.NN``.
-
-    Examples
-    --------
-    >>> [is_partial_file(name) for name in ("yolo9000.weights", "darknet19_448.conv.23", "runs/joint", "last.pt")]
-    [False, True, False, False]
-    """
-    return Path(Path(path).stem).suffix == ".conv"
 
 
 def _builtin(weights: Path) -> str:

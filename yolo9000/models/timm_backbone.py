@@ -9,6 +9,7 @@ import difflib
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -84,6 +85,36 @@ class TimmBackbone(Backbone):
             features = [one.permute(0, 3, 1, 2) for one in features]
         return features[0], features[-1]
 
+    def load(self, file: str | Path) -> None:
+        """Take the weights of a file that timm published for the model, where nothing may be downloaded.
+
+        Parameters
+        ----------
+        file : str or Path
+            ``model.safetensors`` of the model's page on the Hugging Face Hub, or one of the same names. The classifier
+            that it has is left out.
+
+        Raises
+        ------
+        Mistake
+            It cannot be read, or has not all weights of the model.
+        """
+        timm, plan = _library(self._plan.name), self._plan
+        state = _read(file)
+        with torch.device("meta"):
+            needed = timm.create_model(plan.name, num_classes=0, **plan.options).state_dict()
+        if missing := [name for name in needed if name not in state]:
+            raise Mistake(
+                f"{file}: no weights of timm's {plan.name}; {len(missing)} of {len(needed)} are missing, such as "
+                f"{missing[0]}"
+            )
+        try:
+            twin = plan.net(timm, plan.stages, pretrained=True, pretrained_cfg_overlay={"state_dict": state})
+        except RuntimeError as error:
+            said = " ".join(str(error).split())
+            raise Mistake(f"{file}: weights of another form than timm's {plan.name} ({said})") from error
+        self.net.load_state_dict(twin.state_dict())
+
     @property
     def num_stages(self) -> int:
         return self._plan.coarse + 1
@@ -111,10 +142,10 @@ class _Plan:
     def stages(self) -> list[int]:
         return sorted({self.fine, self.coarse})
 
-    def net(self, timm: ModuleType, stages: list[int], *, pretrained: bool = False) -> nn.Module:
+    def net(self, timm: ModuleType, stages: list[int], **options: Any) -> nn.Module:
         """The model up to the last of these stages, whose features it gives."""
-        options = {"features_only": True, "out_indices": stages, **self.options}
-        net: nn.Module = timm.create_model(self.name, pretrained=pretrained, **options)
+        kept = {"features_only": True, "out_indices": stages, **self.options}
+        net: nn.Module = timm.create_model(self.name, **kept, **options)
         return net
 
 
@@ -128,6 +159,17 @@ def _library(name: str) -> ModuleType:
         ) from error
     module: ModuleType = timm
     return module
+
+
+def _read(file: str | Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; timm needs that library itself."""
+    import safetensors
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise Mistake(f"{file}: is torn, or no safetensors file ({error})") from error
 
 
 def _check_name(timm: ModuleType, name: str, pretrained: bool) -> None:
