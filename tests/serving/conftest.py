@@ -14,6 +14,7 @@ from PIL import Image
 
 from yolo9000.inference.model import load_detector
 from yolo9000.inference.predictor import Predictor
+from yolo9000.inference.restrict import restrict
 from yolo9000.runtime.run_folder import RunFolder
 
 MakeApp = Callable[..., Any]
@@ -34,13 +35,15 @@ def png() -> bytes:
 
 
 @pytest.fixture
-def predictor(run: RunFolder) -> Predictor:
-    """An untrained detector; its boxes are sure enough to be shown."""
+def predictor(run: RunFolder, request: pytest.FixtureRequest) -> Predictor:
+    """An untrained detector; its boxes are sure enough to be shown. The parameter names the only classes to find."""
     trained = load_detector(run.path)
     torch.manual_seed(3)
     for _, bias in trained.detector.head.dense_rows():
         if bias is not None:
             bias.data.normal_(0, 1.5)
+    if only := getattr(request, "param", None):
+        trained = restrict(trained, only)
     return Predictor(trained, device=torch.device("cpu"))
 
 

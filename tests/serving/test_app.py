@@ -130,6 +130,20 @@ def test_a_photo_gives_the_boxes_that_predict_gives(client: TestClient, png: byt
     """At each pair of thresholds: what the page keeps by hand here is what `find_in_images` finds."""
     found = client.post("/api/photos", content=png, headers=PNG).json()
     assert (found["width"], found["height"], found["never_boxed"]) in [(48, 40, [4]), (48, 40, [])]
+    check_that_they_are_those_of_predict(found, png, predictor)
+
+
+@pytest.mark.parametrize("predictor", [["dog"], ["dog", "car"]], indirect=True)
+def test_so_it_does_where_only_some_classes_are_found(client: TestClient, png: bytes, predictor: Predictor) -> None:
+    found = client.post("/api/photos", content=png, headers=PNG).json()
+    check_that_they_are_those_of_predict(found, png, predictor)
+    # never "animal" or "vehicle", which stand above them on every path
+    most_general = {box["path"][box["first"]]["name"] for box in found["boxes"]}
+    assert most_general <= {predictor.trained.classes.name(node) for node in predictor.trained.classes.kept or ()}
+    assert {box["path"][0]["name"] for box in found["boxes"]} <= {"animal", "vehicle"}
+
+
+def check_that_they_are_those_of_predict(found: Any, png: bytes, predictor: Predictor) -> None:
     assert len(found["boxes"]) > 3
     record = Record(np.asarray(Image.open(io.BytesIO(png))), "noise")
     for threshold in (0.05, 0.1, 0.24, 0.4):
@@ -146,8 +160,8 @@ def shown_boxes(boxes: Sequence[Any], threshold: float, tree_threshold: float) -
     """A slow twin of the page's labels.js."""
     rows = []
     for box in boxes:
-        path = [box["path"][0]]
-        for step in box["path"][1:]:
+        path = box["path"][: box["first"] + 1]
+        for step in box["path"][box["first"] + 1 :]:
             if step["probability"] <= tree_threshold:
                 break
             path.append(step)
@@ -266,6 +280,14 @@ def test_the_limit_of_pixels(make_app: Callable[..., Any]) -> None:
         file = io.BytesIO()
         Image.new("L", (50, 41)).save(file, "PNG")
         assert error_of(client.post("/api/photos", content=file.getvalue(), headers=PNG)) == (413, "too_large")
+
+
+def test_a_limit_above_what_is_ever_decoded_is_told_as_it_is(make_app: Callable[..., Any]) -> None:
+    with TestClient(make_app(max_megapixels=200), base_url="http://localhost") as client:
+        assert client.get("/api/tree").json()["photos"]["pixels"] == 89_478_485
+        response = client.post("/api/photos", content=png_of(10_000, 9500), headers=PNG)
+        assert response.json()["error"]["message"] == "the picture has more than 89.48 million pixels"
+        assert response.status_code == 413
 
 
 # ------------------------------------------------------------------------------------------------- many, and slow ones
@@ -440,7 +462,8 @@ def test_a_foreign_name_for_this_machine_is_refused(host: str, client: TestClien
 def test_this_machine_s_names_are_taken(client: TestClient) -> None:
     for host in ("localhost:8000", "127.0.0.1:1", "[::1]:8000", "LOCALHOST"):
         assert client.get("/api/tree", headers={"host": host}).status_code == 200
-    assert hosts_of("127.0.0.2") == LOCAL
+    assert hosts_of("LOCALHOST") == LOCAL
+    assert hosts_of("127.0.0.2") == LOCAL | {"127.0.0.2"}
     assert hosts_of("192.168.0.7") is None
 
 

@@ -234,6 +234,7 @@ def test_task_5_make_labels_more_general(browser: Browser, net_url: str, photo: 
 # ------------------------------------------------------------------------------------------------------- same numbers
 
 
+@pytest.mark.parametrize("predictor", [None, ["dog", "car"]], indirect=True)
 def test_the_browser_keeps_the_boxes_that_predict_keeps(
     browser: Browser, net_url: str, photo: Path, predictor: Any
 ) -> None:

@@ -53,6 +53,8 @@ def test_what_cannot_be_opened_is_one_line(run: RunFolder, tmp_path: Path, capsy
         ([str(run.path), "--tree", str(tmp_path / "mine.json")], "tree"),
         (["--port", "70000"], "--port 70000"),
         (["--waiting", "0"], "--waiting 0"),
+        (["--max-megabytes", "inf"], "--max-megabytes inf: a positive, finite number is needed"),
+        (["--max-megapixels", "inf"], "--max-megapixels inf: a positive, finite number is needed"),
     ):
         assert main([*words, *(["--port", "0"] if "--port" not in words else [])]) == 2
         error = capsys.readouterr().err

@@ -185,15 +185,16 @@ class Box(BaseModel):
     box_xyxy: tuple[float, float, float, float] = Field(description="Corners in pixels of the upright photo")
     objectness: float = Field(description="How sure the net is that there is a thing")
     path: list[Step]
+    first: int = Field(description="Place in the path of the most general label; 0 unless only some classes are found")
     overlaps: list[int] = Field(description="The other boxes that overlap it enough to be the same thing")
 
 
 class Found(BaseModel):
     """What was found in a photo, before both thresholds.
 
-    The label at a threshold t is the first node of the path, and each next one while its P is above t. The score is
-    objectness times P(label). Boxes above the threshold of the score are taken in the order of their scores, and one
-    that overlaps a better one is dropped if their labels are the same, siblings, or one above the other.
+    The label at a threshold t is the node of the path at `first`, and each next one while its P is above t. The score
+    is objectness times P(label). Boxes above the threshold of the score are taken in the order of their scores, and
+    one that overlaps a better one is dropped if their labels are the same, siblings, or one above the other.
     """
 
     photo: str = Field(description="Name of the photo for further questions")

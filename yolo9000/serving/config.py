@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -23,8 +24,8 @@ class Limits:
     max_megabytes : float
         The largest photo that is taken, as a file.
     max_megapixels : float
-        And how many millions of pixels it may have. A small file can hold a large picture; its header is read before
-        anything is decoded.
+        And how many millions of pixels it may have; more than 89 are never decoded. A small file can hold a large
+        picture; its header is read before anything is decoded.
     slowdown : float
         A photo is taken if its answer can be expected after at most this many times what it would take alone. Others
         are sent away (429), and told when to come again. A larger number lets more wait, and each of them longer.
@@ -44,7 +45,7 @@ class Limits:
     Raises
     ------
     Mistake
-        A number is not positive, or `slowdown` is below 1.
+        A number is not positive or not finite, or `slowdown` is below 1.
     """
 
     max_megabytes: Annotated[float, arg(metavar="MB")] = 16.0
@@ -59,8 +60,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not value > 0:
-                raise Mistake(f"`{name}` {value}: a positive number is needed")
+            if not 0 < value < math.inf:
+                raise Mistake(f"`{name}` {value}: a positive, finite number is needed")
         if not self.slowdown >= 1:
             raise Mistake(f"`slowdown` {self.slowdown}: 1 is the least; a photo that is alone is never taken below it")
 

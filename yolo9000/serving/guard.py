@@ -51,12 +51,12 @@ def hosts_of(host: str) -> frozenset[str] | None:
     >>> sorted(hosts_of("127.0.0.1")), hosts_of("0.0.0.0")
     (['127.0.0.1', '::1', 'localhost'], None)
     """
-    if host in LOCAL:
-        return LOCAL
+    host = host.lower()
     try:
-        return LOCAL if ipaddress.ip_address(host).is_loopback else None
+        is_local = host in LOCAL or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return None
+        is_local = False
+    return LOCAL | {host} if is_local else None
 
 
 class Guard:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from wordtree import WordTree
-from yolo9000.datasets.decode import decode, image_size
+from yolo9000.datasets.decode import MOST_PIXELS, decode, image_size
 from yolo9000.datasets.sample import Record, Unreadable
 from yolo9000.detection.boxes import iou
 from yolo9000.detection.config import DecodeConfig
@@ -88,16 +88,27 @@ def check_photo(data: bytes, limits: Limits) -> Photo:
     try:
         width, height = image_size(data, _PHOTO)
     except Unreadable as error:
-        if "million pixels" in str(error):  # the limit of every reader, which is higher than that of the page
-            raise TooLarge(f"the picture has more than {limits.max_megapixels:g} million pixels") from None
+        if "million pixels" in str(error):  # the limit of every reader
+            raise TooLarge(f"the picture has more than {most_pixels(limits) / 1e6:.4g} million pixels") from None
         raise Damaged(f"the image cannot be read: {error.reason}") from None
-    if width * height > limits.max_pixels:
+    if width * height > (most := most_pixels(limits)):
         raise TooLarge(
-            f"the picture has {width} x {height} pixels; {limits.max_megapixels:g} million are the most that is taken"
+            f"the picture has {width} x {height} pixels; {most / 1e6:.4g} million are the most that is taken"
         )
     if not width * height:
         raise Damaged("the picture has no pixels")
     return Photo(data, width * height)
+
+
+def most_pixels(limits: Limits) -> int:
+    """How many pixels a photo may have: no more than are ever decoded, whatever the limits say.
+
+    Examples
+    --------
+    >>> most_pixels(Limits()), most_pixels(Limits(max_megapixels=200))
+    (40000000, 89478485)
+    """
+    return min(limits.max_pixels, MOST_PIXELS)
 
 
 class Photos:
@@ -116,8 +127,9 @@ class Photos:
         self._predictor = predictor
         self._size = size
         self._shown = DecodeConfig()  # what `predict` does, for what the page repeats of it
-        # The label is a top node, of which the score is highest, so no box is dropped that could be shown; and no two
-        # boxes overlap by more than 1, so none drops another. The page does both for the thresholds that it is told.
+        # The label is the most general one that the box may have, of which the score is highest, so no box is dropped
+        # that could be shown; and no two boxes overlap by more than 1, so none drops another. The page does both for
+        # the thresholds that it is told.
         self._decode = DecodeConfig(threshold=FLOOR, tree_threshold=1.0, nms_iou=1.0, max_detections=limits.boxes)
         self._kept: OrderedDict[str, Results] = OrderedDict()
         self._lock = threading.Lock()
@@ -156,7 +168,7 @@ class Photos:
         """What a photo may be."""
         limits = self.limits
         return answers.PhotoLimits(
-            bytes=limits.max_bytes, pixels=limits.max_pixels, boxes=limits.boxes, types=list(PHOTO_TYPES)
+            bytes=limits.max_bytes, pixels=most_pixels(limits), boxes=limits.boxes, types=list(PHOTO_TYPES)
         )
 
     def check(self, data: bytes) -> Photo:
@@ -204,7 +216,7 @@ class Photos:
         answered: list[bytes | Exception] = []
         some: list[Photo] = []
         for photo in photos:
-            if some and sum(each.pixels for each in some) + photo.pixels > self.limits.max_pixels:
+            if some and sum(each.pixels for each in some) + photo.pixels > most_pixels(self.limits):
                 answered += self._answer_some(some)
                 some = []
             some.append(photo)
@@ -239,6 +251,7 @@ class Photos:
 
     def _keep(self, results: Results, overlaps: torch.Tensor, seconds: float) -> answers.Found:
         height, width = results.image.shape[:2]
+        most_general = [len(path) - 1 for path in results.paths]  # in a restricted net that is not always a top node
         results = results.relabel(0.0)  # to the leaves
         # the size is still wanted, the pixels are let go
         results = dataclasses.replace(results, image=np.broadcast_to(np.zeros(3, np.uint8), (height, width, 3)))
@@ -258,6 +271,7 @@ class Photos:
                     )
                     for step in results.paths[row]
                 ],
+                first=most_general[row],
                 overlaps=[other for other in np.flatnonzero(rows[row]).tolist() if other != row],
             )
             for row, (x0, y0, x1, y1) in enumerate(results.boxes.xyxy.tolist())

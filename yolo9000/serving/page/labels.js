@@ -1,8 +1,9 @@
 // The two thresholds, as `predict` applies them, but here, so that sliding asks nobody.
 
-// Place in its path of a box's label: the first node, and each next one while its P is above the threshold.
-export function labelOf(path, treeThreshold) {
-  let place = 0;
+// Place in its path of a box's label: the most general one that it may have, and each next one while its P is above the
+// threshold.
+export function labelOf({ path, first }, treeThreshold) {
+  let place = first;
   while (place + 1 < path.length && path[place + 1].probability > treeThreshold) place++;
   return place;
 }
@@ -23,7 +24,7 @@ function related(a, b) {
 // The boxes that are shown, the best score first: [{index, box, place, score}].
 export function shownBoxes(boxes, threshold, treeThreshold, most) {
   const rows = boxes.map((box, index) => {
-    const place = labelOf(box.path, treeThreshold);
+    const place = labelOf(box, treeThreshold);
     return { index, box, place, score: scoreOf(box, place) };
   });
   const order = [...rows].sort((a, b) => b.score - a.score || a.index - b.index);

@@ -215,7 +215,7 @@ export class PhotoPage {
       ? ["The label stops at ", make("b", {}, name), `: the best next step would be `, make("b", {}, next.name), `, and the net is only ${percent(next.probability)} sure of it. Your line is at ${line}.`]
       : [make("b", {}, name), path[row.place].children ? "" : " is as exact as the tree gets", `. The net is ${percent(path[row.place].probability)} sure; your line is at ${line}.`];
     const low = path[row.place].probability <= this.treeThreshold
-      ? make("p", { class: "hint" }, "It is below the line even so: a box always gets the most general name, at least.") : null;
+      ? make("p", { class: "hint" }, "It is below the line even so: a box always gets the most general name that it may have.") : null;
     const bars = make("ol", { class: "bars", "aria-label": "How sure the net is, from general to exact" }, path.map((step, place) => {
       const fill = make("span", { class: "fill" }), mark = make("span", { class: "line" });
       fill.style.width = `${100 * step.probability}%`;
