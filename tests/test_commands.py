@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from yolo9000 import predict
 from yolo9000.__main__ import COMMANDS, main, there
+from yolo9000.options import parse
 from yolo9000.tree import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,3 +123,9 @@ def test_options_stand_anywhere() -> None:
     assert shown[0] == 0
     assert said(["tree", "show", "--depth", "1", "sled"]) == shown
     assert said(["tree", "search", "--limit", "1", "norfolk", "terrier"])[1].startswith("norfolk_terrier.n.01 ")
+
+
+def test_a_word_that_is_also_the_value_of_an_option_stands_anywhere() -> None:
+    for line in ("run --classes dog --threshold 0.6 dog", "run dog --threshold 0.6 --classes dog"):
+        found = parse(predict.Command, line.split(), program="yolo9000 predict", about="", options=predict.Options)
+        assert (found.paths, found.config.classes) == (("run", "dog"), ("dog",))

@@ -198,22 +198,23 @@ def _words_first(options: type, words: Sequence[str], program: str) -> list[str]
     """The same command line with the words that belong to no option in front."""
     if {"-h", "--help"} & set(words):
         return list(words)
-    _, unknown = _read(options, words, prog=program, return_unknown_args=True)
+    own = [_Word(word) for word in words]
+    _, unknown = _read(options, own, prog=program, return_unknown_args=True)
     if any(word.startswith("-") for word in unknown):
         return list(words)  # a mistyped option, of which the second reading says which is meant
-    left, others = list(unknown), []
-    for word in words:
-        if left and word == left[0]:
-            left.pop(0)
-        else:
-            others.append(word)
-    return [*unknown, *others]
+    in_front = set(map(id, unknown))
+    return [*unknown, *(word for word in own if id(word) not in in_front)]
 
 
-def parse_some(kind: type[Command], words: Sequence[str], *, program: str) -> Command:
+class _Word(str):
+    """A word that is an object of its own: the value of an option and a file may be called the same."""
+
+
+def parse_some(kind: type[Command], words: Sequence[str], *, program: str, default: Command | None = None) -> Command:
     """Read the options of a class out of a command line that has others, too, which are left for `parse`."""
     asked = [word for word in words if word not in ("-h", "--help")]
-    found: Command = _read(kind, asked, prog=program, return_unknown_args=True)[0]
+    given: dict[str, Any] = {} if default is None else {"default": default}
+    found: Command = _read(kind, asked, prog=program, return_unknown_args=True, **given)[0]
     return found
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from yolo9000.options import flags_of, parse, typed
+from yolo9000.detection.config import DecodeConfig
+from yolo9000.options import flags_of, parse, parse_some, typed
 from yolo9000.results.config import PredictConfig
 from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
 from yolo9000.runtime.mistakes import Mistake, printable, run
@@ -79,14 +80,15 @@ class Command(Options):
 
 def main(words: Sequence[str] | None = None) -> int:
     """Predict; return the exit status: 0, 1 if an image could not be read, 2 for a mistake, 130 on Ctrl-C."""
+    line = typed(words)
     return run(
-        lambda: _predict(parse(Command, typed(words), program=PROGRAM, about=ABOUT, options=Options)),
+        lambda: _predict(parse(Command, line, program=PROGRAM, about=ABOUT, options=Options), line),
         flags={**flags_of(Command), "resume": "train --resume", "init": "train --init"},
         interrupted="interrupted; nothing was written",
     )
 
 
-def _predict(command: Command) -> int:
+def _predict(command: Command, line: Sequence[str]) -> int:
     # these here, for --help needs no torch
     from yolo9000.inference.sources import is_video, open_sources
     from yolo9000.runtime.device import pick_device, use_huge_pages
@@ -101,21 +103,23 @@ def _predict(command: Command) -> int:
         raise Mistake("`save_video`: there is no video and no camera among the images")
     with together(pick_device(config.open.device or local_device_name())) as processes:
         if processes.is_first:
-            return _predict_and_write(net, sources, config, processes)
-        for _ in _found(_open(net, config, processes), sources, config, processes):
+            return _predict_and_write(net, sources, config, processes, line)
+        for _ in _found(*_open(net, config, processes, line), sources, config, processes):
             pass  # the first process gets all of it, and writes
         return 0
 
 
-def _predict_and_write(net: str, sources: Sources, config: PredictConfig, processes: Processes) -> int:
+def _predict_and_write(
+    net: str, sources: Sources, config: PredictConfig, processes: Processes, line: Sequence[str]
+) -> int:
     from yolo9000.results.writing import PredictionWriter
     from yolo9000.runtime.output_folder import choose_folder
 
     out = choose_folder(config.out, DEFAULT_FOLDER, overwrite=config.overwrite)
     writer = PredictionWriter(out, config.save, inputs=sources.files, rates=sources.rates)
-    predictor = _open(net, config, processes)
+    predictor, decode = _open(net, config, processes, line)
     try:
-        ended = _write_all(_found(predictor, sources, config, processes), writer, stream=config.stream)
+        ended = _write_all(_found(predictor, decode, sources, config, processes), writer, stream=config.stream)
     finally:
         written = writer.close()
     if sources.unreadable:
@@ -141,8 +145,10 @@ def _net_and_images(command: Command) -> tuple[str, tuple[str, ...]]:
     return net, images
 
 
-def _open(net: str, config: PredictConfig, processes: Processes) -> Predictor:
+def _open(net: str, config: PredictConfig, processes: Processes, line: Sequence[str]) -> tuple[Predictor, DecodeConfig]:
+    """The net, and how its detections are made: as it was exported, if it decodes inside, but for what is typed."""
     from wordtree import load_tree
+    from yolo9000.api.opening import default_decoding
     from yolo9000.darknet.cfg_files import read_names
     from yolo9000.darknet.decoding import detect_as_darknet
     from yolo9000.detection.decode import detect
@@ -161,6 +167,7 @@ def _open(net: str, config: PredictConfig, processes: Processes) -> Predictor:
     trained = open_any(net, opened.cfg, tree=tree, names=names, best=opened.best, engine=opened.engine, device=device)
     if config.classes:
         trained = restrict(trained, config.classes)
+    decode = parse_some(DecodeConfig, line, program=PROGRAM, default=default_decoding(trained))
     letterbox = letterbox_of(trained, opened.letterbox)
     trained, settings = ready(
         trained,
@@ -172,16 +179,19 @@ def _open(net: str, config: PredictConfig, processes: Processes) -> Predictor:
         size=opened.size,
         measure=processes.world_size == 1,
     )
-    return Predictor(
+    predictor = Predictor(
         trained,
         device=device,
         settings=settings,
         letterbox=letterbox,
         decode=detect_as_darknet if config.decoding == "darknet" else detect,
     )
+    return predictor, decode
 
 
-def _found(predictor: Predictor, sources: Sources, config: PredictConfig, processes: Processes) -> Iterator[Results]:
+def _found(
+    predictor: Predictor, decode: DecodeConfig, sources: Sources, config: PredictConfig, processes: Processes
+) -> Iterator[Results]:
     from tqdm import tqdm
 
     from yolo9000.datasets.sample import Record
@@ -192,7 +202,7 @@ def _found(predictor: Predictor, sources: Sources, config: PredictConfig, proces
         return find_in_images(
             predictor,
             (Record(image, name) for name, image in frames),
-            config.decode,
+            decode,
             size=config.open.size,
             batch_size=1 if sources.cameras else config.batch_size,
         )

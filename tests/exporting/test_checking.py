@@ -137,6 +137,24 @@ def test_the_command(
     assert [box["node"] for box in seen[0]["detections"]] == [box["node"] for box in before[0]["detections"]]
 
 
+def test_a_decoded_export_predicts_as_it_was_exported_unless_it_is_asked_otherwise(
+    run: RunFolder, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([str(run.path), "--format", "torchscript", "--decoded", "--threshold", "0.3", "--out", "dec"]) == 0
+    assert predict(["dec", str(photo), "--out", "seen"]) == 0
+    assert predict([str(run.path), str(photo), "--threshold", "0.3", "--out", "before"]) == 0
+    seen, before = (json.loads((tmp_path / out / "predictions.json").read_text()) for out in ("seen", "before"))
+    assert [box["node"] for box in seen[0]["detections"]] == [box["node"] for box in before[0]["detections"]]
+    capsys.readouterr()
+    for words, said in (
+        (["--threshold", "0.24"], "error: --threshold 0.24: the exported net decodes inside, with 0.3; export it"),
+        (["--decoding", "darknet"], "error: --decoding darknet: the exported net decodes inside, by probability; "),
+    ):
+        assert predict(["dec", str(photo), "--out", "not", *words]) == 2
+        assert capsys.readouterr().err.startswith(said)
+
+
 def test_the_command_makes_a_card(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

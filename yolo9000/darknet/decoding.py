@@ -25,6 +25,7 @@ from wordtree.softmax import tree_tables
 from yolo9000.datasets.darknet_images import fitted_size
 from yolo9000.detection.boxes import iou
 from yolo9000.detection.config import DecodeConfig
+from yolo9000.detection.decoded_output import DecodedOutput
 from yolo9000.detection.results import Detections
 from yolo9000.models.classes import Classes
 from yolo9000.models.grid import GridOutput
@@ -259,7 +260,7 @@ def undo_letterbox(
 
 @torch.no_grad()
 def detect_as_darknet(
-    output: DetectorOutput,
+    output: DetectorOutput | DecodedOutput,
     classes: Classes,
     config: DecodeConfig | None = None,
 ) -> list[Detections]:
@@ -270,8 +271,13 @@ def detect_as_darknet(
     Raises
     ------
     Mistake
-        The net is restricted to some classes, which darknet knows nothing of.
+        The net is restricted to some classes, which darknet knows nothing of, or has decoded inside by probability.
     """
+    if isinstance(output, DecodedOutput):
+        raise Mistake(
+            "`decoding` darknet: the exported net decodes inside, by probability; export it without `decoded`, or "
+            "predict with the run itself"
+        )
     if classes.kept is not None:
         raise Mistake("`decoding` darknet: a net that is restricted to some classes is decoded by probability")
     config = config or DecodeConfig()
