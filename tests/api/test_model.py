@@ -176,6 +176,13 @@ def test_results_stream_as_they_are_computed(model: YOLO9000) -> None:
     assert [same(one, other) for one, other in zip(few, (first, second, third), strict=True)] == [True] * 3
 
 
+def test_what_is_no_image_in_a_stream_is_told_when_its_turn_comes(model: YOLO9000) -> None:
+    stream = model.predict(iter([pixels(), None]), stream=True, batch=1)
+    assert next(stream).path == "image0"
+    with pytest.raises(Mistake, match="`source`: a NoneType is no image, .*; cv2.imread gives None for a file"):
+        next(stream)
+
+
 def test_the_threshold_cuts_the_number_that_is_shown(model: YOLO9000) -> None:
     everything = model.predict(pixels(), threshold=0.0, nms_iou=1.0)[0]
     np.testing.assert_allclose(everything.boxes.score, everything.boxes.objectness * everything.boxes.probability)

@@ -71,10 +71,29 @@ def test_all_that_is_missing_is_listed_before_anything_is_read(tmp_path: Path) -
         open_sources([])
 
 
+def test_an_empty_name_is_not_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert names(".") == ["a.png"]
+    with pytest.raises(NoImages, match=r'no images at "" \(an empty name, as a variable of the shell gives'):
+        open_sources("")
+
+
+def test_a_digit_that_is_no_number_is_no_camera() -> None:
+    with pytest.raises(NoImages, match=r"no images at \u00b2 \(no such file\)"):
+        open_sources("\u00b2")
+
+
 @pytest.mark.parametrize("wrong", [None, 2.5, [None], True, {1: 2}.items()])
 def test_what_can_be_no_image_is_refused(wrong: Any) -> None:
     with pytest.raises(Mistake, match="`source`: a .* is no image, file, folder, address or camera"):
         open_sources(wrong)
+
+
+@pytest.mark.parametrize("nothing", [None, [None]])
+def test_what_opencv_gives_for_a_file_that_it_cannot_read_is_told(nothing: Any) -> None:
+    with pytest.raises(Mistake, match=r"or camera; cv2\.imread gives None for a file that it cannot read"):
+        open_sources(nothing)
 
 
 def test_what_cannot_be_read_is_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

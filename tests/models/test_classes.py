@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from wordtree import WordTree
+from wordtree import UnknownName, WordTree
 from yolo9000.darknet import name_classes
 from yolo9000.inference.nets import classes_of
 from yolo9000.models import BoxCoding, Classes, DenseRegionOutput, FlatClasses, TreeClasses
+from yolo9000.models.class_names import find_classes
 from yolo9000.runtime.mistakes import Mistake
 
 # animal (dog, cat), tool
@@ -57,6 +58,16 @@ def test_names() -> None:
     assert TreeClasses(TREE).identity(3) == {"id": "c", "name": "cat"}
     assert FlatClasses(2, names=("x", "y")).identity(1) == {"name": "y"}
     assert (FlatClasses(2).identity(1), FlatClasses(2).name(1)) == ({}, "1")
+
+
+def test_classes_without_names_are_named_by_their_numbers() -> None:
+    classes = FlatClasses(4)
+    assert find_classes(classes, ["3", 0]) == (3, 0)
+    with pytest.raises(UnknownName, match="4 is no class: they are 0 to 3"):
+        find_classes(classes, "4")
+    for name in ("dog", "\u00b2"):
+        with pytest.raises(UnknownName, match="the 4 classes have no names; give a number, or name them"):
+            find_classes(classes, name)
 
 
 @pytest.mark.parametrize(

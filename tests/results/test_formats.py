@@ -154,6 +154,7 @@ def test_ids_are_the_numbers_of_coco_s_files_if_all_have_one() -> None:
     assert [image["id"] for image in to_coco(two)["images"]] == [139, 285]
     assert [image["id"] for image in to_coco([*two, results("a.jpg")])["images"]] == [1, 2, 3]
     assert [image["id"] for image in to_coco([two[0], two[0]])["images"]] == [1, 2]
+    assert [image["id"] for image in to_coco(results("\u00b2.jpg"))["images"]] == [1]  # a digit, and no number
 
 
 def test_coco_is_read_by_pycocotools_and_by_our_own_reader(tmp_path: File, capsys: pytest.CaptureFixture[str]) -> None:
@@ -252,6 +253,15 @@ def test_crops_lie_in_a_folder_of_their_label(tmp_path: File) -> None:
     assert save_crops(results("more/a.jpg"), tmp_path)[0] == tmp_path / "dog" / "a-2.jpg"  # nothing is replaced
 
 
+def test_a_crop_that_is_too_long_for_a_jpeg_is_a_png(tmp_path: File) -> None:
+    boxes = Boxes(np.array([[0, 0, 65_501, 2], [0, 0, 9, 2]], np.float32), *[np.full(2, 0.5, np.float32)] * 3)
+    one = results()
+    long = Results(np.zeros((2, 65_501, 3), np.uint8), "a.jpg", boxes, one.nodes, one.paths, one.classes)
+    assert save_crops(long, tmp_path) == [tmp_path / "dog" / "a-1.png", tmp_path / "vehicle" / "a-1.jpg"]
+    with pytest.raises(Mistake, match=r"`file` .*a\.jpg: 65501 x 2 pixels are too long for a JPEG; take \.png"):
+        long.save(tmp_path / "a.jpg", enlarge=False)
+
+
 def test_boxes_beyond_the_image_are_cut_and_empty_ones_left_out(tmp_path: File) -> None:
     boxes = Boxes(np.array([[-9, -9, 8.5, 8.2], [90, 2, 95, 9]], np.float32), *[np.full(2, 0.5, np.float32)] * 3)
     one = results()
@@ -264,4 +274,5 @@ def test_boxes_beyond_the_image_are_cut_and_empty_ones_left_out(tmp_path: File) 
 def test_frames_of_a_video_have_numbers_in_their_names() -> None:
     assert stem_of("in/clip.mp4#3") == "clip-000003"
     assert stem_of("odd#name.jpg") == "odd#name"
+    assert stem_of("clip#\u00b2") == "clip#\u00b2"
     assert stem_of("https://example.org/") == "image"

@@ -112,6 +112,15 @@ def test_a_font_that_is_none_is_named_at_once(tmp_path: Path) -> None:
         PredictionWriter(tmp_path, SaveConfig(font="absent.ttf"))
 
 
+def test_a_picture_that_is_too_long_for_a_jpeg_is_a_png(
+    run: RunFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    entries = write(run, [grey("long.jpg", (65_501, 8)), grey("b.jpg")], tmp_path / "out")
+    assert files(tmp_path / "out") == ["b.jpg", "long.png", "predictions.json"]
+    assert [entry["picture"] for entry in entries] == ["long.png", "b.jpg"]
+    assert caplog.messages == ["long.jpg: its picture is too long for a JPEG and is written as long.png"]
+
+
 def test_what_was_written_is_said(run: RunFolder, tmp_path: Path) -> None:
     writer = PredictionWriter(tmp_path / "out", SaveConfig(save_csv=True))
     for results in found(run, [grey("a.jpg"), grey("b.jpg")]):

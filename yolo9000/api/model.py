@@ -35,7 +35,7 @@ from yolo9000.inference.model import TrainedModel
 from yolo9000.inference.pixels import pixels_of
 from yolo9000.inference.predictor import Predictor
 from yolo9000.inference.restrict import restrict
-from yolo9000.inference.sources import Frame, Source, open_sources
+from yolo9000.inference.sources import Frame, Source, check_source, open_sources
 from yolo9000.models.classes import Classes
 from yolo9000.results.finding import find_in_images
 from yolo9000.results.results import Results
@@ -594,6 +594,7 @@ def _name_of(path: Path) -> str:
 def _one_by_one(images: Iterator[Source]) -> Iterator[Frame]:
     """The images that an iterator gives, each opened when its turn comes."""
     for number, each in enumerate(images):
+        check_source(each)
         if isinstance(each, str | int | os.PathLike):
             yield from open_sources(each)
         else:

@@ -225,10 +225,7 @@ def open_sources(
     items: list[_Item] = []
     wrong: list[str] = []
     for each in _several(source):
-        if isinstance(each, bool) or not isinstance(
-            each, str | int | os.PathLike | Image.Image | np.ndarray | torch.Tensor
-        ):
-            raise Mistake(f"`source`: a {type(each).__name__} is no image, file, folder, address or camera")
+        check_source(each)
         if isinstance(each, str | os.PathLike):
             try:
                 items += _named(os.fspath(each), recursive)
@@ -243,6 +240,14 @@ def open_sources(
     files = [item for item in items if isinstance(item, Path)]
     endless = any(isinstance(item, int) or (isinstance(item, Path) and is_video(item)) for item in items)
     return Sources(files, None if endless else len(items), _items=items, _limits=limits or Limits())
+
+
+def check_source(source: object) -> None:
+    """Raise `Mistake` if something is no image, and names none."""
+    kinds = (str, int, os.PathLike, Image.Image, np.ndarray, torch.Tensor)
+    if isinstance(source, bool) or not isinstance(source, kinds):
+        hint = "; cv2.imread gives None for a file that it cannot read" if source is None else ""
+        raise Mistake(f"`source`: a {type(source).__name__} is no image, file, folder, address or camera{hint}")
 
 
 def is_video(path: str | Path) -> bool:
@@ -327,12 +332,14 @@ def _several(source: Source | Iterable[Source]) -> Sequence[Source]:
             return list(source)
         return [source]
     if not isinstance(source, Iterable) or isinstance(source, bytes | dict):
-        raise Mistake(f"`source`: a {type(source).__name__} is no image, file, folder, address or camera")
+        check_source(source)
     return list(source)
 
 
 def _named(text: str, recursive: bool) -> Sequence[Path | str | int]:
     """What a text names: files, an address or a camera."""
+    if not text:  # which would be the working directory
+        raise NoImages('"" (an empty name, as a variable of the shell gives that is not set)')
     path = Path(text)
     if path.is_file():
         return [path]
@@ -341,7 +348,7 @@ def _named(text: str, recursive: bool) -> Sequence[Path | str | int]:
         if not found:
             raise NoImages(f"{text} (a folder without images)")
         return found
-    if text.isdigit():
+    if text.isdecimal():
         return [int(text)]
     if _is_address(text):
         return [text]

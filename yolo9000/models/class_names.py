@@ -41,6 +41,8 @@ def find_class(classes: Classes, name: str | int) -> int:
     if classes.tree is not None:
         return classes.tree.node(name)
     assert isinstance(classes, FlatClasses)
+    if isinstance(name, str) and classes.names is None and name.isdecimal():
+        name = int(name)  # as a command line has it
     if isinstance(name, str):
         if classes.names is None:
             raise UnknownName(f"{name!r}: the {classes.number} classes have no names; give a number, or name them")

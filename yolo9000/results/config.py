@@ -21,7 +21,8 @@ class SaveConfig:
     pictures : bool
         A picture with the boxes for each image. It is enlarged where the image is too small for its labels to be read.
     picture_format : str
-        "jpg", or "png" for pixels without losses, which take fifty times the time and five times the bytes.
+        "jpg", or "png" for pixels without losses, which take fifty times the time and five times the bytes. A picture
+        that is too long for a JPEG (65,500 pixels) is a PNG in any case.
     show_path : bool
         Below each name in a picture also the way up the tree from it, with the probability of each node.
     text_size : int or None

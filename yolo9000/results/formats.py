@@ -27,6 +27,9 @@ if TYPE_CHECKING:  # its methods `to_json` and so on import this module
 COORDINATES = "pixels of the upright image"
 """What a JSON file says of its boxes: a photograph is turned as its EXIF orientation says before it is looked at."""
 
+MOST_JPEG_SIDE = 65_500
+"""Pixels of the longest side that libjpeg writes."""
+
 _COLUMNS = ("image", "x0", "y0", "x1", "y1", "label", "node", "id", "score", "objectness", "probability", "path")
 
 
@@ -97,7 +100,7 @@ def to_coco(results: Results | Iterable[Results]) -> dict[str, Any]:
     categories: dict[int, dict[str, Any]] = {}
     each = _several(results)
     stems = [stem_of(one.path) for one in each]
-    numbered = all(stem.isdigit() for stem in stems) and len({int(stem) for stem in stems}) == len(stems)
+    numbered = all(stem.isdecimal() for stem in stems) and len({int(stem) for stem in stems}) == len(stems)
     for place, (one, stem) in enumerate(zip(each, stems, strict=True), 1):
         image_id = int(stem) if numbered else place
         width, height = one.size
@@ -288,7 +291,7 @@ def save_crops(results: Results, folder: str | Path) -> list[Path]:
     Returns
     -------
     list of Path
-        The files that were written, as JPEG; a box of less than a pixel has none.
+        The files that were written, as `picture_suffix` says; a box of less than a pixel has none.
     """
     width, height = results.size
     written = []
@@ -299,12 +302,24 @@ def save_crops(results: Results, folder: str | Path) -> list[Path]:
             continue
         place = Path(folder) / file_name(results.labels[row])
         place.mkdir(parents=True, exist_ok=True)
-        stem, number = stem_of(results.path), 1
-        while (file := place / f"{stem}-{number}.jpg").exists():
+        crop = Image.fromarray(results.image[upper:lower, left:right])
+        stem, suffix, number = stem_of(results.path), picture_suffix(crop), 1
+        while (file := place / f"{stem}-{number}.{suffix}").exists():
             number += 1
-        Image.fromarray(results.image[upper:lower, left:right]).save(file, quality=95)
+        crop.save(file, quality=95)
         written.append(file)
     return written
+
+
+def picture_suffix(picture: Image.Image) -> str:
+    """What the file of a picture ends in: jpg, or png for one that is too long for a JPEG.
+
+    Examples
+    --------
+    >>> picture_suffix(Image.new("RGB", (65_500, 1))), picture_suffix(Image.new("RGB", (1, 65_501)))
+    ('jpg', 'png')
+    """
+    return "jpg" if max(picture.size) <= MOST_JPEG_SIDE else "png"
 
 
 def stem_of(name: str) -> str:
@@ -323,7 +338,7 @@ def stem_of(name: str) -> str:
     if name.lower().startswith(("http://", "https://")):
         return file_name(Path(urlsplit(name).path).stem or "image")
     video, _, frame = name.rpartition("#")
-    if video and frame.isdigit():
+    if video and frame.isdecimal():
         return f"{Path(video).stem}-{int(frame):06d}"
     return Path(name).stem
 

@@ -289,7 +289,7 @@ class Results:
         Raises
         ------
         Mistake
-            The suffix is that of no format.
+            The suffix is that of no format, or the picture is too long for a JPEG.
         FileExistsError
             It is the image itself, which is never written over. Any other file is.
         """
@@ -299,7 +299,10 @@ class Results:
         if out.suffix.lower() not in Image.registered_extensions():
             raise Mistake(f"`file` {out}: no picture's format ends in {out.suffix or 'nothing'}; take .jpg or .png")
         quality: dict[str, Any] = {"quality": 95} if out.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
-        Image.fromarray(self.plot(**options)).save(out, **quality)
+        picture = Image.fromarray(self.plot(**options))
+        if out.suffix.lower() in (".jpg", ".jpeg") and formats.picture_suffix(picture) != "jpg":
+            raise Mistake(f"`file` {out}: {picture.width} x {picture.height} pixels are too long for a JPEG; take .png")
+        picture.save(out, **quality)
 
     def save_crops(self, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
         """Cut the boxes out, each into a folder of its label: ``FOLDER/dog/photo-1.jpg``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,11 +15,13 @@ from PIL import Image
 
 from yolo9000.results.config import SaveConfig
 from yolo9000.results.drawing import LEAST_TEXT, draw_results, load_font
-from yolo9000.results.formats import class_names, save_crops, stem_of, to_coco, to_csv, to_json, to_txt
+from yolo9000.results.formats import class_names, picture_suffix, save_crops, stem_of, to_coco, to_csv, to_json, to_txt
 from yolo9000.results.results import Results
 from yolo9000.results.video import VideoFile
 from yolo9000.runtime.checkpoint import write_atomically
 from yolo9000.runtime.output_folder import OutputFolder
+
+log = logging.getLogger(__name__)
 
 REPORT, COCO, TABLE, NAMES = "predictions.json", "coco.json", "predictions.csv", "classes.txt"
 JPEG_QUALITY = 90
@@ -83,8 +86,12 @@ class PredictionWriter:
         if config.save_video and video in self._rates:
             self._video(video).add(self._draw(results))
         elif config.pictures:
-            name = f"{stem}.{config.picture_format}"
-            self._draw(results).save(self._folder.file(name), quality=JPEG_QUALITY)
+            picture = self._draw(results)
+            suffix = picture_suffix(picture) if config.picture_format == "jpg" else config.picture_format
+            name = f"{stem}.{suffix}"
+            if suffix != config.picture_format:
+                log.warning("%s: its picture is too long for a JPEG and is written as %s", results.path, name)
+            picture.save(self._folder.file(name), quality=JPEG_QUALITY)
             entry = {"image": entry["image"], "picture": name, **entry}
             self._pictures += 1
         if config.save_txt:
