@@ -130,20 +130,14 @@ def test_a_file_of_weights_that_does_not_fit(tmp_path: Path) -> None:
         start_from_first_layers(net, file)
     whole = timm.create_model("resnet10t").state_dict()
     save_file({key: value for key, value in whole.items() if not key.startswith("layer4")}, file)
-    with pytest.raises(
-        Mistake, match=r"no weights of timm's resnet10t; \d+ of \d+ are missing, .* layer4.0.conv1"
-    ):
+    with pytest.raises(Mistake, match=r"no weights of timm's resnet10t; \d+ of \d+ are missing, .* layer4.0.conv1"):
         start_from_first_layers(net, file)
     save_file({**whole, "layer4.0.conv1.weight": torch.zeros(3)}, file)
     with pytest.raises(Mistake, match=r"weights of another form than timm's resnet10t \(.*layer4.0.conv1.weight"):
         start_from_first_layers(net, file)
-    with pytest.raises(
-        CheckpointError, match=r"a.conv.23: darknet has no net with this `backbone`; one of timm"
-    ):
+    with pytest.raises(CheckpointError, match=r"a.conv.23: darknet has no net with this `backbone`; one of timm"):
         start_from_first_layers(net, "a.conv.23")
-    with pytest.raises(
-        CheckpointError, match=r"safetensors: weights of timm's are for a `backbone` of timm:NAME"
-    ):
+    with pytest.raises(CheckpointError, match=r"safetensors: weights of timm's are for a `backbone` of timm:NAME"):
         start_from_first_layers(Detector(DetectorConfig(width=0.1), REGION), file)
     assert all(torch.equal(value, kept[name]) for name, value in net.state_dict().items())
 
