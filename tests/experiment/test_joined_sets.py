@@ -13,9 +13,13 @@ from PIL import Image
 from wordtree import WordTree, save_tree
 from yolo9000 import evaluate, train
 from yolo9000.datasets.joined import JoinedSource
-from yolo9000.experiment.config import DataConfig
+from yolo9000.experiment.assemble import assemble
+from yolo9000.experiment.config import DataConfig, Joint, NetConfig, PlanConfig, RunConfig
+from yolo9000.experiment.coverage import measure_coverage
 from yolo9000.experiment.data import box_shapes, load_data
+from yolo9000.experiment.label_counts import training_counts
 from yolo9000.models import TreeClasses
+from yolo9000.models.config import DetectorConfig
 from yolo9000.runtime.mistakes import Mistake
 
 NAMES = ("animal", "device", "dog", "cat", "mouse", "computer mouse", "lamp")
@@ -125,6 +129,32 @@ def test_no_set_declares_what_another_ones_map_names(farm: str, tmp_path: Path) 
     nodes = joined.read(4).labelled_nodes
     assert nodes is not None
     assert nodes.tolist() == [2]  # only dogs for certain
+
+
+def test_a_class_of_difficult_boxes_alone_is_never_boxed(tmp_path: Path) -> None:
+    voc = Path(write_voc(tmp_path / "VOC", "train", "val"))
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>16</xmax><ymax>24</ymax></bndbox>"
+    hard = f"<object><name>cat</name><difficult>1</difficult>{box}</object>"
+    (voc / "Annotations" / "2.xml").write_text(f"<annotation>{hard}</annotation>")
+    sets = (("voc", str(voc)),)
+    found = load_data(DataConfig(sets=sets), TreeClasses(TREE))
+    assert (found.boxed, found.never_boxed, found.evaluated) == ((2,), (), (2, 3))  # the set labels cats all the same
+    assert measure_coverage(TREE, sets).boxes.tolist() == [0, 0, 1, 0, 0, 0, 0]
+    assert training_counts({"sets": sets}, TreeClasses(TREE)) == {2: (1, 0)}
+    save_tree(TREE, tmp_path / "tree.json")
+    data = DataConfig(sets=sets, tree=str(tmp_path / "tree.json"))
+    net = NetConfig(detector=DetectorConfig(width=0.05), priors=1)
+    config = RunConfig(
+        data=data, net=net, plan=PlanConfig(classification_steps=0, fine_tuning_steps=0, joint=Joint(enabled=False))
+    )
+    assert assemble(config).description["taught"] == {"boxes": {2: 1}}
+    (voc / "ImageSets" / "Main" / "val.txt").write_text("3\n")
+    (voc / "Annotations" / "3.xml").write_text(
+        f"<annotation>{hard.replace('>1</difficult', '>0</difficult')}</annotation>"
+    )
+    write_image(voc / "JPEGImages" / "3.jpg")
+    found = load_data(DataConfig(sets=sets), TreeClasses(TREE))
+    assert (found.boxed, found.never_boxed) == ((2,), (3,))  # the held-out boxes are asked for as never boxed
 
 
 def test_exhaustive_sets_declare_everything(farm: str, office: str) -> None:

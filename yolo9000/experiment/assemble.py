@@ -19,7 +19,7 @@ from yolo9000.datasets.sample import LabelledSource
 from yolo9000.detection.priors import cluster_priors, in_cells
 from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.data import Data, box_shapes, load_data
-from yolo9000.experiment.labels import classes_of_labels, without_tree
+from yolo9000.experiment.labels import classes_of_labels, taught_labels, without_tree
 from yolo9000.experiment.left_out import leave_out
 from yolo9000.experiment.plan import check_loss, check_sources, plan_phases, what_does_not_fit
 from yolo9000.inference.darknet_files import SUFFIX, named_detector, open_model
@@ -174,7 +174,7 @@ def _taught(data: Data) -> dict[str, dict[int, int]]:
         parts = [] if source is None else single_sources([source])
         known = [cast(LabelledSource, part) for part in parts if hasattr(part, "labels")]
         if known and len(known) == len(parts):
-            labels, counts = np.unique(np.concatenate([part.labels for part in known]), return_counts=True)
+            labels, counts = np.unique(np.concatenate([taught_labels(part) for part in known]), return_counts=True)
             found[name] = dict(zip(labels.tolist(), counts.tolist(), strict=True))
     return found
 

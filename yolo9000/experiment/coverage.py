@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wordtree import WordTree
-from yolo9000.experiment.labels import NodesByName
+from yolo9000.experiment.labels import NodesByName, taught_labels
 from yolo9000.experiment.layouts import LAYOUTS
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.runtime.mistakes import Mistake
@@ -86,7 +86,7 @@ class Coverage:
 
 
 def measure_coverage(tree: WordTree, sets: tuple[tuple[str, str], ...], split: str = "train") -> Coverage:
-    """Count what each node would be trained on.
+    """Count what each node would be trained on, without boxes that are ignored.
 
     Names are found as a training finds them: in the label maps of the tree, as ids, and by name.
 
@@ -123,7 +123,7 @@ def measure_coverage(tree: WordTree, sets: tuple[tuple[str, str], ...], split: s
             raise Mistake(f"`{layout}` draws its images; name its classes as a data set of images with a label")
         numbers = Numbered()
         name = f"{layout} {path}"
-        labels = about.open(path, numbers, split, name).labels
+        labels = taught_labels(about.open(path, numbers, split, name))
         nodes = NodesByName(TreeClasses(tree), *about.maps(path, split))
         found = np.bincount(labels, minlength=len(numbers))
         for class_name, count in zip(numbers, found.tolist(), strict=True):

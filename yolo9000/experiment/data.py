@@ -40,6 +40,7 @@ from yolo9000.experiment.labels import (
     class_advice,
     classes_of_labels,
     labelled_nodes,
+    taught_labels,
     wnid_map,
 )
 from yolo9000.experiment.layouts import LAYOUTS
@@ -69,7 +70,8 @@ class Data:
     val_detection, val_classification : Source, optional
         The same, held out.
     boxed, never_boxed : tuple of int
-        Labels that have boxes in training, and those that only images are labelled with.
+        Labels that have boxes in training, and those that only images or held-out boxes are labelled with. A box that
+        is ignored, as crowds and difficult objects are, makes no label boxed.
     image_labels : tuple of int
         All labels of the images with a label: the choices of a top-1.
     evaluated : tuple of int
@@ -366,14 +368,14 @@ def _real(config: DataConfig, classes: Classes, held_out_only: bool) -> Data:
             val_classification = _classification(config, classes, held_out)
     if config.left_out:
         return _without_boxes(config, classes, classification, val_classification)
-    boxed = {label for source in detection for label in np.unique(source.labels).tolist()}
+    boxed = {label for source in detection for label in np.unique(taught_labels(source)).tolist()}
     image_labels = set(np.unique(classification.labels).tolist()) if classification is not None else set()
     if val_classification is not None:
         image_labels |= set(np.unique(val_classification.labels).tolist())
     others = set(image_labels)
     evaluated: set[int] = set()
     if val_detection is not None:
-        others |= set(np.unique(val_detection.labels).tolist())
+        others |= set(np.unique(taught_labels(val_detection)).tolist())
         evaluated = set() if val_detection.labelled_nodes is None else set(val_detection.labelled_nodes.tolist())
     if config.exhaustive:
         for source in (*detection, *([] if val_detection is None else [val_detection])):

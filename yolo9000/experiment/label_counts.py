@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.joined import single_sources
-from yolo9000.datasets.sample import Source
+from yolo9000.datasets.sample import LabelledSource, Source
 from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.config_file import from_plain
 from yolo9000.experiment.data import load_data
+from yolo9000.experiment.labels import taught_labels
 from yolo9000.inference.model import TrainedModel
 from yolo9000.models.classes import Classes
 from yolo9000.runtime.mistakes import Mistake
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 def training_counts(
     data: Mapping[str, Any] | None, classes: Classes, where: str = "the checkpoint"
 ) -> dict[int, tuple[int, int]] | None:
-    """Count the labels that a net was trained on; no image is read.
+    """Count the labels that a net was trained on, without boxes that are ignored; no image is read.
 
     Parameters
     ----------
@@ -72,5 +73,5 @@ def _labels(source: Source | None) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
     """The labels of a source, or of each of those that it joins."""
     if source is None:
         return []
-    found = [getattr(each, "labels", None) for each in single_sources([source])]
-    return [np.asarray(labels) for labels in found if labels is not None]
+    known = [cast(LabelledSource, each) for each in single_sources([source]) if hasattr(each, "labels")]
+    return [taught_labels(each) for each in known]

@@ -8,13 +8,17 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wordtree import WordTree
 from wordtree.concepts import ConceptError
 from wordtree.errors import NameResolutionError
 from wordtree.names import composed
-from yolo9000.datasets.box_index import listed
+from yolo9000.datasets.box_index import BoxIndex, listed
 from yolo9000.datasets.errors import DatasetError, UnknownClasses
 from yolo9000.datasets.pictograms import pictogram_concepts
+from yolo9000.datasets.sample import LabelledSource
 from yolo9000.datasets.tiles import read_split
 from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.layouts import LAYOUTS, tree_command
@@ -27,6 +31,12 @@ log = logging.getLogger(__name__)
 
 MOST_EXPLAINED = 5
 """Names of several concepts that an error lists the concepts of."""
+
+
+def taught_labels(source: LabelledSource) -> NDArray[np.int64]:
+    """The labels that a source teaches, one for each box or image; crowds and difficult objects teach nothing."""
+    index = getattr(source, "index", None)
+    return source.labels[~index.ignore] if isinstance(index, BoxIndex) else source.labels
 
 
 def classes_of_labels(config: DataConfig) -> TreeClasses:
