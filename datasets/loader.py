@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count, pairwise
 from typing import Literal
@@ -14,9 +14,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from yolo9000.datasets.errors import DatasetError
+from yolo9000.datasets.excerpt import Excerpt
 from yolo9000.datasets.joined import labelled_by, with_labelled_nodes
 from yolo9000.datasets.mixed import MixedDataset
-from yolo9000.datasets.sample import Batch, Record, Sample, Source, collate
+from yolo9000.datasets.sample import Batch, Record, Replacement, Sample, Source, collate
 from yolo9000.datasets.transforms import letterbox
 from yolo9000.datasets.unreadable import TooManyUnreadable, UnreadableCounter
 
@@ -112,7 +113,7 @@ class PositionSampler(Sampler[list[int]]):
 
 
 class BatchLoader:
-    """An iterable of batches that counts unreadable images; `make_loader` makes it.
+    """An iterable of batches that counts unreadable images; `make_loader` and `make_evaluation_loader` make it.
 
     Parameters
     ----------
@@ -136,7 +137,8 @@ class BatchLoader:
                 # A worker's error begins with the traceback of its process, which is of no use to the user.
                 raise TooManyUnreadable(str(error).rpartition("TooManyUnreadable: ")[2].strip()) from None
             self._unreadable.add(batch.replaced)
-            yield batch
+            if len(batch):  # in an evaluation all of a batch may come again
+                yield batch
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -199,7 +201,8 @@ def make_loader(
     sampler = PositionSampler(
         dataset.batch_size // parts, rank=rank, world_size=world_size, start=start, stop=stop, shards=shards
     )
-    return BatchLoader(_data_loader(dataset, sampler, workers, prefetch, start_method, pin_memory), dataset.unreadable)
+    loader = _data_loader(dataset, sampler, collate, workers, prefetch, start_method, pin_memory)
+    return BatchLoader(loader, dataset.unreadable)
 
 
 class LetterboxedDataset(Dataset[Sample]):
@@ -223,12 +226,23 @@ class LetterboxedDataset(Dataset[Sample]):
         return len(self.source)
 
     def __getitem__(self, index: int) -> Sample:
-        """Return sample `index`. Raises `Unreadable`, since an evaluation must not leave out an image silently."""
+        """Return sample `index`.
+
+        Raises `Unreadable`, since an evaluation must not leave out an image silently; an `Excerpt` replaces such images
+        instead, and the sample says so.
+        """
         if not 0 <= index < len(self):  # without an IndexError, iterating over the data set would never end
             raise IndexError(f"image {index} of {len(self)}")
-        record = labelled_by(self.source, self.source.read(index))
+        source = self.source
+        replaced: tuple[Replacement, ...]
+        if isinstance(source, Excerpt):
+            record, replaced, comes_again = source.read_or_next(index)
+        else:
+            record, replaced, comes_again = source.read(index), (), False
+        record = labelled_by(source, record)
         sample = self.letterbox(record, self.size)
-        return replace(sample, target=with_labelled_nodes(sample.target, record.labelled_nodes))
+        target = with_labelled_nodes(sample.target, record.labelled_nodes)
+        return replace(sample, target=target, replaced=replaced, comes_again=comes_again)
 
 
 def make_evaluation_loader(
@@ -242,10 +256,12 @@ def make_evaluation_loader(
     start_method: StartMethod | None = None,
     pin_memory: bool | None = None,
     letterbox: Callable[[Record, int], Sample] = letterbox,
-) -> DataLoader[Sample]:
+) -> BatchLoader:
     """Return batches of a source's images in their order, letterboxed; the last batch may be smaller.
 
-    Several ranks are dealt whole batches like cards, so that the net sees each batch as one process would.
+    Several ranks are dealt whole batches like cards, so that the net sees each batch as one process would. Images of an
+    `Excerpt` that cannot be read are counted, and one that stands for them is left out where it has a place of its own:
+    each image comes once, and a batch beside an unreadable one is smaller.
 
     Parameters
     ----------
@@ -268,22 +284,39 @@ def make_evaluation_loader(
 
     Returns
     -------
-    DataLoader
-        It yields `Batch` objects.
+    BatchLoader
 
     Raises
     ------
+    TooManyUnreadable
+        While iterating, if too many images of an `Excerpt` cannot be read.
     DatasetError
         If `workers` is negative.
     """
     dataset = LetterboxedDataset(source, size, letterbox)
     batches = [list(range(i, min(i + batch_size, len(dataset)))) for i in range(0, len(dataset), batch_size)]
-    return _data_loader(dataset, batches[rank::world_size], workers, 2, start_method, pin_memory)
+    loader = _data_loader(dataset, batches[rank::world_size], _collate_once, workers, 2, start_method, pin_memory)
+    unreadable = source.unreadable if isinstance(source, Excerpt) else UnreadableCounter({source.name: len(source)})
+    return BatchLoader(loader, unreadable)
+
+
+def _collate_once(samples: Sequence[Sample]) -> Batch:
+    """`collate` without the images that come again; the batch knows what those replaced, and may be empty."""
+    once = [sample for sample in samples if not sample.comes_again]
+    batch, rows = collate(once or samples), len(once)
+    return Batch(
+        images=batch.images[:rows],
+        targets=batch.targets[:rows],
+        keys=batch.keys[:rows],
+        placements=batch.placements[:rows],
+        replaced=tuple(each for sample in samples for each in sample.replaced),
+    )
 
 
 def _data_loader(
     dataset: Dataset[Sample],
     batches: Sampler[list[int]] | list[list[int]],
+    collated: Callable[[Sequence[Sample]], Batch],
     workers: int,
     prefetch: int,
     start_method: StartMethod | None,
@@ -295,7 +328,7 @@ def _data_loader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=collated,
         pin_memory=torch.cuda.is_available() if pin_memory is None else pin_memory,
         worker_init_fn=_start_worker,
         prefetch_factor=prefetch if workers else None,

@@ -245,6 +245,8 @@ class Sample:
         Where it lies in the input.
     replaced : tuple of Replacement
         The unreadable images for which this one stands.
+    comes_again : bool
+        Whether an evaluation has the same image once more, so that this one does not count.
     """
 
     image: Tensor
@@ -252,6 +254,7 @@ class Sample:
     key: str
     placement: Placement
     replaced: tuple[Replacement, ...] = ()
+    comes_again: bool = False
 
 
 _TENSORS = ("boxes_cxcywh", "labels", "ignore_boxes_cxcywh", "labelled_nodes", "areas_cxcywh", "area_labels")

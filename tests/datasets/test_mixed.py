@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from yolo9000.datasets.darknet_augment import DarknetAugment
+from yolo9000.datasets.excerpt import Excerpt
 from yolo9000.datasets.joined import JoinedSource
 from yolo9000.datasets.loader import PositionSampler, make_evaluation_loader, make_loader
 from yolo9000.datasets.mixed import Interleave, MixedDataset
@@ -424,3 +425,49 @@ def test_evaluation_takes_every_image_once_in_order() -> None:
     assert [len(batch) for batch in batches] == [3, 3, 1]
     with pytest.raises(Unreadable, match="^2: made so"):
         list(make_evaluation_loader(Made("detection", 7, broken=frozenset({2})), 32, batch_size=3))
+
+
+def taken(excerpt: Excerpt, **options: Any) -> list[list[str]]:
+    """The keys of each batch of an evaluation."""
+    return [batch.keys for batch in make_evaluation_loader(excerpt, 32, start_method=FORK, **options)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_evaluation_counts_an_image_once_that_stands_for_others(
+    workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = Excerpt(Made("detection", 9, broken=frozenset({1, 2, 5, 8})), 9)
+    with caplog.at_level(logging.WARNING):
+        assert taken(whole, batch_size=2, workers=workers) == [["0"], ["3"], ["4"], ["6", "7"]]
+    assert sorted(message.split()[1] for message in caplog.messages) == ["1", "2", "5", "8"]
+    assert whole.unreadable.keys == {"detection": {"1", "2", "5", "8"}}
+    ranks = [taken(whole, batch_size=2, rank=rank, world_size=2) for rank in (0, 1)]
+    assert ranks == [[["0"], ["4"]], [["3"], ["6", "7"]]]  # as one process takes them
+    # 0, 3 and 6 of ten: 4 and 7 have no place of their own
+    apart = Excerpt(Made("detection", 10, broken=frozenset({3, 6})), 3)
+    assert taken(apart, batch_size=3) == [["0", "4", "7"]]
+    # 0, 2, 5 and 7 of ten: both of the last two are replaced by 8
+    assert taken(Excerpt(Made("detection", 10, broken=frozenset({5, 6, 7})), 4), batch_size=1) == [["0"], ["2"], ["8"]]
+    parts = [Made("detection", 3, "a", broken=frozenset({2})), Made("detection", 2, "b", broken=frozenset({0}))]
+    assert taken(Excerpt(JoinedSource(parts), 5), batch_size=5) == [["0", "1", "1"]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 30), st.sets(st.integers(0, 29), max_size=10))
+def test_an_excerpt_loses_no_image_that_can_be_read(number: int, length: int, broken: set[int]) -> None:
+    source = Made("detection", number, broken=frozenset(broken))
+    excerpt = Excerpt(source, length)
+    if len(broken & set(range(number))) == number:
+        return
+    found = [excerpt.read_or_next(index) for index in range(len(excerpt))]
+    once = [record.key for record, _, comes_again in found if not comes_again]
+    assert sorted(once) == sorted({record.key for record, _, _ in found})
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_too_many_unreadable_images_end_an_evaluation_whatever_the_workers(workers: int) -> None:
+    ten = Excerpt(Made("detection", 200, broken=frozenset(range(0, 200, 20))), 200)
+    assert sum(len(keys) for keys in taken(ten, batch_size=4, workers=workers)) == 190
+    eleven = Excerpt(Made("detection", 200, broken=frozenset(range(0, 198, 18))), 200)
+    with pytest.raises(TooManyUnreadable, match=r"^detection: 11 of 200 images cannot be read"):
+        taken(eleven, batch_size=4, workers=workers)

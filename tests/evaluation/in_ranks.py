@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from wordtree import WordTree
+from yolo9000.datasets.excerpt import Excerpt
 from yolo9000.datasets.loader import make_evaluation_loader
-from yolo9000.datasets.sample import Batch, Kind, Record
+from yolo9000.datasets.sample import Batch, Kind, Record, Unreadable
 from yolo9000.evaluation.classifier import classification_top1
 from yolo9000.evaluation.detector import HeldOutLoss, evaluate_detector
 from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
@@ -78,3 +79,25 @@ def evaluated(processes: Processes) -> str:
     )
     report |= {name: each.read() for name, each in losses.items()}
     return json.dumps(report, default=str)
+
+
+class Torn(Noise):
+    """The same, where the images of the first two batches of the second of two processes cannot be read."""
+
+    def read(self, index: int) -> Record:
+        if index in (2, 3, 6, 7):
+            raise Unreadable(f"{index}", "made so")
+        return super().read(index)
+
+
+def counted(processes: Processes) -> int:
+    """How many images an evaluation has of nine, of which four cannot be read."""
+    torch.manual_seed(0)
+    region = RegionSpec(coding=BoxCoding(((1.0, 1.0), (2.0, 2.0))), classes=TreeClasses(TREE))
+    net = Detector(DetectorConfig(width=0.05), region).eval()
+    batches = make_evaluation_loader(
+        Excerpt(Torn("detection"), 9), 64, batch_size=2, rank=processes.rank, world_size=processes.world_size
+    )
+    report = evaluate_detector(net, batches, region.classes, boxed=[2, 3], device=CPU, processes=processes)
+    images: int = report["images"]
+    return images

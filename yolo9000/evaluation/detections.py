@@ -66,7 +66,7 @@ def find_in_batches(
 
     for found, of_batch, places in dealt(each, batches, processes):
         for number, (key, placement) in enumerate(places, len(targets)):
-            images.setdefault(key, (number, placement))  # one that stands in for an unreadable image comes twice
+            images[key] = (number, placement)
         detections += found
         targets += of_batch
     return detections, targets, images

@@ -95,7 +95,7 @@ def score_batches(
 
     for found in dealt(each, batches, processes):
         for number, (key, placement) in enumerate(found.places, len(targets)):
-            images.setdefault(key, (number, placement))  # one that stands in for an unreadable image comes twice
+            images[key] = (number, placement)
         for all_of_set, of_set in zip(detections, found.detections, strict=True):
             all_of_set += of_set
         targets += found.targets

@@ -10,7 +10,7 @@ import functools
 import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -21,19 +21,19 @@ from yolo9000.datasets.box_index import BoxIndex, listed
 from yolo9000.datasets.coco import CocoSource
 from yolo9000.datasets.darknet_augment import DarknetCrops
 from yolo9000.datasets.errors import DatasetError, UnknownClasses
+from yolo9000.datasets.excerpt import Excerpt
 from yolo9000.datasets.guarded import LeanChild
 from yolo9000.datasets.imagenet import ImageNetSource
-from yolo9000.datasets.joined import JoinedSource, single_sources
+from yolo9000.datasets.joined import JoinedSource
 from yolo9000.datasets.kept import KeptScenes
 from yolo9000.datasets.label_tars import LabelTars
 from yolo9000.datasets.mixed import Augment
 from yolo9000.datasets.packed_imagenet import PackedImageNet
 from yolo9000.datasets.pictograms import read_classes
-from yolo9000.datasets.sample import Kind, LabelledSource, Record, Source
+from yolo9000.datasets.sample import Kind, LabelledSource, Source
 from yolo9000.datasets.scenes import SCENE_AUGMENT, SCENE_IMAGE_AUGMENT, SceneConfig, SceneSource, Split
 from yolo9000.datasets.tiles import TILE_AUGMENT, TILE_SCENE_AUGMENT, TileConfig, TileScenes, read_split
 from yolo9000.datasets.transforms import CLASSIFICATION, DETECTION
-from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
 from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.labels import (
     NodesByName,
@@ -96,43 +96,6 @@ class Data:
     val_left_out: Source | None = None
     detection_augment: Augment = DETECTION
     classification_augment: Augment = CLASSIFICATION
-
-
-@dataclass(frozen=True)
-class Excerpt:
-    """`length` images of another source at equal distances, or all if it has fewer.
-
-    Images with a label lie class by class, so the first few hundred would be of few classes. An image that cannot be
-    read is named in the log and replaced by the next: it shall not end a training at its first evaluation.
-    """
-
-    source: Source
-    length: int
-    unreadable: UnreadableCounter = field(init=False, compare=False)
-
-    def __post_init__(self) -> None:
-        images = {source.name: len(source) for source in single_sources([self.source])}
-        object.__setattr__(self, "unreadable", UnreadableCounter(images))
-
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def kind(self) -> Kind:
-        return self.source.kind
-
-    @property
-    def labelled_nodes(self) -> NDArray[np.int64] | None:
-        return self.source.labelled_nodes
-
-    def __len__(self) -> int:
-        return min(self.length, len(self.source))
-
-    def read(self, index: int) -> Record:
-        record, replaced = read_or_next(self.source, index * len(self.source) // len(self))
-        self.unreadable.add(replaced)
-        return record
 
 
 def load_data(

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from wordtree import load_tree
 from yolo9000.darknet.cfg_files import read_names
 from yolo9000.datasets.coco import CocoSource, category_names
-from yolo9000.datasets.loader import make_evaluation_loader
-from yolo9000.datasets.sample import Sample, Source
+from yolo9000.datasets.excerpt import Excerpt
+from yolo9000.datasets.loader import BatchLoader, make_evaluation_loader
+from yolo9000.datasets.sample import Source
 from yolo9000.datasets.transforms import letterbox
 from yolo9000.datasets.voc import VocSource
 from yolo9000.detection.config import ImageLabels
@@ -30,7 +30,7 @@ from yolo9000.evaluation.report import without_nan
 from yolo9000.experiment.class_maps import find_class_map, with_class_map
 from yolo9000.experiment.config import DataConfig, EvaluateConfig
 from yolo9000.experiment.config_file import from_plain
-from yolo9000.experiment.data import Data, Excerpt, chosen_classes, load_data
+from yolo9000.experiment.data import Data, chosen_classes, load_data
 from yolo9000.experiment.evaluate_classifier import evaluate_classifier, is_classifier, open_classifier
 from yolo9000.exporting.folder import is_exported
 from yolo9000.exporting.opening import open_any
@@ -233,7 +233,7 @@ def _loader(
     config: EvaluateConfig,
     processes: Processes,
     letterbox: Letterbox = letterbox,
-) -> DataLoader[Sample] | None:
+) -> BatchLoader | None:
     if source is None:
         return None
     return make_evaluation_loader(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import cast
 
 from torch import Tensor, nn
 
@@ -300,11 +299,8 @@ def truth_offsets(
 
 
 def _held_out(source: Source, size: int, processes: Processes) -> Iterable[Batch]:
-    return cast(
-        "Iterable[Batch]",
-        make_evaluation_loader(
-            source, size, batch_size=EVALUATION_BATCH, rank=processes.rank, world_size=processes.world_size
-        ),
+    return make_evaluation_loader(
+        source, size, batch_size=EVALUATION_BATCH, rank=processes.rank, world_size=processes.world_size
     )
 
 

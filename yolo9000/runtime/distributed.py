@@ -212,7 +212,8 @@ def dealt(
     each : callable
         What is done with a piece of work. What it finds travels by pickle to the other processes of this job.
     own : iterable
-        The work of this process: of all pieces those with the number rank, rank + world size, and so on.
+        The work of this process: of all pieces those with the number rank, rank + world size, and so on. Where it
+        leaves some out, its later ones come earlier.
     processes : Processes
     only_first : bool
         Only the first process gets what was found; the others get nothing.
@@ -240,7 +241,7 @@ def dealt(
             dist.all_gather_object(round_of_all, mine)
         for found in round_of_all:
             yield from cast("list[Found]", found or [])
-        if any_process(not mine, processes):  # somebody had nothing left, and nobody after him
+        if not any_process(bool(mine), processes):
             return
 
 
