@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from wordtree import WordTree, save_tree
 from yolo9000 import evaluate, train
 from yolo9000.datasets.joined import JoinedSource
 from yolo9000.experiment.assemble import assemble
-from yolo9000.experiment.config import DataConfig, Joint, NetConfig, PlanConfig, RunConfig
+from yolo9000.experiment.config import DataConfig, EvaluateConfig, Joint, NetConfig, PlanConfig, RunConfig
 from yolo9000.experiment.coverage import measure_coverage
 from yolo9000.experiment.data import box_shapes, load_data
+from yolo9000.experiment.evaluate import held_out_data
 from yolo9000.experiment.label_counts import training_counts
 from yolo9000.models import TreeClasses
 from yolo9000.models.config import DetectorConfig
@@ -115,6 +117,30 @@ def test_what_is_held_out_is_of_the_first_set_or_named(
         found = load_data(DataConfig(val=office, sets=sets), TreeClasses(TREE))
         assert found.val_detection is not None
         assert (len(found.val_detection), found.evaluated) == (2, (5, 6))
+
+
+def test_a_split_that_is_asked_for_is_evaluated_and_not_the_file_held_out(
+    farm: str, office: str, tmp_path: Path
+) -> None:
+    voc = write_voc(tmp_path / "VOC", "train", "val", "test")
+
+    def of(sets: tuple[tuple[str, str], ...], config: EvaluateConfig) -> DataConfig:
+        trained = SimpleNamespace(content={"data": asdict(DataConfig(sets=sets, val=office))}, path="a run")
+        return held_out_data(config, trained)  # type: ignore[arg-type]
+
+    asked = of((("voc", voc),), EvaluateConfig(split="test"))
+    assert (asked.val, asked.splits) == (None, ("train", "test"))
+    found = load_data(asked, TreeClasses(TREE), held_out_only=True)
+    assert found.val_detection is not None
+    assert found.val_detection.name == "voc (test)"
+    assert of((("voc", voc),), EvaluateConfig()).val == office
+    said = f"`split` test: {office} is one annotation file, and all of it is evaluated"
+    with pytest.raises(Mistake, match=said):
+        of((("coco", farm),), EvaluateConfig(split="test"))
+    with pytest.raises(Mistake, match=said):
+        of((("voc", voc),), EvaluateConfig(split="test", sets=(("coco", office),)))
+    labelled = (("coco", farm), ("imagenet", str(tmp_path)))
+    assert of(labelled, EvaluateConfig(split="test")).val == office  # the images with a label have parts
 
 
 def test_no_set_declares_what_another_ones_map_names(farm: str, tmp_path: Path) -> None:

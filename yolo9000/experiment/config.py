@@ -509,7 +509,8 @@ class EvaluateConfig:
         Weights of a detector of torchvision's, ``torchvision:NAME`` in place of a run: a file of its state dict, whose
         labels `names` gives. None is its published weights, which torchvision downloads.
     split : str or None
-        The part that is evaluated. None is ``test`` of the embedded scenes, and the held-out part of other data.
+        The part of the data sets that is evaluated, also where a training held out an annotation file (`val`) in its
+        place. None is ``test`` of the embedded scenes, and the held-out part of other data.
     images : int
         Images of each kind, at most.
     map : str or None

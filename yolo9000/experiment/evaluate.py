@@ -258,7 +258,13 @@ def held_out_data(config: EvaluateConfig, trained: TrainedModel | Rival) -> Data
     Returns
     -------
     DataConfig
-        Its second split is the one evaluated.
+        Its second split is the one evaluated. Where a split is asked for, it is that of the data set and not the
+        annotation file that the training held out.
+
+    Raises
+    ------
+    Mistake
+        A split is asked for, and nothing but annotation files is named, which have none.
     """
     data = from_plain(DataConfig, trained.content.get("data", {}), str(trained.path))
     # which classes had boxes the checkpoint knows; the file that said so may be gone
@@ -268,6 +274,15 @@ def held_out_data(config: EvaluateConfig, trained: TrainedModel | Rival) -> Data
         files = [path for layout, path in config.sets if layout == "coco" and Path(path).is_file()]
         val = files[0] if files else None
         data = dataclasses.replace(data, sets=config.sets, val=val, cluttered=False)
+    if config.split is not None and data.val is not None and not Path(data.val).is_dir():
+        layout, path = data.box_sets[0]
+        if layout != "coco" or Path(path).is_dir():
+            data = dataclasses.replace(data, val=None)
+        elif data.label_set is None:  # with images that have a label it is theirs
+            raise Mistake(
+                f"`split` {config.split}: {data.val} is one annotation file, and all of it is evaluated; leave `split` "
+                "out, or name a data set that has parts"
+            )
     split = config.split or ("test" if data.is_embedded else data.splits[1])
     data = dataclasses.replace(data, boxed=None if config.map else config.boxed)
     return dataclasses.replace(data, splits=(data.splits[0], split), val_images=config.images)
