@@ -111,6 +111,7 @@ def _evaluate(command: Command) -> int:
     if not command.overwrite:
         out = free_file(out)
     is_the_run_s = not command.out and out.stem == "evaluation"
+    report["images_at_most"] = command.config.images  # which says whether other figures are of as many
     write_evaluation(report, out, picture="reliability.png" if is_the_run_s else f"{out.stem}.reliability.png")
     print(f"written to {out}", file=sys.stderr)
     return 0

@@ -51,7 +51,7 @@ class Ladder:
     jobs : int
         Runs at a time. The threads of the processor are shared among them.
     images : int
-        Held-out images that a rung is evaluated on, at most.
+        Held-out images that a rung is evaluated on, at most. Rungs with figures of another number are evaluated again.
     table_only : bool
         Draw table and picture of what is there again, and train nothing.
 
@@ -121,8 +121,7 @@ def _climb(ladder: Ladder, base: RunConfig) -> int:
         print(write_table(out), end="")
         return 0
     for layout, path in base.data.sets:  # before forty runs find it out one by one
-        if not Path(path).exists():
-            raise Mistake(f"`{layout}` {path}: there is no such folder or file")
+        _check_there(layout, path)
     rungs = ladder_for(base)
     plan = plan_ladder(base, rungs, out, range(base.seed, base.seed + ladder.seeds))
     tasks = tasks_of(plan, ladder.rungs, images=ladder.images)
@@ -147,6 +146,21 @@ def _climb(ladder: Ladder, base: RunConfig) -> int:
         return EXIT_INTERRUPTED
     print(f"{out}: table.md, ladder.csv, ladder.png", file=sys.stderr)
     return 1 if outcome.failed else 0
+
+
+def _check_there(layout: str, path: str) -> None:
+    from yolo9000.datasets.remote import RemoteFiles
+    from yolo9000.experiment.layouts import LAYOUTS
+
+    if not LAYOUTS[layout].is_remote:
+        if not Path(path).exists():
+            raise Mistake(f"`{layout}` {path}: there is no such folder or file")
+        return
+    files = RemoteFiles(path)
+    try:
+        files.stamp(0)
+    except OSError as error:
+        raise Mistake(f"`{layout}` {path}: {files.urls[0]} cannot be opened: {error}") from error
 
 
 if __name__ == "__main__":

@@ -298,7 +298,10 @@ if command == "yolo9000.train":
         sys.exit("it failed as it was told to")
 else:
     score = {"ap50": 0.25, "classes": 3}
-    Path(value["--out"]).write_text(json.dumps({"boxed": score, "never_boxed": {"ap50": None, "classes": 0}}))
+    assert "--overwrite" in words or not Path(value["--out"]).exists()
+    images = int(value["--images"])
+    report = {"boxed": score, "never_boxed": {"ap50": None, "classes": 0}, "images": images, "images_at_most": images}
+    Path(value["--out"]).write_text(json.dumps(report))
 """
 
 
@@ -312,6 +315,45 @@ def test_data_that_are_not_there_are_found_out_before_anything_runs(
     assert ladder.main(["--tiles", str(tmp_path / "nowhere"), "--out", str(tmp_path / "ladder")]) == 2
     assert capsys.readouterr().err == f"error: --tiles {tmp_path / 'nowhere'}: there is no such folder or file\n"
     assert not (tmp_path / "ladder").exists()
+
+
+def test_tars_may_lie_at_any_url(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--rungs", "x", "--out", str(tmp_path / "ladder")]  # there is no such rung, which is found out after
+    pattern = str(tmp_path / "{train-{0..1},val-0}.tar")
+    assert ladder.main(["--box-tars", pattern, *words]) == 2
+    first = tmp_path / "train-0.tar"
+    assert f"--box-tars {pattern}: {first} cannot be opened: " in capsys.readouterr().err
+    first.write_bytes(bytes(1024))
+    for place in (pattern, f"file://{tmp_path}/train-{{0..1}}.tar"):
+        assert ladder.main(["--box-tars", place, *words]) == 2
+        assert "--rungs x: " in capsys.readouterr().err
+
+
+def test_what_was_evaluated_on_other_images_is_evaluated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend(monkeypatch, tmp_path, STAND_IN)
+    monkeypatch.setattr("yolo9000.comparison.ladder_runs._cost", lambda folder, size: (1000, 2.0))
+    (tmp_path / "stand_in.fails").write_text("")
+    out = tmp_path / "ladder"
+
+    def numbers() -> list[int]:
+        files = [out / rung / "seed0" / "evaluation.json" for rung in ("batch-norm", "new-network")]
+        return [json.loads(file.read_text())["images"] for file in files]
+
+    assert climb(out, "--images", "100") == 0
+    assert numbers() == [100, 100]
+    (out / "batch-norm" / "seed0.log").write_text("")
+    assert climb(out, "--images", "100") == 0
+    assert (out / "batch-norm" / "seed0.log").read_text() == ""  # nothing was left to do
+    assert climb(out, "--images", "50", "--rungs", "batch-norm") == 0
+    assert numbers() == [50, 100]
+    said = "Evaluated on different numbers of images, which are not to be compared: 50: batch norm; 100: new network."
+    assert said in capsys.readouterr().out
+    assert climb(out, "--images", "50") == 0
+    assert numbers() == [50, 50]
+    assert "different numbers" not in capsys.readouterr().out
+    assert len((out / "calls.txt").read_text().splitlines()) == 2  # nothing was trained again
 
 
 def test_a_failed_run_is_reported_and_tried_again_and_others_are_left_alone(

@@ -135,7 +135,7 @@ def tasks_of(plan: LadderPlan, chosen: Sequence[str] = (), *, images: int = 1000
     chosen : sequence of str
         Names of the rungs that are wanted, or their folders' names; all if there are none.
     images : int
-        Images of an evaluation, at most.
+        Images of an evaluation, at most. What was evaluated on another number is evaluated again.
 
     Returns
     -------
@@ -164,12 +164,16 @@ def tasks_of(plan: LadderPlan, chosen: Sequence[str] = (), *, images: int = 1000
         words = [str(run.folder), "--size", str(run.size), "--images", str(images), "--out", str(run.evaluation)]
         if run.config.machine.device is not None:
             words += ["--device", run.config.machine.device]
+        again = run.evaluation.exists() and _is_of_another_number(run.evaluation, images)
+        if again:
+            words += ["--overwrite"]
         tasks[run.evaluation] = Task(
             name=f"evaluation of {_name(run.evaluation.parent)}",
             command=partial(_evaluate, words, run.evaluation.parent),
             done=run.evaluation,
             log=_beside(run.evaluation.parent, ".log"),
             needs=(tasks[run.folder].name,),
+            again=again,
         )
     return list(tasks.values())
 
@@ -193,6 +197,21 @@ def _train(folder: Path) -> list[str]:
 def _evaluate(words: Sequence[str], folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)  # it is no run's where another rung's net is evaluated
     return [*PYTHON, "-m", "yolo9000.evaluate", *words]
+
+
+def _read_evaluation(file: Path) -> dict[str, Any]:
+    try:
+        report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Mistake(f"{file}: cannot be read ({error}); remove it, and the rung is evaluated again") from error
+    return report
+
+
+def _is_of_another_number(evaluation: Path, images: int) -> bool:
+    report = _read_evaluation(evaluation)
+    if (asked := report.get("images_at_most")) is not None:
+        return bool(asked != images)
+    return bool(report.get("images", 0) > images)  # of before it was written down; of fewer there may be no more
 
 
 def _name(folder: Path) -> str:
@@ -293,7 +312,7 @@ def read_columns(out: Path) -> list[Column]:
             file = out / run["evaluation"]
             if not file.exists():
                 continue
-            report = json.loads(file.read_text(encoding="utf-8"))
+            report = _read_evaluation(file)
             size = run["size"]
             if report["boxed"]["classes"]:
                 ap50[int(seed)] = report["boxed"]["ap50"]
@@ -338,12 +357,25 @@ def write_table(out: Path) -> str:
     notes = [_settings(base), *(f"Not trained: {each.name} ({each.skipped})." for each in columns if each.skipped)]
     if others := [column.name for column in columns if not (column.ap50 or column.skipped)]:
         notes.append(f"Without figures so far: {', '.join(others)}.")
+    if len(numbers := _images_of(out)) > 1:
+        of = "; ".join(f"{number:,}: {', '.join(names)}" for number, names in sorted(numbers.items()))
+        notes.append(f"Evaluated on different numbers of images, which are not to be compared: {of}.")
     text = "\n\n".join([table, "  \n".join(notes)]) + "\n"
     write_atomically(out / "table.md", text.encode())
     write_atomically(out / "ladder.csv", ladder_csv(columns).encode())
     if shown:
         draw_ladder([column for column in columns if column.ap50 or column.skipped], out / "ladder.png")
     return text
+
+
+def _images_of(out: Path) -> dict[int, list[str]]:
+    """The numbers of images that rungs were evaluated on -> the names of the rungs."""
+    found: dict[int, list[str]] = {}
+    for column in _read_ladder(out)["columns"]:
+        files = [out / run["evaluation"] for run in column["runs"].values()]
+        for number in {_read_evaluation(file).get("images") for file in files if file.exists()} - {None}:
+            found.setdefault(number, []).append(column["name"])
+    return found
 
 
 def _settings(base: RunConfig) -> str:

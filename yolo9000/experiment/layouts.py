@@ -56,6 +56,11 @@ class Layout:
     metavar: str = "DIR"
     has_splits: bool = True
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the path is a pattern of URLs, as `yolo9000.datasets.remote.RemoteFiles` takes it."""
+        return self.metavar == "URL"
+
 
 def _open_coco(path: str, label_map: Mapping[str, int], split: str, name: str) -> Any:
     from yolo9000.datasets.coco import CocoSource

@@ -39,6 +39,8 @@ class Task:
         Where the command's output goes, after that of earlier tries.
     needs : tuple of str
         Names of the tasks that have to end well before.
+    again : bool
+        Run it although the file is there.
     """
 
     name: str
@@ -46,6 +48,12 @@ class Task:
     done: Path
     log: Path
     needs: tuple[str, ...] = ()
+    again: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.done.exists() and not self.again
 
 
 @dataclass
@@ -102,8 +110,8 @@ def run_tasks(
     if unknown := [name for task in tasks for name in task.needs if name not in names]:
         raise ValueError(f"a task needs {unknown[0]}, which is none of the tasks")
     outcome = Outcome()
-    waiting = [task for task in tasks if not task.done.exists()]
-    ended = {task.name for task in tasks if task.done.exists()}
+    waiting = [task for task in tasks if not task.is_done]
+    ended = {task.name for task in tasks if task.is_done}
     running: dict[str, tuple[Task, subprocess.Popen[bytes]]] = {}
     variables = {**os.environ, **(environment or {})}
     with StopRequest() as stop, tqdm(total=len(tasks), initial=len(ended), desc=about, disable=None) as bar:
