@@ -32,12 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _compare(evaluations: Sequence[str], out: Path) -> int:
+    reports = {
+        file: json.loads(file.read_text(encoding="utf-8")) for files in _by_name(evaluations).values() for file in files
+    }
     curves: dict[str, list[dict[str, float]]] = {}
     for part, called in PARTS.items():
+        if part == "left_out" and not any(part in report for report in reports.values()):
+            continue  # no class was left out of training
         for name, files in _by_name(evaluations).items():
-            scores = [json.loads(file.read_text(encoding="utf-8")).get(part, {}) for file in files]
-            if not all("back_off" in each for each in scores):
-                raise Mistake(f"{files[0]}: no curve of classes {called}; evaluate over a tree, as `--tree` names it")
+            scores = [reports[file].get(part, {}) for file in files]
+            for file, score in zip(files, scores, strict=True):
+                if "back_off" not in score:
+                    raise Mistake(f"{file}: no curve of classes {called}; evaluate over a tree, as `--tree` names it")
             curves[f"{name}, {called}"] = _mean([each["back_off"] for each in scores])
     draw_specificity(curves, out)
     print(f"| backing off at | {' | '.join(str(each) for each in SHOWN_THRESHOLDS)} |")

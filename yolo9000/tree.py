@@ -106,6 +106,7 @@ examples:
         from wordtree.outline import count_below, path_line
         from wordtree.search import search
 
+        _at_least_1(given, "limit")
         tree = load_tree(given.tree)
         text = " ".join(given.text)
         found = search(tree, text)

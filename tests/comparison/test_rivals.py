@@ -113,6 +113,8 @@ def test_the_plot_of_both(rival: Path, coco: str, tmp_path: Path, capsys: pytest
     capsys.readouterr()
     assert tool("speed_accuracy").main([TINY, "--cfg", cfg, *options, "--sizes", "100"]) == 2
     assert "--sizes 100: multiples of 32 are needed" in capsys.readouterr().err
+    assert tool("speed_accuracy").main([TINY, "--cfg", cfg, *options, "--rounds", "0"]) == 2
+    assert "--rounds 0: at least 1 is needed" in capsys.readouterr().err
 
 
 def test_detections_of_any_kind_are_scored(squares: type) -> None:

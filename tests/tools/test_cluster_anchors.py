@@ -101,6 +101,7 @@ def test_comparison_and_curve(cluster: Callable[..., int], capsys: pytest.Captur
         ([], "--coco, --voc, --yolo or --csv: name a data set with boxes"),
         (["--coco", "coco", "-k", 3], "-k 3: they need at least 3 boxes of different shape, there are 2"),
         (["--coco", "coco", "-k", 0], "-k 0, --restarts 1: at least 1 is needed of each"),
+        (["--coco", "coco", "-k", 1, "--seed", -1], "--seed -1: at least 0 is needed"),
         (["--coco", "coco", "-k", 1, "--size", 0], "--size 0, --stride 32: both are numbers of pixels, at least 1"),
     ],
 )

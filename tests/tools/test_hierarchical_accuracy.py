@@ -42,6 +42,22 @@ def test_seeds_are_averaged(tool: ModuleType, tmp_path: Path, capsys: pytest.Cap
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_without_left_out_classes_the_known_ones_are_shown(
+    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        file = Path(evaluation(tmp_path / f"{name}.json", 0.25))
+        file.write_text(json.dumps({"classifier": json.loads(file.read_text())["classifier"]}))
+    words = [f"{name}={tmp_path / name}.json" for name in ("a", "b")]
+    assert tool.main([*words, "--out", str(tmp_path / "a.png")]) == 0
+    table = capsys.readouterr().out
+    assert "| right: b, known | 0.250 |" in table
+    assert "left out" not in table
+    evaluation(tmp_path / "a.json", 0.25)  # one that has some is not shown beside one that has none
+    assert tool.main([*words, "--out", str(tmp_path / "a.png")]) == 2
+    assert f"{tmp_path / 'b.json'}: no curve of classes left out" in capsys.readouterr().err
+
+
 def test_an_evaluation_without_a_tree(tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "flat.json").write_text(json.dumps({"classifier": {"top1": 0.5}}))
     assert tool.main([f"flat={tmp_path / 'flat.json'}", "--out", str(tmp_path / "a.png")]) == 2

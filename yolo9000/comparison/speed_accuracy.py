@@ -88,8 +88,11 @@ def speed_accuracy(
     Raises
     ------
     Mistake, DatasetError, wordtree.TreeError
-        Weights and data do not fit together, a size is not a multiple of the net's cells, or no image has a box.
+        Weights and data do not fit together, a size is not a multiple of the net's cells, no image has a box, or none
+        is to be timed.
     """
+    if rounds < 1:
+        raise Mistake(f"`rounds` {rounds}: at least 1 is needed")
     use_huge_pages()
     device = pick_device(config.open.device)
     finder = _opened(run, config, device)

@@ -84,7 +84,7 @@ def cluster_priors(
     Raises
     ------
     Mistake
-        If no prior or no start is asked for, or if there are fewer different boxes than priors.
+        If no prior or no start is asked for, the seed is negative, or there are fewer different boxes than priors.
     ValueError
         If a size is not positive and finite.
 
@@ -100,6 +100,8 @@ def cluster_priors(
         raise ValueError("boxes_wh: (N, 2) positive finite sizes are needed")
     if k < 1 or restarts < 1:
         raise Mistake(f"`priors` {k}, `restarts` {restarts}: at least 1 is needed of each")
+    if seed < 0:
+        raise Mistake(f"`seed` {seed}: at least 0 is needed")
     different = len(np.unique(shapes, axis=0))
     if different < k:
         raise Mistake(f"`priors` {k}: they need at least {k} boxes of different shape, there are {different}")
