@@ -373,7 +373,8 @@ def _images_of(out: Path) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for column in _read_ladder(out)["columns"]:
         files = [out / run["evaluation"] for run in column["runs"].values()]
-        for number in {_read_evaluation(file).get("images") for file in files if file.exists()} - {None}:
+        reports = [_read_evaluation(file) for file in files if file.exists()]
+        for number in {int(report["images"]) for report in reports if "images" in report}:
             found.setdefault(number, []).append(column["name"])
     return found
 
