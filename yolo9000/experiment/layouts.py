@@ -1,5 +1,7 @@
 """The ways in which a data set lies on disk: one line of `LAYOUTS` for each.
 
+It is one file because a line of the table and the small functions that it names are read together.
+
 A new one is a file in ``datasets/`` whose class satisfies `yolo9000.datasets.sample.LabelledSource`, and a line here.
 Commands take their flags from this table, so its help says what the folder must look like.
 
