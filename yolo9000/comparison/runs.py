@@ -111,7 +111,7 @@ def _read_rows(file: Path) -> Iterator[Mapping[str, str]]:
     with file.open(newline="", encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
             # a run that is writing may have got as far as half a line
-            if (row.get("step") or "").isdigit() and None not in row.values():
+            if (row.get("step") or "").isdecimal() and None not in row.values():
                 yield row
 
 

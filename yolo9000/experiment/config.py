@@ -28,7 +28,7 @@ _NAMED_PRIORS = {"yolo9000": YOLO9000_PRIORS, "yolov2": YOLOV2_PRIORS}
 
 def _read_ratio(words: list[str]) -> tuple[int, int]:
     first, _, second = words[0].partition(":")
-    if not (first.isdigit() and second.isdigit()):
+    if not (first.isdecimal() and second.isdecimal()):
         raise ValueError(f"{words[0]}: two whole numbers with a colon between are needed, such as 4:1")
     return int(first), int(second)
 
@@ -45,7 +45,7 @@ def _read_priors(words: list[str]) -> int | Priors | Literal["hand-picked"]:
         return "hand-picked"
     if words[0] in _NAMED_PRIORS:
         return _NAMED_PRIORS[words[0]]
-    if words[0].isdigit():
+    if words[0].isdecimal():
         return int(words[0])
     try:
         pairs = [tuple(map(float, pair.split("x"))) for pair in words[0].split(",")]

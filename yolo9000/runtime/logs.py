@@ -76,7 +76,7 @@ class ResultsFile:
         with self.path.open(newline="", encoding="utf-8") as file:
             # a run killed while it wrote may leave half a line: a row without a step is dropped
             return [
-                row for row in csv.DictReader(file) if (row.get("step") or "").isdigit() and None not in row.values()
+                row for row in csv.DictReader(file) if (row.get("step") or "").isdecimal() and None not in row.values()
             ]
 
     def append(self, row: Mapping[str, Value]) -> None:
