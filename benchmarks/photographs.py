@@ -79,8 +79,8 @@ def class_table(variants: Mapping[str, Mapping[int, Report]], never: Sequence[st
     return markdown(["variant", *(f"**{name}**" if name in never else name for name in names)], rows)
 
 
-def ratios(variants: Mapping[str, Mapping[int, Report]], never: Sequence[str]) -> dict[str, float]:
-    """Never-boxed AP50 of `best` over that of the best rival, of boxes alone and of the ceiling: ratios of means."""
+def ratios(variants: Mapping[str, Mapping[int, Report]], never: Sequence[str], ours: str = "best") -> dict[str, float]:
+    """Never-boxed AP50 of ours over that of the best rival, of boxes alone and of the ceiling: ratios of means."""
     means = {
         variant: statistics.fmean(mean_over(class_scores(report), never) for report in seeds.values())
         for variant, seeds in variants.items()
@@ -91,11 +91,13 @@ def ratios(variants: Mapping[str, Mapping[int, Report]], never: Sequence[str]) -
         "boxes alone": means.get("detection_only", 0.0),
         "the ceiling": means.get(CEILING, 0.0),
     }
-    return {name: means["best"] / other for name, other in others.items() if other and "best" in means}
+    return {name: means[ours] / other for name, other in others.items() if other and ours in means}
 
 
-def with_boxes_elsewhere(reports: Mapping[str, Mapping[str, Mapping[int, Report]]], choice: str) -> float | None:
-    """AP50 that `best` has for the never-boxed classes of a choice where others are chosen, so that they have boxes.
+def with_boxes_elsewhere(
+    reports: Mapping[str, Mapping[str, Mapping[int, Report]]], choice: str, ours: str = "best"
+) -> float | None:
+    """AP50 that ours has for the never-boxed classes of a choice where others are chosen, so that they have boxes.
 
     Examples
     --------
@@ -107,7 +109,7 @@ def with_boxes_elsewhere(reports: Mapping[str, Mapping[str, Mapping[int, Report]
         mean_over(class_scores(report), CHOICES[choice])
         for other in CHOICES
         if other != choice and not set(CHOICES[other]) & set(CHOICES[choice])
-        for report in reports.get(other, {}).get("best", {}).values()
+        for report in reports.get(other, {}).get(ours, {}).values()
     ]
     return statistics.fmean(found) if found else None
 
@@ -118,10 +120,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks.photographs", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("runs", type=Path, metavar="RUNS_DIR")
-    return run(functools.partial(_print_tables, parser.parse_args(argv).runs))
+    parser.add_argument("--ours", default="best", metavar="VARIANT", help="what is divided by the others (best)")
+    args = parser.parse_args(argv)
+    return run(functools.partial(_print_tables, args.runs, args.ours))
 
 
-def _print_tables(runs: Path) -> int:
+def _print_tables(runs: Path, ours: str) -> int:
     reports = read_reports(runs)
     for choice, never in CHOICES.items():
         for name in (choice, f"{choice}-tuning"):
@@ -130,10 +134,10 @@ def _print_tables(runs: Path) -> int:
             variants = with_ceiling(reports, name) if name == choice else reports[name]
             print(f"## {name}: never boxed are {', '.join(never)}\n\n{score_table(variants, never)}\n")
             print(f"{class_table(variants, never)}\n")
-            for other, ratio in ratios(variants, never).items():
-                print(f"- never-boxed AP50, best over {other}: {ratio:.2f}")
-            if name == choice and (elsewhere := with_boxes_elsewhere(reports, choice)) is not None:
-                print(f"- the same classes with boxes, `best` of the other choices: {elsewhere:.4f}")
+            for other, ratio in ratios(variants, never, ours).items():
+                print(f"- never-boxed AP50, {ours} over {other}: {ratio:.2f}")
+            if name == choice and (elsewhere := with_boxes_elsewhere(reports, choice, ours)) is not None:
+                print(f"- the same classes with boxes, `{ours}` of the other choices: {elsewhere:.4f}")
             if draw_learning(runs, name, list(reports[name]), runs / f"{name}.png"):
                 print(f"- {runs / name}.png: AP50 over the steps\n")
     report = next(iter(next(iter(next(iter(reports.values())).values())).values()))

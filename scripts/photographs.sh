@@ -12,8 +12,8 @@
 #
 # PYTHON names another interpreter; JOBS (1) runs go side by side, on one thread each. START and STEPS lengthen or
 # shorten the phases; with ONE_START=1 all seeds begin with the start of the first, so that they differ in what comes
-# after it alone. IMAGES (1000) are scored at most. CHOICES (all A B C) and PARTS (leading boxes_alone, and of
-# rival_mosaic unboxed exhaustive) leave the rest out. TUNING=1 trains and scores on parts of the training photographs,
+# after it alone. IMAGES (1000) are scored at most. CHOICES (all A B C) and PARTS (best rival boxes_alone, and of
+# single rival_mosaic unboxed exhaustive; leading is best and rival) leave the rest out. TUNING=1 trains and scores on parts of the training photographs,
 # as choices were made. OPTIONS (--size 96) are given to every run, and START_OPTIONS to the start besides.
 set -eu
 
@@ -31,6 +31,7 @@ shift 2
 [ "$#" -gt 0 ] || set -- 0
 choices=${CHOICES:-all A B C}
 parts=${PARTS:-leading boxes_alone}
+case " $parts " in *" leading "*) parts="$parts best rival" ;; esac
 tuning=${TUNING:+-tuning}
 export PYTHON="$python" PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS=1
 export TRAIN_OPTIONS="--preset small-photographs --classification-size 64 --threads 1 ${OPTIONS:---size 96}"
@@ -71,11 +72,15 @@ for seed in "$@"; do # a stopped benchmark has every choice with some seeds
             echo "\"$to/all_boxes\" data $from --batch 32 --steps $all"
             continue
         fi
-        if wanted leading; then # boxes first and single images are the rival's best mix on tiles
-            cat << LINES
-"$to/best" data $from $even --steps $all
-"$to/paper_boxes_first" data $from $even --recipe paper --mosaic 0 --detection-steps $first --steps $((all - first))
-LINES
+        if wanted best; then
+            echo "\"$to/best\" data $from $even --steps $all"
+        fi
+        if wanted rival; then # boxes first and single images are its best mix on tiles
+            echo "\"$to/paper_boxes_first\" data $from $even --recipe paper --mosaic 0" \
+                "--detection-steps $first --steps $((all - first))"
+        fi
+        if wanted single; then # no mosaics of labelled photographs
+            echo "\"$to/best_single\" data $from $even --mosaic 0 --steps $all"
         fi
         if wanted boxes_alone; then
             echo "\"$to/detection_only\" data $from --batch 32 --steps $all"
