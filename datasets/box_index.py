@@ -23,6 +23,8 @@ from yolo9000.datasets.sample import Record, Unreadable
 
 log = logging.getLogger(__name__)
 
+PIXELS = 2.0
+"""From this value on a coordinate is no relative one that hangs over the edge."""
 _CLIP_TOLERANCE = 1.0
 """Clipping is counted if it moves an edge by more pixels than this; COCO's rounding errors are smaller."""
 

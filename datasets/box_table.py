@@ -11,9 +11,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, names_in, nodes_of, upright_size_of_file
-from yolo9000.datasets.complaints import Complaints
-from yolo9000.datasets.errors import DatasetError
+from yolo9000.datasets.box_index import (
+    PIXELS,
+    BoxIndex,
+    IndexedSource,
+    contents,
+    names_in,
+    nodes_of,
+    upright_size_of_file,
+)
+from yolo9000.datasets.complaints import Complaints, read_text
+from yolo9000.datasets.errors import DatasetError, NoSuchSplit
 from yolo9000.datasets.sample import Kind
 
 LAYOUT = """\
@@ -55,6 +63,11 @@ class Table:
     splits: dict[str, int] = field(default_factory=dict)
     twice: list[int] = field(default_factory=list)
 
+    @property
+    def is_relative(self) -> bool:
+        """Whether edges are shares of the image: no box in pixels ends so near to the corner as all of these do."""
+        return all(abs(edge) < PIXELS for box in self.boxes for edge in box.edges)
+
 
 class CsvSource(IndexedSource):
     """Images with boxes from a CSV.
@@ -64,7 +77,7 @@ class CsvSource(IndexedSource):
     ``label`` (or ``class``, ``class_name``, ``name``), and ``split``. Without such a row the columns are
     ``path,x0,y0,x1,y1,label``.
 
-    Edges are relative to the image if none of the split exceeds 1, and pixels otherwise, counted from 0, so that a box
+    Edges are relative to the image if all of the split are below 2, and pixels otherwise, counted from 0, so that a box
     of the whole of a 40 x 30 image is ``0,0,40,30``. They refer to the image as it stands upright by its EXIF
     orientation. A row with a path and no more is an image without a box. A row that is written twice counts once.
 
@@ -125,14 +138,14 @@ class CsvSource(IndexedSource):
         sizes = np.array([upright_size_of_file(image) for image in images], np.int32).reshape(-1, 2)
         image_of = np.array([table.images[box.image] for box in table.boxes], np.int64)
         edges = np.array([box.edges for box in table.boxes], np.float64).reshape(-1, 4)
-        if len(edges) and edges.max() <= 1:
+        if table.is_relative:
             edges = edges * np.tile(sizes[image_of], 2)
         labels = np.array([node_of[box.label] for box in table.boxes], np.int64)
         self.index = BoxIndex.of_files(name, images, sizes, image_of, edges, labels, written_twice=len(table.twice))
 
 
 def csv_labels(root: str | Path, split: str) -> list[str]:
-    """Return the labels of all splits of a CSV, or of all CSVs of a folder, sorted.
+    """Return the labels of all splits of a CSV, or of all CSVs of boxes in a folder, sorted.
 
     Parameters
     ----------
@@ -150,7 +163,8 @@ def csv_labels(root: str | Path, split: str) -> list[str]:
         If a row cannot be read.
     """
     root = Path(root)
-    files = sorted(root.glob("*.csv")) if root.is_dir() else []
+    beside = sorted(root.glob("*.csv")) if root.is_dir() else []
+    files = [file for file in beside if file.name == f"{split}.csv" or _holds_boxes(file)]
     tables = [read_table(file, None, False) for file in files or [find_table(root, split)[0]]]
     return sorted({box.label for table in tables for box in table.boxes})
 
@@ -161,7 +175,7 @@ def find_table(root: Path, split: str) -> tuple[Path, bool]:
         return root, True
     if (root / f"{split}.csv").is_file():
         return root / f"{split}.csv", False
-    raise DatasetError(
+    raise NoSuchSplit(
         f"{root}: looked for a CSV or a folder with {split}.csv, found {contents(root)}. Expected:\n{LAYOUT}"
     )
 
@@ -211,27 +225,41 @@ def read_table(file: Path, split: str | None, needs_column: bool, complaints: Co
             continue
         seen.add(key)
         _add(table, file, line, cells, complaints, present)
-    if not is_strict:
-        return table
-    complaints.require_none()
-    if not table.images:
+    if is_strict:
+        complaints.require_none()
+    if not table.images and not complaints.found:
+        if not needs_column:
+            raise DatasetError(f"{file}: has no image. Expected:\n{LAYOUT}")
         found = f"; its splits are {', '.join(table.splits)}" if table.splits else ""
-        raise DatasetError(f"{file}: has no image of the split {split}{found}. Expected:\n{LAYOUT}")
+        raise NoSuchSplit(f"{file}: has no image of the split {split}{found}. Expected:\n{LAYOUT}")
     return table
 
 
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{file}: is no text that can be read ({error.reason}); save it as UTF-8") from error
-    reader = csv.reader(text.splitlines())
+    reader = csv.reader(read_text(file).splitlines())
     try:
         for row in reader:
             if any(cell.strip() for cell in row) and not row[0].startswith("#"):
                 yield reader.line_num, [cell.strip() for cell in row]
     except csv.Error as error:
         raise DatasetError(f"{file}:{reader.line_num}: is no CSV: {error}") from error
+
+
+def _holds_boxes(file: Path) -> bool:
+    """Whether a CSV begins as one of boxes does; other tables may lie beside it, such as that of ``tree build``."""
+    row = next((row for _, row in _rows(file)), None)
+    if row is None:
+        return False
+    try:
+        if _columns_of(file, row) is not None:
+            return True
+    except DatasetError:
+        return False
+    edges = row[1:5]
+    try:
+        return not any(edges) or len([float(edge) for edge in edges]) == len(_EDGES[0])
+    except ValueError:
+        return False
 
 
 def _columns_of(file: Path, row: Sequence[str]) -> dict[str, int] | None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, listed, names_in, nodes_of, size_of_file
-from yolo9000.datasets.errors import DatasetError
+from yolo9000.datasets.errors import DatasetError, NoSuchSplit
 from yolo9000.datasets.sample import Kind
 
 LAYOUT = """\
@@ -138,12 +138,14 @@ class CocoSource(IndexedSource):
         """Read the annotations again, with what only COCO's own evaluation needs.
 
         Annotations without a box are left out, and those whose image is not listed or whose category has no node.
+        Images are in the order of their ids, as pycocotools takes those of equal scores, and not in that of the file.
 
         Returns
         -------
         CocoTruth
         """
-        number_of = {image: number for number, image in enumerate(self.image_ids.tolist())}
+        order = np.argsort(self.image_ids).tolist()
+        number_of = {int(self.image_ids[place]): number for number, place in enumerate(order)}
         rows = [
             (number_of[a["image_id"]], self._node_of[a["category_id"]], *_box_and_area(a), bool(a.get("iscrowd") or 0))
             for a in _load(self.annotations)["annotations"]
@@ -152,7 +154,7 @@ class CocoSource(IndexedSource):
         table = np.array(rows, np.float64).reshape(-1, 8)
         table = table[np.isfinite(table).all(axis=1)]
         return CocoTruth(
-            names=tuple(self.index.names[number] for number in range(len(self))),
+            names=tuple(self.index.names[place] for place in order),
             images=table[:, 0].astype(np.int64),
             labels=table[:, 1].astype(np.int64),
             boxes_xywh=table[:, 2:6],
@@ -203,7 +205,12 @@ def locate(root: Path, split: str, images: Path | None) -> tuple[Path, Path]:
     folder = root / "annotations"
     pattern = f"instances_{split}.json"
     found = [folder / pattern] if (folder / pattern).is_file() else sorted(folder.glob(f"instances_{split}*.json"))
-    if len(found) != 1:
+    if len(found) > 1:
+        raise DatasetError(
+            f"{root}: annotations/ has several files of {split}. Pass one of these as the split: "
+            f"{listed([file.stem[10:] for file in found])}"
+        )
+    if not found:
         hint = ""
         if root.is_dir():
             below = sorted(p.parent for p in root.glob("*/annotations") if p.is_dir())
@@ -211,9 +218,7 @@ def locate(root: Path, split: str, images: Path | None) -> tuple[Path, Path]:
                 hint = f" That is one level too high: pass {below[0]}."
             elif (root.parent / "annotations").is_dir():
                 hint = f" That is one level too low: pass {root.parent}."
-            elif len(found) > 1:
-                hint = f" Pass one of these as the split: {listed([p.stem[10:] for p in found])}."
-        raise DatasetError(
+        raise NoSuchSplit(
             f"{root}: looked for annotations/{pattern}, found {contents(root)}.{hint} Expected:\n{LAYOUT}"
         )
     if images is None:

@@ -1,4 +1,4 @@
-"""Wrong lines of a data set's text files, gathered so that a user sees several at once."""
+"""A data set's text files, and their wrong lines, gathered so that a user sees several at once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from pathlib import Path
 from yolo9000.datasets.errors import DatasetError
 
 _SHOWN, _LONGEST = 5, 300
+
+
+def read_text(file: Path) -> str:
+    """Return a text in UTF-8, without the mark that some editors begin it with. Raises `DatasetError`."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{file}: is no text that can be read ({error.reason}); save it as UTF-8") from error
 
 
 class Complaints:

@@ -7,6 +7,10 @@ class DatasetError(ValueError):
     """The data are not as expected; the message says what was expected and what was found."""
 
 
+class NoSuchSplit(DatasetError):
+    """A data set says nothing of a part: no key, list, folder or row has its name. It may do without one."""
+
+
 class UnknownClasses(DatasetError):
     """A data set has classes that the label map lacks.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from yolo9000.datasets.box_index import contents, listed, nodes_of
 from yolo9000.datasets.decode import decode
-from yolo9000.datasets.errors import DatasetError
+from yolo9000.datasets.errors import DatasetError, NoSuchSplit
 from yolo9000.datasets.guarded import LeanChild
 from yolo9000.datasets.names import NameTable
 from yolo9000.datasets.sample import Kind, Record, Unreadable
@@ -198,7 +198,7 @@ def _classes(root: Path, split: str | None) -> tuple[Path, dict[str, Path]]:
         folder = root  # the folder of the training classes itself
     if not folder.is_dir():
         looked = f"looked for the folder {split}/" if split is not None else "looked for the folder"
-        raise DatasetError(f"{root}: {looked}, found {contents(root)}.{_hint(root)} Expected:\n{LAYOUT}")
+        raise NoSuchSplit(f"{root}: {looked}, found {contents(root)}.{_hint(root)} Expected:\n{LAYOUT}")
     found: dict[str, Path] = {}
     others = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):

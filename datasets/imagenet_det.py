@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo9000.datasets.box_index import contents, listed
-from yolo9000.datasets.errors import DatasetError
+from yolo9000.datasets.errors import DatasetError, NoSuchSplit
 from yolo9000.datasets.voc import VocSource
 
 LAYOUT = """\
@@ -74,12 +74,17 @@ class ImageNetDetSource(VocSource):
 
 def find_folders(root: Path, split: str) -> tuple[Path, Path]:
     """The folders of the XMLs and of the images."""
+    half: tuple[Path, Path] | None = None
     for base in (root, root / "ILSVRC"):
         for part in ("DET", ""):
             annotations, images = (base / kind / part / split for kind in ("Annotations", "Data"))
             if annotations.is_dir() and images.is_dir():
                 return annotations, images
-    raise DatasetError(
+            if annotations.is_dir() or images.is_dir():
+                half = (annotations, images) if annotations.is_dir() else (images, annotations)
+    if half is not None:
+        raise DatasetError(f"{half[0]} is there, but {half[1]} is not. Expected:\n{LAYOUT}")
+    raise NoSuchSplit(
         f"{root}: looked for Annotations/DET/{split} and Data/DET/{split}, found {contents(root)}. Pass the folder "
         f"ILSVRC of the challenge's archive. Expected:\n{LAYOUT}"
     )

@@ -70,7 +70,8 @@ def expand(pattern: str) -> list[str]:
         if match is None:
             raise DatasetError(f"{pattern}: braces hold a range such as 0000..0146 or a list such as a,b")
         first, last = match.groups()
-        width = max(len(first), len(last)) if "0" in (first[0], last[0]) and max(len(first), len(last)) > 1 else 0
+        is_padded = any(len(end) > 1 and end[0] == "0" for end in (first, last))
+        width = max(len(first), len(last)) if is_padded else 0
         numbers = range(int(first), int(last) + 1)
         if not 1 <= len(numbers) <= MOST_FILES:
             raise DatasetError(f"{pattern}: a range goes up, and over {MOST_FILES:,} files at most")

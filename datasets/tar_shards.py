@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo9000.datasets.box_index import listed
-from yolo9000.datasets.errors import DatasetError, Unreadable
+from yolo9000.datasets.errors import DatasetError, NoSuchSplit, Unreadable
 from yolo9000.datasets.names import NameTable
 from yolo9000.datasets.remote import RECHECK, RemoteFiles
 from yolo9000.datasets.tar_index import (
@@ -96,7 +96,7 @@ class Shards:
         self.files = RemoteFiles(url)
         self.files.only(_of_split(self.files, split))
         text = self.files.text_beside(CLASSES, up=split)
-        self.classes = None if text is None else [line.strip() for line in text.splitlines() if line.strip()]
+        self.classes = None if text is None else _lines(text, self.files.urls[0])
         self._common = len(posixpath.commonprefix(self.files.urls).rpartition("/")[0]) + 1
         names: list[str] = []
         parts: list[Members] = []
@@ -160,6 +160,17 @@ class Shards:
         return vars(self) | {"_asked": {}}
 
 
+def _lines(text: str, tar: str) -> list[str]:
+    """The lines of ``classes.txt``, whose numbers are labels: an empty one would shift those below it."""
+    lines = [line.strip() for line in text.rstrip().splitlines()]
+    if "" in lines:
+        raise DatasetError(
+            f"{tar}: line {lines.index('') + 1} of {CLASSES} beside it is empty; labels are numbers of lines, so put a "
+            "name there, or delete the line if the labels do not count it"
+        )
+    return lines
+
+
 def _of_split(files: RemoteFiles, split: str) -> list[int]:
     """The numbers of the tars of a split."""
     if not split:
@@ -170,7 +181,7 @@ def _of_split(files: RemoteFiles, split: str) -> list[int]:
         if folder == split or re.search(rf"(?<![^\W_]){re.escape(split)}(?![^\W_])", name):
             found.append(number)
     if not found:
-        raise DatasetError(
+        raise NoSuchSplit(
             f"{files.pattern}: none of its {len(files):,} files has the word {split} in its name, or lies in a folder "
             f"{split}/: {listed(files.urls, most=3)}. `splits` says what the parts are called"
         )

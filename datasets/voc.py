@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, listed, nodes_of, size_of_file
-from yolo9000.datasets.errors import DatasetError
+from yolo9000.datasets.complaints import read_text
+from yolo9000.datasets.errors import DatasetError, NoSuchSplit
 from yolo9000.datasets.sample import Kind
 
 LISTS, XMLS, IMAGES = "ImageSets/Main", "Annotations", "JPEGImages"
@@ -177,9 +178,9 @@ def _ids(root: Path, split: str) -> list[str]:
             hint = f" That is too high: pass {' or '.join(map(str, below))}."
         elif above:
             hint = f" That is too low: pass {above}."
-        raise DatasetError(f"{root}: looked for {LISTS}/{split}.txt, found {contents(root)}.{hint} Expected:\n{LAYOUT}")
+        raise NoSuchSplit(f"{root}: looked for {LISTS}/{split}.txt, found {contents(root)}.{hint} Expected:\n{LAYOUT}")
     # The list of a single class ("dog_train.txt") has a second column.
-    ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    ids = [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
     if not ids:
         raise DatasetError(f"{path} names no image")
     if twice := sorted(image_id for image_id, times in Counter(ids).items() if times > 1):

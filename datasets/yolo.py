@@ -13,9 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, listed, nodes_of, upright_size_of_file
-from yolo9000.datasets.complaints import Complaints
-from yolo9000.datasets.errors import DatasetError
+from yolo9000.datasets.box_index import (
+    PIXELS,
+    BoxIndex,
+    IndexedSource,
+    contents,
+    listed,
+    nodes_of,
+    upright_size_of_file,
+)
+from yolo9000.datasets.complaints import Complaints, read_text
+from yolo9000.datasets.errors import DatasetError, NoSuchSplit
 from yolo9000.datasets.sample import Kind
 
 LAYOUT = """\
@@ -27,8 +35,6 @@ images/val/, labels/val/  the same, held out"""
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _LINE = "a line is CLASS CENTRE_X CENTRE_Y WIDTH HEIGHT, or CLASS and the corners of a polygon, relative to the image"
-_PIXELS = 2.0
-"""From this value on a coordinate is no relative one that hangs over the edge."""
 _MOST_BYTES = 1 << 20
 _OTHER_NAMES = {"val": "valid", "valid": "val", "validation": "val"}
 
@@ -275,7 +281,7 @@ def images_of(data: YoloData, split: str) -> list[Path]:
     """The images of a split, in the order of their names."""
     key = split if split in data.splits else _OTHER_NAMES.get(split, split)
     if key not in data.splits:
-        raise DatasetError(f"{data.file}: has no key {split}; its splits are {listed(data.splits)}")
+        raise NoSuchSplit(f"{data.file}: has no key {split}; its splits are {listed(data.splits)}")
     images: dict[Path, None] = {}
     for place in data.splits[key]:
         if os.path.isdir(place):  # what a file says may be too long for a path, at which Path raises
@@ -298,10 +304,23 @@ def _held(place: Path) -> str:
 
 
 def _images_below(folder: Path) -> Iterable[Path]:
-    for above, _, files in os.walk(folder, followlinks=True):
-        for file in files:
-            if file.lower().endswith(IMAGE_SUFFIXES) and not file.startswith("."):
-                yield Path(above, file)
+    """All images, also behind links to folders, each of which counts once: a link may lead up to where it lies."""
+    entered: set[str] = set()
+    waiting = [str(folder)]
+    while waiting:  # folders before the links to them, as the labels lie beside the folders
+        links = []
+        for start in waiting:
+            for above, folders, files in os.walk(start):
+                if (real := os.path.realpath(above)) in entered:
+                    folders.clear()
+                    continue
+                entered.add(real)
+                places = [os.path.join(above, name) for name in sorted(folders)]
+                links += [place for place in places if os.path.islink(place)]
+                for file in files:
+                    if file.lower().endswith(IMAGE_SUFFIXES) and not file.startswith("."):
+                        yield Path(above, file)
+        waiting = sorted(links)
 
 
 def _listed_images(file: Path) -> list[Path]:
@@ -328,13 +347,6 @@ def label_file_of(image: Path) -> Path:
             parts[place] = "labels"
             break
     return Path(*parts).with_suffix(".txt")
-
-
-def read_text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{file}: is no text that can be read ({error.reason}); save it as UTF-8") from error
 
 
 def _read_labels(file: Path, data: YoloData, complaints: Complaints) -> list[tuple[int, float, float, float, float]]:
@@ -371,7 +383,7 @@ def read_line(words: Sequence[str], data: YoloData) -> tuple[int, float, float, 
         raise WrongLine(f"{len(words)} numbers")
     if not all(map(math.isfinite, places)):
         raise WrongLine("a number is not finite")
-    if max(map(abs, places)) >= _PIXELS:
+    if max(map(abs, places)) >= PIXELS:
         raise WrongLine(f"{max(places, key=abs):g} looks like pixels; divide by the width or height of the image")
     if len(places) == 4:
         x, y, width, height = places

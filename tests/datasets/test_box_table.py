@@ -53,6 +53,15 @@ def test_edges_up_to_one_are_relative(tmp_path: Path) -> None:
     assert boxes(CsvSource(file, LABELS)) == [("a.jpg", [[10, 5, 30, 15], [0, 0, 40, 20]], [3, 5])]
 
 
+def test_a_relative_edge_may_hang_over_by_rounding(tmp_path: Path) -> None:
+    file = write(tmp_path, "photos/a.jpg,0.25,0.25,0.75,0.75,cat\nphotos/a.jpg,-0.000001,0,1.000001,1,dog\n")
+    source = CsvSource(file, LABELS)
+    assert boxes(source) == [("a.jpg", [[10, 5, 30, 15], [0, 0, 40, 20]], [3, 5])]
+    assert source.index.dropped == {}
+    file = write(tmp_path, "photos/a.jpg,0.25,0.25,0.75,0.75,cat\nphotos/a.jpg,0,0,2,1,dog\n")
+    assert boxes(CsvSource(file, LABELS)) == [("a.jpg", [[0.25, 0.25, 0.75, 0.75], [0, 0, 2, 1]], [3, 5])]
+
+
 def test_a_row_with_a_path_alone_is_an_image_without_a_box(tmp_path: Path) -> None:
     file = write(tmp_path, "# made by hand\nphotos/a.jpg,,,,,\nphotos/c.jpg\nphotos/b.jpg,1,2,3,4,cat\n")
     assert boxes(CsvSource(file, LABELS)) == [("a.jpg", [], []), ("c.jpg", [], []), ("b.jpg", [[1, 2, 3, 4]], [3])]
@@ -76,6 +85,21 @@ def test_a_folder_with_a_file_for_each_split(tmp_path: Path) -> None:
     assert csv_labels(tmp_path, "train") == ["cat", "dog"]
     with pytest.raises(DatasetError, match=r"with test\.csv, found photos/, train\.csv, val\.csv\. Expected:\nboxes"):
         CsvSource(tmp_path, LABELS, split="test")
+
+
+def test_other_tables_of_a_folder_are_passed_over(tmp_path: Path) -> None:
+    """Such as the table that ``tree build`` writes there, to be filled in."""
+    write(tmp_path, "photos/a.jpg,1,2,3,4,cat\n").rename(tmp_path / "train.csv")
+    (tmp_path / "farm.categories.csv").write_text("name,concept,note\ncat,,crane: it has 2 meanings\n")
+    (tmp_path / "images.csv").write_text("image,label\nphotos/a.jpg,cow\n")
+    (tmp_path / "notes.csv").write_text("who;when\nme;today\n")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "val.csv").write_text("photos/c.jpg\nphotos/b.jpg,1,2,3,4,dog\n")
+    (tmp_path / "more.csv").write_text("label,x0,y0,x1,y1,path\nbird,1,2,3,4,photos/a.jpg\n")
+    assert csv_labels(tmp_path, "train") == ["bird", "cat", "dog"]
+    (tmp_path / "train.csv").write_text("image,label\nphotos/a.jpg,cow\n")
+    with pytest.raises(DatasetError, match=r"train\.csv:1: names the columns image, label; path, x0"):
+        csv_labels(tmp_path, "train")
 
 
 def test_a_file_without_the_column_holds_nothing_out(tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ def test_the_truth_is_what_the_file_states(tmp_path: Path) -> None:
     categories = [{"id": 17, "name": "cat"}, {"id": 18, "name": "dog"}, {"id": 19, "name": "axolotl"}]
     source = CocoSource(_write(tmp_path, annotations=annotations, categories=categories), LABELS, skip_missing=True)
     truth = source.truth()
-    assert truth.names == ("a.jpg", "b.jpg", "c.jpg")
-    assert truth.images.tolist() == [1, 0, 1]
+    assert truth.names == ("c.jpg", "b.jpg", "a.jpg")  # by their ids 8, 9 and 10
+    assert truth.images.tolist() == [1, 2, 1]
     assert truth.labels.tolist() == [5, 3, 3]
     assert truth.boxes_xywh.tolist() == [[1, 2, 3, 4], [30, 10, 20, 5], [0, 0, 40, 30]]
     assert truth.areas.tolist() == [7.5, 100, 1000]
@@ -92,6 +92,13 @@ def test_the_truth_is_what_the_file_states(tmp_path: Path) -> None:
 @pytest.mark.parametrize("split", ["train2017", "train"])
 def test_split_with_and_without_the_year(tmp_path: Path, split: str) -> None:
     assert len(CocoSource(_write(tmp_path), LABELS, split=split)) == 3
+
+
+def test_of_several_files_one_is_to_be_named(tmp_path: Path) -> None:
+    _write(tmp_path)
+    (tmp_path / "annotations" / "instances_train2014.json").write_text("{}")
+    with pytest.raises(DatasetError, match="several files of train. Pass one .*: train2014, train2017"):
+        CocoSource(tmp_path, LABELS, split="train")
 
 
 def test_an_annotation_file_itself(tmp_path: Path) -> None:

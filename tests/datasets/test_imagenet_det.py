@@ -46,6 +46,9 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(DatasetError, match="looked for Annotations/DET/test"):
         ImageNetDetSource(tmp_path, LABELS, split="test")
+    (tmp_path / "Data/DET/test").mkdir()
+    with pytest.raises(DatasetError, match="Data/DET/test is there, but .*Annotations/DET/test is not"):
+        ImageNetDetSource(tmp_path, LABELS, split="test")
     with pytest.raises(DatasetError, match="1 of 1 classes have no node in the label map: n02084071"):
         ImageNetDetSource(tmp_path, {})
     (tmp_path / "Data/DET/val/ILSVRC2012_val_00000002.JPEG").unlink()

@@ -105,6 +105,8 @@ def levels(source: LabelTars) -> list[tuple[str, int | None, int]]:
         ("{9..11}", ["9", "10", "11"]),
         ("{009..011}", ["009", "010", "011"]),
         ("{0..2}", ["0", "1", "2"]),
+        ("a-{0..10}", [f"a-{number}" for number in range(11)]),
+        ("{1..010}", [f"{number:03}" for number in range(1, 11)]),
         ("x{a,b}{0..1}y", ["xa0y", "xa1y", "xb0y", "xb1y"]),
         ("{train-{00..01},val-0}.tar", ["train-00.tar", "train-01.tar", "val-0.tar"]),
     ],
@@ -198,6 +200,11 @@ def test_numbers_are_lines_of_a_text() -> None:
     assert LabelTars("memory://d/train/0.tar", NODES).labels.tolist() == [20]  # beside the folder of the split
     put("memory://d/classes.txt", b"dog\n")
     with pytest.raises(DatasetError, match=r"label 1 .* has 1 lines, and the first is 0"):
+        LabelTars("memory://d/train-0.tar", NODES)
+    put("memory://d/classes.txt", b"dog\ncat\n \n\n")
+    assert LabelTars("memory://d/train-0.tar", NODES).labels.tolist() == [21, 20]
+    put("memory://d/classes.txt", b"dog\n\ncat\n")  # which label 1 is nobody knows
+    with pytest.raises(DatasetError, match=r"train-0\.tar: line 2 of classes\.txt beside it is empty; .* put a name"):
         LabelTars("memory://d/train-0.tar", NODES)
     put("memory://d/classes.txt", bytes(2 << 20))
     with pytest.raises(DatasetError, match=r"classes\.txt: has more than 1 MB"):

@@ -54,6 +54,16 @@ def test_wrong_levels_and_splits(tmp_path: Path) -> None:
         VocSource(root, LABELS, split="trainval")
 
 
+def test_a_list_is_utf8_with_or_without_a_mark(tmp_path: Path) -> None:
+    root = _write(tmp_path)
+    listing = root / "ImageSets/Main/train.txt"
+    listing.write_bytes(b"\xef\xbb\xbf000001\n000002\n")
+    assert [VocSource(root, LABELS, split="train").read(i).key for i in range(2)] == ["000001.jpg", "000002.png"]
+    listing.write_bytes("größe\n".encode("latin-1"))
+    with pytest.raises(DatasetError, match=r"Main/train\.txt: is no text that can be read .*; save it as UTF-8"):
+        VocSource(root, LABELS, split="train")
+
+
 def test_classes_without_a_node_are_all_listed(tmp_path: Path) -> None:
     root = _write(tmp_path)
     with pytest.raises(DatasetError, match="2 of 2 classes have no node in the label map: cat, dog"):

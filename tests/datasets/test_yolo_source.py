@@ -107,6 +107,20 @@ def test_roboflows_folders(tmp_path: Path) -> None:
         YoloSource(tmp_path, LABELS, split="test")
 
 
+def test_links_to_folders_are_entered_once(tmp_path: Path) -> None:
+    root = write(tmp_path / "set")
+    picture(tmp_path / "elsewhere/c.jpg")
+    folder = root / "images/train"
+    (folder / "again").symlink_to("../train")
+    (folder / "first").symlink_to("second")  # the folder itself goes before the link to it
+    picture(folder / "second/d.jpg")
+    for name in ("more", "most"):
+        (folder / name).symlink_to(tmp_path / "elsewhere")
+    source = YoloSource(root, LABELS)
+    keys = [source.read(number).key for number in range(len(source))]
+    assert keys == ["a.jpg", "b.jpg", "more/c.jpg", "second/d.jpg"]
+
+
 def test_a_path_and_numbered_names(tmp_path: Path) -> None:
     write(tmp_path / "set")
     yaml = tmp_path / "mine.yaml"

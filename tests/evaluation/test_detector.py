@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor, nn
@@ -175,6 +176,32 @@ def test_cocos_numbers_on_coco(shared: Path) -> None:
     numbers = coco_numbers(detections, images, source.truth(), range(80))
     assert numbers == pytest.approx(tuple(evaluation.stats), abs=1e-9)
     assert numbers.ap_small > 0.05
+
+
+def test_equal_scores_go_by_the_ids_of_their_images(tmp_path: Path) -> None:
+    """As with pycocotools: the right one is of image 1, and the wrong one of image 2, which the file has first."""
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "val2017").mkdir()
+    for name in ("two", "one"):
+        Image.new("RGB", (100, 100)).save(tmp_path / "val2017" / f"{name}.png")
+    images = [{"id": {"two": 2, "one": 1}[name], "file_name": f"{name}.png"} for name in ("two", "one")]
+    truth = {"id": 1, "image_id": 1, "category_id": 7, "bbox": [10, 10, 40, 40], "area": 1600, "iscrowd": 0}
+    content = {"images": images, "annotations": [truth], "categories": [{"id": 7, "name": "dog"}]}
+    file = tmp_path / "annotations" / "instances_val2017.json"
+    file.write_text(json.dumps(content))
+    source = CocoSource(tmp_path, {"dog": 0}, split="val2017")
+    places = {sample.key: (i, sample.placement) for i, sample in enumerate(LetterboxedDataset(source, 128))}
+    assert list(places) == ["two.png", "one.png"]
+    box, score, node = torch.tensor([[0.3, 0.3, 0.4, 0.4]]), torch.tensor([0.5]), torch.tensor([0])
+    with contextlib.redirect_stdout(io.StringIO()):
+        official = COCO(file)
+        rows = [{"image_id": i, "category_id": 7, "bbox": [10, 10, 40, 40], "score": 0.5} for i in (2, 1)]
+        evaluation = COCOeval(official, official.loadRes(rows), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    numbers = coco_numbers([found(box, node, score)] * 2, places, source.truth(), [0])
+    assert (numbers.ap50, evaluation.stats[1]) == pytest.approx((1, 1))
 
 
 def test_top1_of_a_detector_and_of_a_classifier(
