@@ -28,11 +28,12 @@ is only one more flaw.
 examples:
   yolo9000 check --coco COCO_DIR --imagenet IMAGENET_DIR --tree wordtree.json
   yolo9000 check --yolo DATA_YAML
+  yolo9000 check --coco TRAIN_JSON --val VAL_JSON
   yolo9000 check --voc VOCdevkit/VOC2007 --splits trainval:test --out voc
 
 The exit status is 0 if nothing is wrong, 1 if something is."""
 
-_Data = some_options(DataConfig, {"tree": None, "splits": None})
+_Data = some_options(DataConfig, {"tree": None, "splits": None, "val": None})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ def _check(command: Command) -> int:
     def shown(found: Iterable[Any], number: int) -> Iterable[Any]:
         return tqdm(found, total=number, desc="images", unit="image", disable=None)
 
-    parts = read_parts(config.sets, config.splits)
+    parts = read_parts(config)
     facts = read_facts(parts, looking.workers or os.cpu_count() or 1, shown)
     kept = [check_boxes(part, each, looking.size, looking.stride) for part, each in zip(parts, facts, strict=True)]
     compare_images(parts, facts, config.splits[0])

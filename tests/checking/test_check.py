@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 import struct
 import tarfile
 import zlib
@@ -467,6 +468,156 @@ def test_a_set_that_cannot_be_opened_is_a_finding(tmp_path: Path, capsys: pytest
     assert status == 1
     assert main(["check"]) == 2
     assert "name them as for a training" in capsys.readouterr().err
+
+
+def without_val_folder(root: Path) -> str:
+    Coco().write(root)
+    (root / "val" / "held out.jpg").unlink()
+    (root / "val").rmdir()
+    return "coco"
+
+
+def with_a_slip_in_yaml(root: Path) -> str:
+    write_yolo(root)
+    (root / "data.yaml").write_text("train: images/train\nval: images/vla\nnames: [cat, dog]\n")
+    return "yolo"
+
+
+def with_a_list_in_latin_1(root: Path) -> str:
+    write_voc(root)
+    (root / "ImageSets/Main/val.txt").write_bytes("größe\n".encode("latin-1"))
+    return "voc"
+
+
+def with_an_empty_table(root: Path) -> str:
+    write_csv(root)
+    (root / "boxes.csv").rename(root / "train.csv")
+    (root / "val.csv").write_text("path,x0,y0,x1,y1,label\n")
+    return "csv"
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (without_val_folder, "looked for the images in .*val, found no such folder"),
+        (with_a_slip_in_yaml, "val: looked for images in .*vla, found no such folder"),
+        (with_a_list_in_latin_1, r"val\.txt: is no text that can be read"),
+        (with_an_empty_table, r"val\.csv: has no image"),
+    ],
+)
+def test_a_held_out_part_that_cannot_be_read_is_a_finding(
+    write: Callable[[Path], str], said: str, tmp_path: Path
+) -> None:
+    """A set may have none, as in `test_clean_data_have_no_flaw`; one that is named and not read is another thing."""
+    layout = write(tmp_path / "set")
+    status, found, report = check(tmp_path, f"--{layout}", str(tmp_path / "set"))
+    assert (status, found) == (1, {("refused", "set", "", None)})
+    assert report["findings"][0]["split"] == "val"
+    assert re.search(said, report["findings"][0]["text"])
+
+
+def test_what_both_parts_share_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "data.yaml").write_text("{")
+    _, found, _ = check(tmp_path, "--yolo", str(tmp_path / "set"))
+    assert found == {("refused", "set", "", None)}
+
+
+def test_an_annotation_file_is_one_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    coco = Coco()
+    in_both(coco)
+    coco.write(tmp_path / "set")
+    train, val = (str(tmp_path / "set" / "annotations" / f"instances_{split}.json") for split in ("train", "val"))
+    status, found, report = check(tmp_path, "--coco", train)
+    assert (status, found, len(report["sets"])) == (0, set(), 1)
+    write_voc(tmp_path / "voc")
+    (tmp_path / "voc/ImageSets/Main/val.txt").write_text("0\n")  # not read, as in a training: `--val` is held out
+    for first, other in (("--coco", train), ("--voc", str(tmp_path / "voc"))):
+        status, found, report = check(tmp_path, first, other, "--val", val)
+        assert [(each["split"], each["images"]) for each in report["sets"]] == [
+            ("train", 4 if first == "--coco" else 2),
+            ("val", 2),
+        ]
+        assert found == ({("in-both", "twin.jpg", "", None)} if first == "--coco" else set())
+    _, found, _ = check(tmp_path, "--coco", train, "--val", str(tmp_path / "nowhere"))
+    assert found == {("refused", "nowhere", "", None)}
+    assert main(["check", "--imagenet", str(tmp_path), "--val", val, "--out", str(tmp_path / "out")]) == 2
+    assert "--val holds out photographs with boxes, and no set of them is named" in capsys.readouterr().err
+
+
+def test_a_relative_table_may_hang_over_by_rounding(tmp_path: Path) -> None:
+    write_csv(tmp_path / "csv")
+    rows = "0.jpg,0.1,0.1,1.000001,0.9,cat\n0.jpg,0.5,0.5,0.9,0.9,dog\n0.jpg,0.5,0.5,1.5,0.9,dog\n"
+    (tmp_path / "csv/boxes.csv").write_text(rows)
+    _, found, report = check(tmp_path, "--csv", str(tmp_path / "csv/boxes.csv"))
+    assert found == {("over-the-edge", "boxes.csv", "", 3)}
+    assert report["findings"][0]["box_xyxy"] == pytest.approx([32, 24, 96, 43.2])
+
+
+@pytest.mark.parametrize("folder", ["", "images"])
+def test_labels_of_splits_that_are_lists_have_their_images(folder: str, tmp_path: Path) -> None:
+    """With ``images`` labels lie apart; without, they and the lists lie beside the images."""
+    root = tmp_path / "set"
+    images, labels = root / folder, root / folder.replace("images", "labels")
+    for place in (images, labels):
+        place.mkdir(parents=True, exist_ok=True)
+    for number, split in enumerate(("train", "val", "test")):
+        (images / f"{number}.jpg").write_bytes(encoded(picture(260 + number)))
+        (labels / f"{number}.txt").write_text(f"{number % 2} .5 .5 .2 .2\n")
+        (root / f"{split}.txt").write_text(f"{Path(folder, str(number))}.jpg\n")
+    (root / "data.yaml").write_text("train: train.txt\nval: val.txt\ntest: test.txt\nnames: [cat, dog]\n")
+    status, found, _ = check(tmp_path, "--yolo", str(root))
+    assert (status, found) == (0, set())
+    (labels / "lonely.txt").write_text("0 .5 .5 .2 .2\n")
+    _, found, _ = check(tmp_path, "--yolo", str(root))
+    assert found == {("label-without-image", "lonely.txt", "", None)}
+    (root / "test.txt").write_text("gone.jpg\n")  # whose labels lonely.txt are cannot be known
+    _, found, _ = check(tmp_path, "--yolo", str(root))
+    assert found == set()
+
+
+def first_picture(folder: Path) -> np.ndarray[Any, Any]:
+    with Image.open(folder / "out/pictures/0.jpg") as shown:
+        return np.asarray(shown.convert("RGB"))
+
+
+@pytest.mark.parametrize("layout", ["csv", "yolo"])
+def test_the_page_shows_images_of_one_name_apart(layout: str, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for name, size in (("a", (64, 48)), ("b", (200, 100))):
+        (root / name).mkdir(parents=True)
+        picture(270 + len(name)).resize(size).save(root / name / "1.png")
+        (root / name / "1.txt").write_text("0 .9 .5 .4 .2\n" if name == "a" else "0 .5 .5 .4 .2\n")
+    (root / "data.yaml").write_text("train: [a, b]\nnames: [cat]\n")
+    (root / "train.csv").write_text("a/1.png,10,10,90,40,cat\nb/1.png,1,1,30,30,cat\n")
+    _, found, report = check(tmp_path, f"--{layout}", str(root))
+    assert {each[0] for each in found} == {"over-the-edge"}
+    assert report["findings"][0]["image"] == "a/1.png"
+    assert first_picture(tmp_path).shape == (180, 240, 3)
+
+
+@pytest.mark.parametrize("layout", ["csv", "coco"])
+def test_the_page_shows_an_image_as_its_boxes_refer_to_it(layout: str, tmp_path: Path) -> None:
+    """Those of a table to the upright image, and those of COCO where only it has the size that is stated."""
+    root = tmp_path / "set"
+    (root / "train").mkdir(parents=True)
+    lying = Image.new("RGB", (100, 50), "white")
+    lying.save(root / "train" / "1.jpg", exif=exif(6))  # 50 wide and 100 high
+    (root / "train.csv").write_text("train/1.jpg,-5,0,50,20,cat\n")
+    (root / "annotations").mkdir()
+    content = {
+        "images": [{"id": 1, "file_name": "1.jpg", "width": 50, "height": 100}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [-5, 0, 55, 20]}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    (root / "annotations/instances_train.json").write_text(json.dumps(content))
+    _, _, report = check(tmp_path, f"--{layout}", str(root))
+    kinds = [each["kind"] for each in report["findings"]]
+    assert kinds == ["over-the-edge", "exif-rotated"]
+    shown = first_picture(tmp_path)
+    assert shown.shape == (240, 120, 3)
+    redder = shown[:, 60, 0].astype(int) - shown[:, 60, 1]
+    assert np.flatnonzero(redder > 60).max() in (47, 48, 49)  # the lower edge of the box, at 20 of 100
 
 
 def test_the_page_lists_every_kind() -> None:

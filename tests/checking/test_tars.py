@@ -78,6 +78,19 @@ def test_clean_tars_have_no_flaw(tmp_path: Path) -> None:
     assert {file: file.read_bytes() for file in (tmp_path / "zoo").iterdir()} == before
 
 
+def test_a_held_out_tar_that_ends_too_early_is_a_finding(tmp_path: Path) -> None:
+    url = write_clean(tmp_path)
+    held_out = tmp_path / "zoo" / "val-0.tar"
+    held_out.write_bytes(held_out.read_bytes()[:700])
+    status, found, report = check(tmp_path, "--box-tars", url)
+    assert (status, len(found)) == (1, 1)
+    (finding,) = report["findings"]
+    assert (finding["kind"], finding["split"]) == ("refused", "val")
+    assert "val-0.tar" in finding["text"]
+    status, found, _ = check(tmp_path, "--box-tars", f"{tmp_path}/zoo/train-*.tar")
+    assert (status, found) == (0, set())  # there is none
+
+
 def test_flaws_are_found_at_tar_and_member(tmp_path: Path) -> None:
     (tmp_path / "zoo").mkdir()
     write(

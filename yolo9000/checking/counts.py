@@ -85,7 +85,7 @@ def count_classes(parts: Sequence[Part], kept: Sequence[Kept], config: DataConfi
     boxed: dict[str, set[str]] = defaultdict(set)
     meant: dict[str, dict[str, int]] = defaultdict(dict)
     for part, left in zip(parts, kept, strict=True):
-        nodes = NodesByName(classes, *LAYOUTS[part.layout].maps(part.path, train))
+        nodes = NodesByName(classes, *_maps(part, config))
         boxed[part.source] |= set(left.boxes) if part.split == train else set()
         for name in dict.fromkeys([*part.names, *sorted({box.name for box in part.boxes} | set(part.labels))]):
             node = nodes.get(name)
@@ -113,6 +113,15 @@ def count_classes(parts: Sequence[Part], kept: Sequence[Kept], config: DataConfi
         if len(names) <= _MOST_NAMES:
             counts.senses += nearer_senses({name: counts.tree.wnids[node] for name, node in names.items()})
     return counts
+
+
+def _maps(part: Part, config: DataConfig) -> list[str]:
+    """The label maps that a training looks for names in."""
+    train = config.splits[0]
+    if (part.layout, part.path) in config.sets:
+        return LAYOUTS[part.layout].maps(part.path, train)
+    layout, path = config.box_sets[0]  # `val`, whose names are those of the first set
+    return [*LAYOUTS[part.layout].maps(part.path, part.split), *LAYOUTS[layout].maps(path, train)]
 
 
 def _tree(parts: Sequence[Part], config: DataConfig) -> WordTree | None:

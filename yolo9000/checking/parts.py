@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from yolo9000.checking.coco import read_coco
-from yolo9000.checking.findings import ImageFile, Part
+from yolo9000.checking.findings import Finding, ImageFile, Part
 from yolo9000.checking.tars import read_box_part, read_label_part
 from yolo9000.checking.texts import read_csv, read_det, read_voc, read_yolo
-from yolo9000.datasets.errors import DatasetError
+from yolo9000.datasets.errors import DatasetError, NoSuchSplit
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.packed_imagenet import PackedImageNet
+from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.coverage import Numbered
 from yolo9000.experiment.layouts import LAYOUTS
 from yolo9000.runtime.mistakes import Mistake
@@ -27,20 +30,19 @@ _READERS: dict[str, Callable[[str, str], Part]] = {
 }
 
 
-def read_parts(sets: tuple[tuple[str, str], ...], splits: tuple[str, str]) -> list[Part]:
+def read_parts(config: DataConfig) -> list[Part]:
     """Read the records of all data sets.
 
     Parameters
     ----------
-    sets : tuple of (str, str)
-        Layout and path of each.
-    splits : tuple of str
-        The part to train on and the part held out.
+    config : DataConfig
+        It names the sets, the part of them to train on and the part held out.
 
     Returns
     -------
     list of Part
-        A set that cannot be opened has one finding that says why. One without a part to hold out is left out there.
+        A part that cannot be opened has one finding that says why. A held-out part that a set says nothing of is left
+        out. What two parts of a set share, such as a folder of labels, is reported with the first of them.
 
     Raises
     ------
@@ -48,19 +50,38 @@ def read_parts(sets: tuple[tuple[str, str], ...], splits: tuple[str, str]) -> li
         A layout draws its images and has no records of its own.
     """
     parts = []
-    for layout, path in sets:
+    for layout, path, split, is_needed in _places(config):
+        try:
+            reader = _READERS.get(layout)
+            part = reader(path, split) if reader else _labelled(layout, path, split)
+        except (DatasetError, OSError) as error:
+            if isinstance(error, NoSuchSplit) and not is_needed:
+                continue
+            part = Part(layout=layout, path=path, split=split)
+            part.find("refused", path, str(error))
+        parts.append(part)
+    said: set[Finding] = set()
+    for part in parts:
+        new = {dataclasses.replace(finding, split=""): finding for finding in part.findings}
+        part.findings = [finding for what, finding in new.items() if what not in said]
+        said |= set(new)
+    return parts
+
+
+def _places(config: DataConfig) -> Iterator[tuple[str, str, str, bool]]:
+    """Layout, path and split of each part, and whether it has to be there."""
+    train, held_out = config.splits
+    # as in a training, whose `val` takes the place of the held-out part of the first set with boxes
+    replaced = config.box_sets[:1] if config.val is not None else ()
+    for layout, path in config.sets:
         if LAYOUTS[layout].teaches == "both":
             raise Mistake(f"`{layout}` draws its images: check its tiles as images with a label, with `imagenet`")
-        for split in splits if LAYOUTS[layout].has_splits else splits[:1]:
-            try:
-                reader = _READERS.get(layout)
-                parts.append(reader(path, split) if reader else _labelled(layout, path, split))
-            except (DatasetError, OSError) as error:
-                if split == splits[0]:
-                    part = Part(layout=layout, path=path, split=split)
-                    part.find("refused", path, str(error))
-                    parts.append(part)
-    return parts
+        yield layout, path, train, True
+        is_one_file = layout == "coco" and Path(path).is_file()  # of annotations, which has no parts
+        if LAYOUTS[layout].has_splits and not is_one_file and (layout, path) not in replaced:
+            yield layout, path, held_out, False
+    if config.val is not None:
+        yield "coco", config.val, held_out, True
 
 
 def _labelled(layout: str, path: str, split: str) -> Part:

@@ -140,7 +140,7 @@ def write_page(report: Report, folder: OutputFolder) -> None:
     report : Report
     folder : OutputFolder
     """
-    images = {(part.source, part.split, image.key): image for part in report.parts for image in part.images}
+    images = {(part.source, part.split, image.key): (image, part) for part in report.parts for image in part.images}
     by_kind: dict[str, list[Finding]] = defaultdict(list)
     for finding in report.findings:
         by_kind[finding.kind].append(finding)
@@ -150,7 +150,8 @@ def write_page(report: Report, folder: OutputFolder) -> None:
             about = KINDS[kind]
             cells = []
             for finding in found[:_SHOWN]:
-                picture = _picture(child, images.get((finding.source, finding.split, finding.image)), finding)
+                shows = images.get((finding.source, finding.split, finding.image))
+                picture = _picture(child, *shows, finding) if shows is not None else None
                 name = f"pictures/{pictures}.jpg"
                 if picture is not None:
                     write_atomically(folder.file(name), picture)
@@ -179,14 +180,15 @@ figure{{margin:0;width:15rem;overflow-wrap:anywhere}}img{{max-width:100%}}figcap
 """
 
 
-def _picture(child: LeanChild, image: ImageFile | None, finding: Finding) -> bytes | None:
-    """The image of a finding, small, with its box; None if it cannot be shown."""
-    if image is None:
-        return None
+def _picture(child: LeanChild, image: ImageFile, part: Part, finding: Finding) -> bytes | None:
+    """The image of a finding as its boxes refer to it, small, with the box; None if it cannot be shown."""
     try:
         place = {"path": image.path, "offset": image.offset, "size": image.size, "key": image.key}
         data = read_part(place) if image.read is None else image.read()
-        pixels = child.decode(data, image.key, upright=False)
+        pixels = child.decode(data, image.key, upright=part.upright)
+        height, width = pixels.shape[:2]
+        if image.stated == (height, width) != (width, height):  # as `BoxIndex.record` turns it
+            pixels = child.decode(data, image.key, upright=True)
     except Unreadable:
         return None
     picture = Image.fromarray(np.asarray(pixels))

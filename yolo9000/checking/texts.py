@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from xml.parsers import expat
 from yolo9000.checking.findings import Box, ImageFile, Part
 from yolo9000.datasets import voc, yolo
 from yolo9000.datasets.box_table import find_table, read_table
-from yolo9000.datasets.complaints import Complaints
+from yolo9000.datasets.complaints import Complaints, read_text
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.imagenet_det import SUFFIX, find_folders
 
@@ -34,7 +33,7 @@ def read_voc(path: str, split: str) -> Part:
             images.setdefault(stem, name)
     xmls = {xml.stem for xml in (root / voc.XMLS).glob("*.xml")}
     seen: set[str] = set()
-    for line, text in enumerate(listing.read_text(encoding="utf-8").splitlines(), 1):
+    for line, text in enumerate(read_text(listing).splitlines(), 1):
         if not text.strip():
             continue
         name = text.split()[0]
@@ -121,24 +120,44 @@ def read_yolo(path: str, split: str) -> Part:
     data = yolo.read_data_yaml(path)
     part.annotations, part.names = str(data.file), list(data.names)
     images = yolo.images_of(data, split)
-    used, folders = set(), set()
+    folders = set()
     for number, image in enumerate(images):
-        part.images.append(ImageFile(path=image, key=image.name))
+        part.images.append(ImageFile(path=image, key=_key(image, data.file.parent)))
         file = yolo.label_file_of(image)
-        used.add(file)
         folders.add(file.parent)
         if file.is_file():
             _read_labels(part, data, file, number)
+    if (used := _texts_of(data)) is None:
+        return part
     for folder in sorted(folders):
         for file in sorted(folder.glob("*.txt")):
             if file not in used and file.stem != "classes":
-                part.find("label-without-image", file, f"no image of {split} is called {file.stem}")
+                part.find("label-without-image", file, f"no image of {data.file.name} is called {file.stem}")
     return part
+
+
+def _texts_of(data: yolo.YoloData) -> set[Path] | None:
+    """The labels and lists of all splits, which may lie in one folder; None if it cannot be known whose labels are."""
+    used: set[Path] = set()
+    for split, places in data.splits.items():
+        used |= {place.absolute() for place in places}
+        try:
+            used |= {yolo.label_file_of(image) for image in yolo.images_of(data, split)}
+        except DatasetError:
+            if any(os.path.isfile(place) for place in places):
+                return None
+    return used
+
+
+def _key(image: Path, folder: Path) -> str:
+    """The path of an image in its data set: base names may be the same in two folders."""
+    above = folder.absolute()
+    return image.relative_to(above).as_posix() if image.is_relative_to(above) else image.as_posix()
 
 
 def _read_labels(part: Part, data: yolo.YoloData, file: Path, image: int) -> None:
     try:
-        lines = yolo.read_text(file).splitlines()
+        lines = read_text(file).splitlines()
     except DatasetError:
         part.find("wrong-record", file, "it is no text in UTF-8")
         return
@@ -170,11 +189,9 @@ def read_csv(path: str, split: str) -> Part:
         part.find(kind, name, said, line=line)
     for line in table.twice:
         part.find("written-twice", file, "another row says the same", line=line)
-    part.images = [ImageFile(path=image, key=image.name) for image in table.images]
-    edges = [value for row in table.boxes for value in row.edges if math.isfinite(value)]
-    relative = bool(edges) and max(edges) <= 1
+    part.images = [ImageFile(path=image, key=_key(image, file.parent)) for image in table.images]
+    is_relative = table.is_relative
     for row in table.boxes:
-        part.boxes.append(
-            Box(table.images[row.image], row.label, row.edges, str(file), "", row.line, relative=relative)
-        )
+        number = table.images[row.image]
+        part.boxes.append(Box(number, row.label, row.edges, str(file), "", row.line, relative=is_relative))
     return part
