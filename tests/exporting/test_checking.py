@@ -13,6 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
+from wordtree import WordTree
+from yolo9000 import YOLO9000
 from yolo9000.datasets.sample import Record
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.export import main
@@ -22,7 +24,10 @@ from yolo9000.exporting.engines import open_engine
 from yolo9000.exporting.opening import open_exported
 from yolo9000.exporting.quantising import quantise_onnx
 from yolo9000.exporting.writing import export_model
-from yolo9000.inference.model import TrainedModel
+from yolo9000.inference.darknet_files import letterbox_of
+from yolo9000.inference.model import TrainedModel, load_detector
+from yolo9000.models import Detector, DetectorConfig, FlatClasses, TreeClasses
+from yolo9000.models.classes import Classes
 from yolo9000.models.region import copy_of_net
 from yolo9000.predict import main as predict
 from yolo9000.runtime.mistakes import Mistake
@@ -223,3 +228,61 @@ def test_the_form_follows_the_format() -> None:
     ]
     with pytest.raises(Mistake, match="`raw` and `decoded`"):
         ExportConfig(raw=True, decoded=True)
+
+
+def other(trained: TrainedModel, classes: Classes, content: dict[str, Any]) -> TrainedModel:
+    """A detector over other classes, which finds all of them."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        region = dataclasses.replace(trained.detector.region, classes=classes)
+        net = Detector(DetectorConfig(width=0.05), region).eval()
+        for weight, bias in net.head.dense_rows():
+            torch.nn.init.normal_(weight, std=0.5)
+            torch.nn.init.normal_(bias)
+    return TrainedModel(net, 96, (3,), (1, 2), 40, content, Path("runs/things/last.pt"))
+
+
+THINGS = tuple(f"thing {number}" for number in range(20))  # as many as VOC has
+ANY = DecodeConfig(threshold=0.02, tree_threshold=0.4)
+
+
+@pytest.mark.parametrize(
+    ("classes", "darknet"),
+    [
+        (TreeClasses(WordTree(tuple(f"x{n}" for n in range(20)), THINGS, (-1,) * 20)), None),
+        (FlatClasses(20, names=THINGS), None),
+        (FlatClasses(20, "sigmoid", names=THINGS), {"version": [0, 2, 0], "images_seen": 64}),
+        (TreeClasses(WordTree(("x1", "x2", "x3"), ("animal", "dog", "cat"), (-1, 0, 0))), None),
+    ],
+)
+def test_darknets_files_are_opened_as_the_net_that_they_were_made_of(
+    trained: TrainedModel, photographs: list[Record], tmp_path: Path, classes: Classes, darknet: Any
+) -> None:
+    """The names are not those of VOC's classes, and images are fitted into the input as for the run."""
+    made_of = other(trained, classes, {"darknet": darknet})
+    opened = open_exported(export_model(made_of, tmp_path / "out", "darknet").path)
+    assert type(opened.classes) is type(classes)
+    assert [opened.classes.name(node) for node in range(classes.number)] == [
+        classes.name(node) for node in range(classes.number)
+    ]
+    assert letterbox_of(opened) is letterbox_of(made_of)
+    assert (opened.boxed, opened.never_boxed, opened.step) == ((3,), (1, 2), 40)
+    found = compare(made_of, opened, photographs, ANY)
+    assert found.differing == ()
+    assert found.detections > 0
+    saved = YOLO9000.of(opened).save(tmp_path / "again.pt")
+    again = load_detector(saved)
+    assert (again.classes, again.boxed, again.never_boxed) == (opened.classes, (3,), (1, 2))
+
+
+def test_other_names_and_another_letterbox_are_differences(trained: TrainedModel, photographs: list[Record]) -> None:
+    ours = other(trained, FlatClasses(20, names=THINGS), {})
+    renamed = other(trained, FlatClasses(20, names=tuple(f"other {number}" for number in range(20))), {})
+    found = compare(ours, renamed, photographs, ANY)
+    assert found.raw_difference == 0
+    assert len(found.differing) == 2 * found.detections > 0
+    assert "thing" in found.differing[0]
+    assert "other" in found.differing[-1]
+    fitted = compare(ours, dataclasses.replace(ours, content={"darknet": {"images_seen": 1}}), photographs, ANY)
+    assert fitted.raw_difference is not None
+    assert fitted.raw_difference > 1e-3

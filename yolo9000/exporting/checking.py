@@ -73,6 +73,9 @@ def compare(
 ) -> Comparison:
     """Ask a net and the files that were made of it the same, image by image, on the CPU in float32.
 
+    Each is asked as it is in use: images are fitted into the input, and numbers named, by what the files say of
+    themselves.
+
     Parameters
     ----------
     trained, exported : TrainedModel
@@ -86,22 +89,22 @@ def compare(
     -------
     Comparison
     """
-    fitted, side = letterbox_of(trained), exported.input_size(size)
-    ours, theirs = (prepare(each.detector, device=torch.device("cpu")) for each in (trained, exported))
+    side, both = exported.input_size(size), (trained, exported)
+    ours, theirs = (prepare(each.detector, device=torch.device("cpu")) for each in both)
     images = detections = 0
     raw_difference: float | None = None
     largest = 0.0
     scores = 0.0
     differing: list[str] = []
     for record in records:
-        batch = pixels(collate([fitted(record, side)]).images, torch.device("cpu"))
-        outputs = ours(batch), theirs(batch)
+        batches = [pixels(collate([letterbox_of(each)(record, side)]).images, torch.device("cpu")) for each in both]
+        outputs = ours(batches[0]), theirs(batches[1])
         if not any(isinstance(each, DecodedOutput) for each in outputs):
             first, second = (_raw(each) for each in outputs)
             largest = max(largest, float(first.abs().max()))
             raw_difference = max(raw_difference or 0.0, float((first - second).abs().max()))
-        found, again = (detect(each, trained.classes, config)[0] for each in outputs)
-        most, lines = _differences(found, again, trained.classes)
+        found, again = (detect(output, each.classes, config)[0] for output, each in zip(outputs, both, strict=True))
+        most, lines = _differences(found, again, trained.classes, exported.classes)
         images += 1
         detections += len(found)
         scores = max(scores, most)
@@ -117,10 +120,14 @@ def _raw(output: object) -> Tensor:
     return raw.float()
 
 
-def _differences(found: Detections, again: Detections, classes: Classes) -> tuple[float, list[str]]:
+def _differences(
+    found: Detections, again: Detections, classes: Classes, classes_again: Classes
+) -> tuple[float, list[str]]:
     """The largest difference of scores, and a line for each detection without a partner."""
     same = iou(found.boxes_cxcywh[:, None], again.boxes_cxcywh[None]) > SAME_BOX
     same &= found.nodes[:, None] == again.nodes[None]
+    renamed = [node for node in set(found.nodes.tolist()) if classes.name(node) != classes_again.name(node)]
+    same &= ~torch.isin(found.nodes, torch.tensor(renamed, dtype=found.nodes.dtype))[:, None]
     free, most, lines = [True] * len(again), 0.0, []
     for row in range(len(found)):
         partner = next((column for column in range(len(again)) if free[column] and same[row, column]), None)
@@ -129,7 +136,7 @@ def _differences(found: Detections, again: Detections, classes: Classes) -> tupl
         else:
             free[partner] = False
             most = max(most, abs(float(found.scores[row] - again.scores[partner])))
-    lines += [f"{_say(again, row, classes)} is found by the file alone" for row in range(len(again)) if free[row]]
+    lines += [f"{_say(again, row, classes_again)} is found by the file alone" for row in range(len(again)) if free[row]]
     return most, lines
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -94,14 +93,14 @@ def _open_net(folder: ExportedFolder, engine: Engine | None, threads: int | None
 
 def _open_weights(folder: ExportedFolder, device: torch.device) -> TrainedModel:
     if folder.format == "darknet":
-        trained = load_darknet(folder.model, folder.model.with_suffix(".cfg"), device=device)
-        classes = folder.spec.classes
-        if classes.tree is None and (names := getattr(classes, "names", None)) is not None:
-            name_detector(trained.detector, names, str(folder.path))
-        about = folder.about
-        return dataclasses.replace(
-            trained, size=about["size"], boxed=tuple(about["boxed"]), never_boxed=tuple(about["never_boxed"])
-        )
+        detector = load_darknet(folder.model, folder.model.with_suffix(".cfg"), device=device).detector
+        classes = folder.spec.classes  # a cfg has no names, and a guess at them
+        if detector.classes.number != classes.number:
+            raise ExportError(
+                f"{folder.path}: its config.json has {classes.number} classes, the cfg {detector.classes.number}"
+            )
+        detector.set_classes(classes)
+        return _trained(folder, detector)
     state = read_safetensors(folder.model)
     _check_weights(folder, state)
     try:
@@ -128,13 +127,17 @@ def _check_weights(folder: ExportedFolder, state: Mapping[str, Tensor]) -> None:
 def _trained(folder: ExportedFolder, model: torch.nn.Module) -> TrainedModel:
     if not isinstance(model, DetectionModel):
         raise ExportError(f"{folder.path}: describes no detector")
+    content = folder.content
+    if not model.has_engine:  # darknet's files make another net than the one that they were made of
+        own = {"detector": model.description, "net": model.description}
+        content |= {**own, "average": None, "model": model.state_dict()}
     return TrainedModel(
         model=model,
         size=folder.about["size"],
         boxed=tuple(folder.about["boxed"]),
         never_boxed=tuple(folder.about["never_boxed"]),
         step=int(folder.about["position"].get("step", 0)),
-        content=folder.content,
+        content=content,
         path=folder.model,
     )
 

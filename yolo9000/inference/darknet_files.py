@@ -20,8 +20,7 @@ from yolo9000.datasets.transforms import letterbox
 from yolo9000.detection.config import RECIPES
 from yolo9000.inference.model import TrainedModel, describe_model, load_model
 from yolo9000.inference.same_classes import check_same_classes
-from yolo9000.models.flat_classes import FlatClasses
-from yolo9000.models.model import DetectionModel, GridDetector, RegionDetector
+from yolo9000.models.model import DetectionModel, GridDetector
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.runtime.checkpoint import CheckpointError
 from yolo9000.runtime.mistakes import Mistake
@@ -159,10 +158,7 @@ def name_detector(detector: DetectionModel, names: Sequence[str], where: str) ->
         named = name_classes(detector.classes, names=names, flat=isinstance(detector, GridDetector))
     except Mistake as error:
         raise CheckpointError(f"{where}: {error}") from error
-    if isinstance(detector, RegionDetector):
-        detector.region = dataclasses.replace(detector.region, classes=named)
-    elif isinstance(detector, GridDetector) and isinstance(named, FlatClasses):
-        detector.detection = dataclasses.replace(detector.detection, classes=named)
+    detector.set_classes(named)
 
 
 def letterbox_of(trained: TrainedModel, name: str | None = None) -> Letterbox:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
 from torch import nn
 
 from yolo9000.models.classes import Classes
+from yolo9000.models.flat_classes import FlatClasses
 from yolo9000.models.grid import GridSpec
 from yolo9000.models.region import RegionSpec
 
@@ -61,6 +63,10 @@ class DetectionModel(Model):
     def classes(self) -> Classes:
         return self.spec.classes
 
+    @abstractmethod
+    def set_classes(self, classes: Classes) -> None:
+        """Let the class numbers mean other classes, of which there are as many."""
+
     @property
     def only_size(self) -> int | None:
         """The side of its input in pixels, if it takes no other; None if any multiple of the stride will do."""
@@ -112,6 +118,9 @@ class RegionDetector(DetectionModel):
     def spec(self) -> RegionSpec:
         return self.region
 
+    def set_classes(self, classes: Classes) -> None:
+        self.region = dataclasses.replace(self.region, classes=classes)
+
     @property
     def learns_image_labels(self) -> bool:
         return self.region.classes.tree is not None and self.region.loss.form == "darknet"
@@ -131,3 +140,7 @@ class GridDetector(DetectionModel):
     @property
     def spec(self) -> GridSpec:
         return self.detection
+
+    def set_classes(self, classes: Classes) -> None:
+        assert isinstance(classes, FlatClasses)  # YOLOv1's form no tree
+        self.detection = dataclasses.replace(self.detection, classes=classes)
