@@ -125,24 +125,45 @@ def test_a_decoded_file_decodes_in_one_way(exports: Callable[..., Any]) -> None:
         predictor.find(photographs(), DecodeConfig())
 
 
-def test_a_net_of_one_size_stays_one(tmp_path: Path) -> None:
+def yolov1(head: Any, folder: Path) -> TrainedModel:
     torch.manual_seed(0)
     spec = GridSpec(classes=FlatClasses(3, "linear", names=("cat", "dog", "car")))
-    net = Yolov1(DetectorConfig(width=0.05, head="connected", stride=64, extra_convs=2), spec, 128).eval()
-    trained = TrainedModel(net, 128, (0, 1, 2), (), 7, {}, tmp_path / "last.pt")
+    net = Yolov1(DetectorConfig(width=0.05, head=head, stride=64, extra_convs=2), spec, 128).eval()
+    last = net.get_submodule("head.4" if head == "connected" else "head.last")
+    torch.nn.init.normal_(last.weight, std=0.3)
+    torch.nn.init.constant_(last.bias, 0.5)
+    return TrainedModel(net, 128, (0, 1, 2), (), 7, {}, folder / "last.pt")
+
+
+def test_a_net_of_one_size_stays_one(tmp_path: Path) -> None:
+    trained = yolov1("connected", tmp_path)
     with pytest.raises(ValueError, match="`size` 192: .* takes images of 128 pixels alone"):
         export_model(trained, tmp_path / "other", "torchscript", size=192)
     with pytest.raises(ExportError, match="no features to export; take `raw`"):
         export_model(trained, tmp_path / "other", "torchscript", form="features")
     assert not (tmp_path / "other").exists()
-    opened = open_exported(export_model(trained, tmp_path / "out", "torchscript").path)
-    with pytest.raises(ValueError, match="takes images of 128 pixels alone"):
+
+
+@pytest.mark.parametrize("format", ["torchscript", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("head", ["connected", "grid"])
+def test_yolov1s_numbers_are_written_for_one_size_and_any_batch(
+    tmp_path: Path, head: Any, format: Format, needs: Any
+) -> None:
+    needs(format)
+    trained = yolov1(head, tmp_path)
+    assert (trained.detector.only_size is None) == (head == "grid")
+    opened = open_exported(export_model(trained, tmp_path / "out", format).path)
+    with pytest.raises(ValueError, match="takes images of 128 pixels alone, as its file was written for them"):
         opened.input_size(64)
-    images = torch.rand(3, 3, 128, 128)
-    with torch.no_grad():
-        expected, found = net(images), opened.detector(images)
-    torch.testing.assert_close(found.raw, expected.raw, rtol=1e-4, atol=1e-5)
+    for batch in (1, 3):
+        images = torch.rand(batch, 3, 128, 128)
+        with torch.no_grad():
+            expected, found = trained.detector(images), opened.detector(images)
+        torch.testing.assert_close(found.raw, expected.raw, rtol=1e-4, atol=1e-5)
     assert opened.classes.name(1) == "dog"
+    inside = export_model(trained, tmp_path / "inside", format, form="decoded", decode=DecodeConfig(threshold=0.1))
+    (found, *_) = Predictor(open_exported(inside.path), device=CPU).find(photographs(), None)
+    assert len(found.detections) > 0
 
 
 def test_an_engine_is_asked_in_float_and_never_compiled(exports: Callable[..., Any]) -> None:

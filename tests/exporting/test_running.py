@@ -18,9 +18,9 @@ from yolo9000.detection.config import DecodeConfig
 from yolo9000.detection.results import Detections
 from yolo9000.exporting import engines, running
 from yolo9000.exporting.engines import open_engine
-from yolo9000.exporting.errors import EngineAbsent
+from yolo9000.exporting.errors import EngineAbsent, ExportError
 from yolo9000.exporting.opening import open_exported
-from yolo9000.exporting.running import on_engine, ready
+from yolo9000.exporting.running import on_engine, ready, time_predictions
 from yolo9000.inference.model import TrainedModel
 from yolo9000.inference.predictor import Predictor
 from yolo9000.inference.restrict import restrict
@@ -109,12 +109,12 @@ def test_openvino_works_in_the_number_format_that_is_asked_for(
         monkeypatch.setattr(running, "pick_precision", lambda device, wanted=None, usual=usual: wanted or usual)
         for way in ({"engine": "openvino"}, {"settings": "fixed:engine=openvino"}):
             assert ready(trained, device=CPU, **way)[1].precision == usual  # type: ignore[arg-type]
-            assert asked.pop() == ("openvino", CPU, usual)
+            assert asked.pop() == ("openvino", CPU, usual, 96)
         for way in ({"engine": "onnxruntime"}, {"settings": "fixed:engine=onnxruntime"}):
             ready(trained, device=CPU, **way)  # type: ignore[arg-type]
-            assert asked.pop() == ("onnxruntime", CPU, "float32")
+            assert asked.pop() == ("onnxruntime", CPU, "float32", 96)
     ready(trained, device=CPU, engine="openvino", precision="float32")
-    assert asked.pop() == ("openvino", CPU, "float32")
+    assert asked.pop() == ("openvino", CPU, "float32", 96)
 
 
 def test_compiled_is_an_engine(trained: TrainedModel) -> None:
@@ -164,3 +164,15 @@ def test_layout_changes_nothing_but_rounding(trained: TrainedModel) -> None:
         detections(trained), detections(trained, Settings(layout="contiguous", at_once=1)), strict=True
     ):
         same(ours, theirs)
+
+
+def test_an_engine_that_does_not_take_the_net_is_left_out_of_the_measurement(
+    trained: TrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise ExportError("the net cannot be written as ONNX")
+
+    monkeypatch.setattr(running, "on_engine", refuse)
+    monkeypatch.setattr(running, "time_in_turn", lambda runs, images=1: {each: [1.0] for each in runs})
+    timings = time_predictions(trained, ["torch", "onnxruntime"], Settings(), "float32", 32)
+    assert {each.engine for each in timings} == {"torch"}

@@ -32,6 +32,7 @@ from wordtree.formats import to_json
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.exporting.config import Form, Format
 from yolo9000.exporting.errors import ExportError
+from yolo9000.exporting.forms import size_step
 from yolo9000.inference.model import TrainedModel
 from yolo9000.inference.nets import spec_of
 from yolo9000.models.grid import GridSpec
@@ -145,7 +146,7 @@ def describe_export(
         "int8": int8,
         "size": size,
         "stride": detector.stride,
-        "only_size": detector.only_size,
+        "only_size": detector.only_size if form == "weights" or size_step(detector) else size,
         "input": "images: (batch, 3, height, width), float32, RGB in 0..1, letterboxed to a square",
         "decode": asdict(decode),
         "tree_digest": None if tree is None else tree.digest,

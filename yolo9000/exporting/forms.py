@@ -19,7 +19,7 @@ from yolo9000.detection.config import DecodeConfig
 from yolo9000.exporting.config import Form
 from yolo9000.exporting.errors import ExportError
 from yolo9000.models.classes import Classes
-from yolo9000.models.model import DetectionModel
+from yolo9000.models.model import DetectionModel, GridDetector
 from yolo9000.models.output import DetectorOutput, SparseRegionOutput
 from yolo9000.models.tree_head import TreeHead
 
@@ -160,9 +160,13 @@ def sparse_head(net: nn.Module) -> TreeHead | None:
     return next((module for module in net.modules() if isinstance(module, TreeHead)), None)
 
 
-def size_step(detector: DetectionModel) -> int:
-    """Sides of the input that a net takes are multiples of this: of its cells, and of 32."""
-    return max(32, detector.stride)
+def size_step(detector: DetectionModel) -> int | None:
+    """Sides of the input that a file of a net takes are multiples of this: of its cells, and of 32.
+
+    None if the file takes the side alone that it is written for: YOLOv1's numbers make a square grid, whose side no
+    exporter can leave open.
+    """
+    return None if isinstance(detector, GridDetector) or detector.only_size else max(32, detector.stride)
 
 
 # ------------------------------------------------------------------------------------------------------- detections

@@ -24,7 +24,7 @@ from torch import Tensor
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.exporting.engine_detector import engine_detector
 from yolo9000.exporting.engines import open_engine
-from yolo9000.exporting.errors import optional_module
+from yolo9000.exporting.errors import ExportError, optional_module
 from yolo9000.exporting.formats import write_onnx
 from yolo9000.exporting.forms import OUTPUTS, exported_form, size_step, sparse_head
 from yolo9000.inference.config import Engine
@@ -118,7 +118,7 @@ def ready(
         if chosen.precision not in (formats := OF_OTHERS[chosen.engine]):
             known = " or ".join(formats)
             raise Mistake(f"`precision` {chosen.precision}: {chosen.engine} runs nets in {known} here; leave it out")
-        return on_engine(trained, chosen.engine, device, chosen.precision), chosen
+        return on_engine(trained, chosen.engine, device, chosen.precision, side), chosen
     return trained, chosen
 
 
@@ -154,7 +154,11 @@ def _digest(detector: DetectionModel) -> str:
 
 
 def on_engine(
-    trained: TrainedModel, engine: Engine, device: torch.device | None = None, precision: Precision = "float32"
+    trained: TrainedModel,
+    engine: Engine,
+    device: torch.device | None = None,
+    precision: Precision = "float32",
+    size: int | None = None,
 ) -> TrainedModel:
     """A detector whose convolutions an engine runs, and whose head, if it reads single classes, is ours.
 
@@ -166,6 +170,8 @@ def on_engine(
         Where the head works; engines run on the CPU.
     precision : str
         Number format of the convolutions, one of the engine's `OF_OTHERS`. The head works in float32.
+    size : int, optional
+        Side of the input, for a net whose file takes no other; that of the training by default.
 
     Returns
     -------
@@ -185,14 +191,15 @@ def on_engine(
     assert isinstance(net, DetectionModel)
     head = sparse_head(net)
     form: Any = "raw" if head is None else "features"
+    side, multiple = trained.input_size(size), size_step(detector)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "net.onnx"
         write_onnx(
             exported_form(net, form, DecodeConfig()),
             file,
-            size=trained.size,
+            size=side,
             outputs=OUTPUTS[form],
-            multiple=None if detector.only_size else size_step(detector),
+            multiple=multiple,
         )
         opened = open_engine(file, engine, precision=precision)
     opened.file = trained.path  # which messages name
@@ -202,7 +209,7 @@ def on_engine(
         form,
         detector.description,
         stride=detector.stride,
-        only_size=detector.only_size,
+        only_size=None if multiple else side,
         decode=DecodeConfig(),
         head=head,
     )
@@ -233,7 +240,11 @@ def time_predictions(
             own = _usual(engine, cpu, None)
             for each in dict.fromkeys([own.precision, "float32"]):
                 if precision in (None, each):
-                    running = on_engine(trained, engine, None, each).detector  # type: ignore[arg-type]
+                    try:
+                        running = on_engine(trained, engine, None, each, size).detector  # type: ignore[arg-type]
+                    except ExportError as error:  # a net that it does not take is run by torch
+                        log.info("%s: not run by %s: %s", trained.path, engine, error)
+                        break
                     settings = replace(own, precision=each, at_once=1)
                     nets[settings] = prepare(running, device=cpu, at_once=1)
         elif engine == "inductor":

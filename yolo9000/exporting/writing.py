@@ -136,13 +136,12 @@ def _write_net(
     else:
         with tempfile.TemporaryDirectory() as scratch:
             plain = file if format == "onnx" and calibrate is None else Path(scratch) / "plain.onnx"
-            multiple = None if trained.detector.only_size else size_step(trained.detector)
             write_onnx(
                 function,
                 plain,
                 size=size,
                 outputs=OUTPUTS[form],
-                multiple=multiple,
+                multiple=size_step(net),
                 metadata=metadata,
                 opset=about["opset"],
             )
@@ -155,7 +154,7 @@ def _write_net(
             elif format == "openvino":
                 write_openvino(plain, file, metadata=metadata)
     if calibrate is None:
-        _verify(function, file, size, None if trained.detector.only_size else size_step(trained.detector))
+        _verify(function, file, size, size_step(net))
 
 
 def write_safetensors(state: dict[str, Tensor], file: Path) -> None:

@@ -160,12 +160,13 @@ class GridOutput:
         self.spec = spec
         self.side = side = spec.side_of(raw.shape[1])
         cells, c, n = side * side, spec.classes.number, spec.num
+        batch = raw.shape[0]  # `len` would be a constant in a net that is written for any batch
         classes, confidences, boxes = raw.split([cells * c, cells * n, cells * n * 4], dim=1)
-        self.cell_classes = classes.reshape(len(raw), cells, c)
+        self.cell_classes = classes.reshape(batch, cells, c)
         """(B, S*S, C)"""
-        self.confidences = confidences.reshape(len(raw), cells, n)
+        self.confidences = confidences.reshape(batch, cells, n)
         """(B, S*S, n): as they are, any number."""
-        self.boxes = boxes.reshape(len(raw), cells, n, 4)
+        self.boxes = boxes.reshape(batch, cells, n, 4)
         """x and y inside of the cell, width and height or their roots: (B, S*S, n, 4)."""
 
     @property
