@@ -118,6 +118,8 @@ def test_weights_of_a_file_are_those_of_timm(tmp_path: Path, name: str, stride: 
         torch.testing.assert_close(net.backbone(image)[1], deep((image - mean) / std)[-1])
     assert torch.equal(net.head.class_weight, before)
     assert not next(net.backbone.parameters()).requires_grad
+    save_file(timm.create_model(name, num_classes=7).state_dict(), file)  # as somebody may have trained it
+    start_from_first_layers(net, file)
 
 
 def test_a_file_of_weights_that_does_not_fit(tmp_path: Path) -> None:
@@ -131,6 +133,10 @@ def test_a_file_of_weights_that_does_not_fit(tmp_path: Path) -> None:
     whole = timm.create_model("resnet10t").state_dict()
     save_file({key: value for key, value in whole.items() if not key.startswith("layer4")}, file)
     with pytest.raises(Mistake, match=r"no weights of timm's resnet10t; \d+ of \d+ are missing, .* layer4.0.conv1"):
+        start_from_first_layers(net, file)
+    deeper = {"layer1.1.conv1.weight": whole["layer1.0.conv1.weight"].clone(), "layer1.1.bn1.bias": torch.zeros(64)}
+    save_file({**whole, **deeper}, file)  # all names of this model, and a block more
+    with pytest.raises(Mistake, match=r"of another model than timm's resnet10t, which has no layer1\.1\..* \(2 such"):
         start_from_first_layers(net, file)
     save_file({**whole, "layer4.0.conv1.weight": torch.zeros(3)}, file)
     with pytest.raises(Mistake, match=r"weights of another form than timm's resnet10t \(.*layer4.0.conv1.weight"):

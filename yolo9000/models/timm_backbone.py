@@ -97,16 +97,23 @@ class TimmBackbone(Backbone):
         Raises
         ------
         Mistake
-            It cannot be read, or has not all weights of the model.
+            It cannot be read, has not all weights of the model, or has others.
         """
         timm, plan = _library(self._plan.name), self._plan
         state = _read(file)
         with torch.device("meta"):
             needed = timm.create_model(plan.name, num_classes=0, **plan.options).state_dict()
+            whole = timm.create_model(plan.name, **plan.options)  # which has the names of a classifier
         if missing := [name for name in needed if name not in state]:
             raise Mistake(
                 f"{file}: no weights of timm's {plan.name}; {len(missing)} of {len(needed)} are missing, such as "
                 f"{missing[0]}"
+            )
+        known = {*needed, *whole.state_dict(), *(name for name, _ in whole.named_buffers())}
+        if beyond := [name for name in state if name not in known]:
+            raise Mistake(
+                f"{file}: weights of another model than timm's {plan.name}, which has no {beyond[0]} "
+                f"({len(beyond)} such names)"
             )
         try:
             twin = plan.net(timm, plan.stages, pretrained=True, pretrained_cfg_overlay={"state_dict": state})
