@@ -17,6 +17,7 @@ from yolo9000.exporting.folder import is_exported, read_folder
 from yolo9000.exporting.opening import open_any, open_exported
 from yolo9000.exporting.writing import export_model
 from yolo9000.inference.model import TrainedModel
+from yolo9000.inference.restrict import restrict
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.run_folder import RunFolder
 
@@ -185,3 +186,18 @@ def test_what_is_no_export_is_opened_as_before(run: RunFolder, folder: Path) -> 
     assert not open_any(run.path, engine="onnxruntime").detector.has_engine  # which `ready` gives it
     with pytest.raises(Mistake, match="`cfg` x.cfg: .* is an export, which knows its net"):
         open_any(folder, "x.cfg")
+
+
+def test_a_net_that_decodes_inside_is_not_restricted(exports: Callable[..., Any]) -> None:
+    opened = open_exported(exports("torchscript", "decoded").path)
+    with pytest.raises(Mistake, match="`restrict`: .*model.torchscript makes detections of all classes inside"):
+        restrict(opened, "dog")
+
+
+def test_a_cfg_of_another_number_of_classes(exports: Callable[..., Any], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(exports("darknet").path, tmp_path / "darknet"))
+    net = json.loads((folder / "config.json").read_text())["net"]
+    net["region"]["classes"] = {"over": "softmax", "number": 9, "names": None, "map": None}
+    edit(folder, net=net)
+    with pytest.raises(ExportError, match="its config.json has 9 classes, the cfg 7"):
+        open_exported(folder)

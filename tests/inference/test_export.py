@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from wordtree import load_tree
+from yolo9000.convert import main as convert
 from yolo9000.inference.darknet_files import load_darknet
 from yolo9000.inference.export import save_as_darknet
 from yolo9000.inference.model import load_detector
+from yolo9000.inference.restrict import restrict
+from yolo9000.runtime.checkpoint import save_checkpoint
 from yolo9000.runtime.run_folder import RunFolder
 
 
@@ -24,9 +27,20 @@ def test_darknets_files_are_opened_again(run: RunFolder, tmp_path: Path) -> None
     assert (again.size, again.classes.number) == (64, 6)
 
 
-@pytest.mark.parametrize("there", ["net.weights", "net.cfg", "net.tree"])
+@pytest.mark.parametrize("there", ["net.weights", "net.cfg", "net.tree", "net.names"])
 def test_nothing_is_written_beside_a_file_that_is_there(run: RunFolder, tmp_path: Path, there: str) -> None:
     (tmp_path / there).touch()
     with pytest.raises(FileExistsError, match=f"{there}: is there already"):
         save_as_darknet(load_detector(run.path), tmp_path / "net.weights")
     assert [file.name for file in tmp_path.iterdir()] == [there]
+
+
+def test_a_restriction_is_not_dropped_without_a_word(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = restrict(load_detector(run.path), "dog")
+    (tmp_path / "pets").mkdir()
+    save_checkpoint(tmp_path / "pets" / "small.pt", {**small.content, "position": {"step": 5}})
+    assert convert([str(tmp_path / "pets" / "small.pt"), str(tmp_path / "net.weights")]) == 2
+    assert "small.pt: a restricted net, whose choice of classes darknet's files cannot hold" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["pets"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordtree import AmbiguousName, UnknownName, WordTree, load_tree
+from wordtree import AmbiguousName, TreeMismatch, UnknownName, WordTree, load_tree, save_tree
 from wordtree.errors import NameResolutionError
 from yolo9000.darknet import from_cfg
 from yolo9000.darknet.detector import DarknetDetector
@@ -199,3 +200,31 @@ def test_names_are_checked_all_at_once() -> None:
     with pytest.raises(Mistake, match="no class is named"):
         restrict(whole, [])
     assert np.array_equal(restrict(whole, [3, "n4"]).classes.kept, (3, 4))
+
+
+def test_what_taught_the_classes_is_known_by_the_new_numbers() -> None:
+    """Of 5 boxes of cars and 7 images of cats only the latter are left with the dog, whose sibling the cat is."""
+    whole = trained(TreeClasses(TREE))
+    taught = {"boxes": {3: 2, 5: 5}, "images": {4: 7, 8: 1, 9: 3}}
+    small = restrict(replace(whole, content={**whole.content, "taught": taught}), "dog")
+    tree = small.classes.tree
+    assert tree is not None
+    named = {
+        kind: {tree.names[node]: count for node, count in counts.items()}
+        for kind, counts in small.content["taught"].items()
+    }
+    assert named == {"boxes": {"dog": 2}, "images": {"cat": 7, "pug": 1}}
+
+
+def test_a_restricted_checkpoint_lies_in_the_folder_of_its_run(tmp_path: Path) -> None:
+    """Its classes are sibling groups of the run's tree; those of another tree are refused as they were."""
+    small = restrict(trained(TreeClasses(TREE)), ["dog", "car"])
+    save_checkpoint(tmp_path / "small.pt", {**small.content, "position": {"step": 7}})
+    save_tree(TREE, tmp_path / "tree.json")
+    assert load_detector(tmp_path / "small.pt").classes == small.classes
+    others = {"rest": replace(TREE, rest="none"), "absent": WordTree(("n0",), ("animal",), (-1,))}
+    others["parent"] = replace(TREE, parents=(-1, -1, -1, 0, 0, 1, 1, 4, 4, 6))
+    for tree in others.values():
+        save_tree(tree, tmp_path / "tree.json", force=True)
+        with pytest.raises(TreeMismatch, match="small.pt was (trained|restricted)"):
+            load_detector(tmp_path / "small.pt")

@@ -26,6 +26,8 @@ def save_as_darknet(trained: TrainedModel, path: Path) -> list[str]:
 
     Raises
     ------
+    CheckpointError
+        The net is a restricted one, or darknet has no such layers.
     FileExistsError
         One of the files is there already.
     OSError
@@ -33,7 +35,11 @@ def save_as_darknet(trained: TrainedModel, path: Path) -> list[str]:
     """
     detector, tree = trained.detector, trained.classes.tree
     grouped = tree is not None and len(tree.group_sizes) > 1
-    files = [path, path.with_suffix(".cfg"), *([path.with_suffix(".tree")] if grouped else [])]
+    if trained.classes.kept is not None:
+        raise CheckpointError(f"{trained.path}: a restricted net, whose choice of classes darknet's files cannot hold; "
+                              "take the net before it was restricted")  # fmt: skip
+    suffixes = (".cfg", ".tree", ".names") if grouped else (".cfg",)
+    files = [path, *(path.with_suffix(suffix) for suffix in suffixes)]
     for file in files:
         if file.exists():
             raise FileExistsError(f"{file}: is there already")

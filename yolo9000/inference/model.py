@@ -16,14 +16,13 @@ import torch
 
 from wordtree import TreeMismatch, load_tree
 from yolo9000.inference.nets import build_model
-from yolo9000.inference.same_classes import check_same_classes
+from yolo9000.inference.same_classes import check_same_classes, check_tree_beside
 from yolo9000.inference.transfer import transfer_detector
 from yolo9000.models.classes import Classes
 from yolo9000.models.config import DetectorConfig
 from yolo9000.models.grid import GridSpec
 from yolo9000.models.model import DetectionModel, Model
 from yolo9000.models.region import RegionSpec
-from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.yolov2 import BackboneDetector, Classifier, backbone_form
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, load_weights
 from yolo9000.runtime.mistakes import Mistake
@@ -94,8 +93,8 @@ class TrainedModel:
         """
         only = self.detector.only_size
         if wanted is not None and only not in (None, wanted):
-            raise Mistake(f"`size` {wanted}: {self.path} takes images of {only} pixels alone, as its last layers are "
-                          "fully connected")  # fmt: skip
+            why = "its file was written for them" if self.detector.has_engine else "its last layers are fully connected"
+            raise Mistake(f"`size` {wanted}: {self.path} takes images of {only} pixels alone, as {why}")
         if wanted is not None and wanted % self.detector.stride:
             raise Mistake(f"`size` {wanted}: {self.path} has cells of {self.detector.stride} pixels; take a multiple")
         return wanted or self.size
@@ -170,7 +169,7 @@ def load_model(
     model = build_model(content["net"], str(path))
     tree_file = RunFolder(path.parent).tree
     if tree_file.is_file() and model.classes.tree is not None:
-        check_same_classes(TreeClasses(load_tree(tree_file)), model.classes, str(path))
+        check_tree_beside(load_tree(tree_file), model.classes, str(path))
     state = content["average"]["model"] if averaged and content["average"] is not None else content["model"]
     load_weights(model, state, path)
     return TrainedModel(

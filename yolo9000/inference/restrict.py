@@ -6,7 +6,7 @@ A priors of a cell, K nodes, D channels of the features.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from yolo9000.darknet.net import DarknetNet
 from yolo9000.inference.model import TrainedModel, describe_model
 from yolo9000.models.class_names import find_classes
 from yolo9000.models.flat_classes import FlatClasses
-from yolo9000.models.model import DetectionModel, GridDetector, RegionDetector
+from yolo9000.models.model import DetectionModel
 from yolo9000.models.region import copy_of_net
 from yolo9000.models.tree_classes import TreeClasses
 from yolo9000.models.tree_head import TreeHead
@@ -50,12 +50,17 @@ def restrict(trained: TrainedModel, names: str | int | Iterable[str | int]) -> T
     wordtree.NameResolutionError
         A name is unknown or ambiguous; the message lists candidates.
     Mistake
-        No class is named.
+        No class is named, or the net is an exported one that decodes inside.
     """
     kept = find_classes(trained.classes, names)
     if not kept:
         raise Mistake("`restrict`: no class is named; name those that you want, such as restrict(['dog', 'cat'])")
     detector = trained.detector
+    if detector.decodes_inside:
+        raise Mistake(
+            f"`restrict`: {trained.path} makes detections of all classes inside of the file; restrict the net that it "
+            "was exported from, or export raw numbers or features"
+        )
     old_to_new: tuple[int, ...] = tuple(range(trained.classes.number))
     smaller: DetectionModel | None = None
     if isinstance(trained.classes, TreeClasses):
@@ -74,9 +79,14 @@ def restrict(trained: TrainedModel, names: str | int | Iterable[str | int]) -> T
         tuple(old_to_new[node] for node in nodes if old_to_new[node] >= 0)
         for nodes in (trained.boxed, trained.never_boxed)
     )
+    taught: Mapping[str, Mapping[int, int]] = trained.content.get("taught") or {}
     content = {
         **trained.content,
         **describe_model(smaller, size=trained.size, boxed=boxed, never_boxed=never_boxed),
+        "taught": {
+            kind: {old_to_new[node]: count for node, count in counts.items() if old_to_new[node] >= 0}
+            for kind, counts in taught.items()
+        },
         "net": smaller.description,
         "average": None,
         "model": smaller.state_dict(),
@@ -121,8 +131,4 @@ def _keep(detector: DetectionModel, kept: tuple[int, ...]) -> None:
     """Let the labels of a net be some classes alone; its numbers stay as they are."""
     classes = detector.classes
     assert isinstance(classes, TreeClasses | FlatClasses)
-    fewer = dataclasses.replace(classes, kept=kept)
-    if isinstance(detector, RegionDetector):
-        detector.region = dataclasses.replace(detector.region, classes=fewer)
-    elif isinstance(detector, GridDetector) and isinstance(fewer, FlatClasses):
-        detector.detection = dataclasses.replace(detector.detection, classes=fewer)
+    detector.set_classes(dataclasses.replace(classes, kept=kept))

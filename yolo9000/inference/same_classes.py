@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wordtree import TreeMismatch, WordTree
 from yolo9000.models.classes import Classes
+from yolo9000.models.tree_classes import TreeClasses
 
 
 def check_same_classes(given: Classes, expected: Classes, where: str) -> None:
@@ -34,6 +35,18 @@ def check_same_classes(given: Classes, expected: Classes, where: str) -> None:
         ours, theirs = (classes.identity(number).get("name") for classes in (given, expected))
         if ours is not None and theirs is not None and ours != theirs:
             raise TreeMismatch(f"{where}: its class {number} is {theirs}, and {ours} here; the order must be the same")
+
+
+def check_tree_beside(tree: WordTree, expected: Classes, where: str) -> None:
+    """`check_same_classes` for the tree of a run, of which a net that was restricted has some sibling groups alone."""
+    if expected.kept is not None and expected.tree is not None:
+        known = set(tree.wnids)
+        if lacking := [wnid for wnid in expected.tree.wnids if wnid not in known]:
+            raise TreeMismatch(
+                f"{where} was restricted to classes of another tree: {lacking[0]} is not in the one here"
+            )
+        tree = tree.closure(expected.tree.wnids).tree
+    check_same_classes(TreeClasses(tree), expected, where)
 
 
 def _check_same_tree(given: WordTree, expected: WordTree, where: str) -> None:
