@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wordtree import TreeMismatch, WordTree
 from yolo9000 import YOLO9000
 from yolo9000.experiment.keywords import WrongKeyword
 from yolo9000.exporting.errors import ExportError
+from yolo9000.runtime.checkpoint import CheckpointError
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.run_folder import RunFolder
 
@@ -98,3 +100,25 @@ def test_options_of_an_export_are_checked(model: YOLO9000, tmp_path: Path) -> No
     assert not (tmp_path / "never").exists()
     with pytest.raises(ExportError):
         YOLO9000.from_pretrained("no such folder")
+
+
+@needs_safetensors
+def test_what_does_not_apply_to_a_folder_of_the_hub_is_refused(
+    model: YOLO9000, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = model.save_pretrained(tmp_path / "mine")
+    for options, error, message in [
+        ({"cfg": "x.cfg"}, CheckpointError, "`cfg` x.cfg: .* is an export, which knows its net"),
+        ({"best": True}, CheckpointError, "`best`: .* is an export, which has the weights of one step"),
+        ({"size": 50}, Mistake, "`size` 50: .* cells of 32 pixels"),
+        ({"names": ["cat"]}, CheckpointError, "`names`: the classes are the nodes of a tree"),
+        ({"tree": WordTree(("x",), ("thing",), (-1,))}, TreeMismatch, "trained on a tree of 6 nodes"),
+        ({"revision": "v1"}, ExportError, "`revision` v1: .*mine is a folder"),
+    ]:
+        with pytest.raises(error, match=message):
+            YOLO9000.from_pretrained(folder, **options)  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="`best`"):
+        YOLO9000.load(folder, best=True)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ExportError, match="config.json: is absent, or not of an export"):
+        YOLO9000.from_pretrained(tmp_path / "none")

@@ -406,6 +406,26 @@ def test_a_net_is_trained_evaluated_and_trained_further(
     assert first.trained.step == 2
 
 
+def test_an_export_is_trained_further_if_it_holds_the_weights_of_a_net_of_ours(coco: Path, tmp_path: Path) -> None:
+    pytest.importorskip("safetensors", reason="needs the extra export")
+    further = {name: value for name, value in SMALL.items() if name not in ("size", "width", "stride", "priors")}
+    options: dict[str, Any] = {**further, "coco": coco, "tree": coco / "tree.json", "steps": 1, "lr": 1e-9}
+    start = YOLO9000().train(**{**options, **SMALL}, out=tmp_path / "start")
+    again = YOLO9000.load(start.export("safetensors", out=tmp_path / "export"), device="cpu")
+    again.train(**options, out=tmp_path / "further")
+    config = json.loads((tmp_path / "further" / "config.json").read_text())["config"]
+    assert config["net"]["init"] == str(tmp_path / "export" / "model.safetensors")
+    assert again.path == tmp_path / "further" / "last.pt"
+    weights = again.trained.detector.get_submodule("head").class_weight
+    torch.testing.assert_close(weights, start.trained.detector.get_submodule("head").class_weight)
+    for format, message in (("darknet", "model.weights"), ("torchscript", "model.torchscript")):
+        other = YOLO9000.load(start.export(format, out=tmp_path / format), device="cpu")
+        with pytest.raises(Mistake, match=f"{message} is an export, and only one of format safetensors of a net of"):
+            other.train(**options, out=tmp_path / "never")
+    with pytest.raises(Mistake, match="`init` .*torchscript: a training starts from an export of format safetensors"):
+        YOLO9000().train(**{**options, **SMALL}, init=tmp_path / "torchscript", out=tmp_path / "never")
+
+
 def test_options_of_training_are_checked_before_anything_is_done(coco: Path, tmp_path: Path) -> None:
     for options, error, message in [
         ({"imagnet": "DIR"}, WrongKeyword, "train: imagnet: did you mean imagenet"),

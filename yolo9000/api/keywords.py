@@ -15,8 +15,10 @@ from yolo9000.experiment.config_file import override, read_config
 from yolo9000.experiment.keywords import WrongKeyword, sets_of_keywords, with_keywords
 from yolo9000.experiment.layouts import LAYOUTS
 from yolo9000.exporting.config import ExportConfig, Format
+from yolo9000.exporting.folder import describes_export
 from yolo9000.inference.config import OpenConfig
 from yolo9000.inference.darknet_files import is_darknet_file
+from yolo9000.inference.first_layers import SAFETENSORS
 from yolo9000.inference.model import TrainedModel
 from yolo9000.models.yolov2 import Detector
 from yolo9000.runtime.mistakes import Mistake
@@ -82,13 +84,17 @@ def _from_here(config: RunConfig, trained: TrainedModel, how: How, *, keep_form:
     """A configuration that starts from the weights of a net, with a net of its form."""
     if trained.classes.kept is not None:
         raise Mistake("train: a restricted net is not trained further; lift the restriction with restrict(None)")
+    exported = describes_export(trained.path)
+    if exported and (trained.path.suffix != SAFETENSORS or not isinstance(trained.detector, Detector)):
+        raise Mistake(f"train: {trained.path} is an export, and only one of format safetensors of a net of ours is "
+                      "trained further; load the run or the weights that it was made of")  # fmt: skip
     changes: dict[str, Any] = {"net.init": str(trained.path)}
     if keep_form:
         own = trained.path.parent / "config.json"
         cfg = None if how.cfg is None else os.fspath(how.cfg)
         if is_darknet_file(trained.path, cfg):
             changes["net.cfg"] = cfg or trained.path.stem
-        elif own.is_file():
+        elif own.is_file() and not exported:
             changes = {"net": dataclasses.replace(read_config(own).net, init=str(trained.path))}
         elif isinstance(trained.detector, Detector):
             changes["net.detector"] = dataclasses.replace(trained.detector.config, pretrained=False)

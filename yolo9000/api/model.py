@@ -27,7 +27,7 @@ from yolo9000.experiment.evaluate import evaluate_trained, write_evaluation
 from yolo9000.experiment.keywords import check_keywords
 from yolo9000.experiment.label_counts import counts_if_there
 from yolo9000.experiment.run import train_run
-from yolo9000.exporting.hub import from_pretrained, push_to_hub, save_pretrained
+from yolo9000.exporting.hub import fetch_export, push_to_hub, save_pretrained
 from yolo9000.exporting.writing import export_model
 from yolo9000.inference.config import Engine
 from yolo9000.inference.darknet_files import letterbox_of
@@ -178,12 +178,12 @@ class YOLO9000:
         ------
         EngineAbsent, ExportError
             huggingface_hub is not installed, or the repository cannot be read.
+        CheckpointError, wordtree.TreeError, Mistake
+            What is asked for does not fit the net; see `load`.
         """
         check_keywords(options, How.keywords(), "from_pretrained")
         model, how = cls(), How(**options)
-        trained = from_pretrained(os.fspath(name), revision=revision, engine=how.engine, device=how.on)
-        model._how, model._device = how, how.on
-        model._take(dataclasses.replace(trained, model=trained.detector))
+        model._open(fetch_export(os.fspath(name), revision=revision), how)
         return model
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -22,6 +23,8 @@ from yolo9000.experiment.data import Data, box_shapes, load_data
 from yolo9000.experiment.labels import classes_of_labels, taught_labels, without_tree
 from yolo9000.experiment.left_out import leave_out
 from yolo9000.experiment.plan import check_loss, check_sources, plan_phases, what_does_not_fit
+from yolo9000.exporting.folder import describes_export
+from yolo9000.exporting.opening import open_any
 from yolo9000.inference.darknet_files import SUFFIX, named_detector, open_model
 from yolo9000.inference.first_layers import has_first_layers_alone, start_from_first_layers
 from yolo9000.inference.model import (
@@ -109,8 +112,11 @@ def assemble(
     classes: Classes | None = None if saved is None else saved.classes
     if saved is None and config.data.tree is not None:
         classes = leave_out(TreeClasses(load_tree(config.data.tree)), config.data.left_out)
-    partial = initial is not None and has_first_layers_alone(initial)
-    start = None if initial is None or partial else open_model(initial, cfg, names=names)
+    exported = initial is not None and Path(initial).suffix != SUFFIX and describes_export(initial)
+    partial = initial is not None and not exported and has_first_layers_alone(initial)
+    start = None
+    if initial is not None and not partial:
+        start = _open_export(initial, names) if exported else open_model(initial, cfg, names=names)
     if cfg is not None and classes is None:
         classes = _classes_of_cfg(cfg, names)
     if cfg is None and saved is None:
@@ -165,6 +171,15 @@ def assemble(
     started = initial is not None or resumed is not None
     warnings = what_does_not_fit(config, phases, started=started, images=images)
     return Assembly(data, detector, phases, description, notes, warnings, config)
+
+
+def _open_export(folder: str, names: Sequence[str] | None) -> TrainedModel:
+    start = open_any(folder, names=names)
+    if start.detector.has_engine:
+        raise Mistake(
+            f"`init` {folder}: a training starts from an export of format safetensors, or from the run itself"
+        )
+    return start
 
 
 def _taught(data: Data) -> dict[str, dict[int, int]]:

@@ -98,6 +98,7 @@ def evaluate_run(
         config.open.cfg,
         tree=given,
         names=names,
+        best=exported and config.open.best,  # of a run the checkpoint is chosen by now
         averaged=not config.raw_weights,
         engine=config.open.engine,
         device=device,

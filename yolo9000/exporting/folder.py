@@ -236,12 +236,30 @@ def is_exported(path: str | Path) -> bool:
     >>> is_exported("runs/joint")
     False
     """
-    folder = _folder_of(Path(path))
+    found = _says_so(Path(path))
+    return (
+        Path(path).suffix in {Path(name).suffix for name in MODEL.values()} - {".weights"} if found is None else found
+    )
+
+
+def describes_export(path: str | Path) -> bool:
+    """Whether ``config.json`` says that a path is an export; a file that lies alone is none, whatever its name.
+
+    Examples
+    --------
+    >>> describes_export("resnet18.safetensors"), is_exported("resnet18.safetensors")
+    (False, True)
+    """
+    return bool(_says_so(Path(path)))
+
+
+def _says_so(path: Path) -> bool | None:
+    """Whether ``config.json`` is that of an export; None if it cannot be read."""
     try:
-        text = (folder / CONFIG).read_text(encoding="utf-8")
+        text = (_folder_of(path) / CONFIG).read_text(encoding="utf-8")
         return FORMAT in text and json.loads(text).get("format") == FORMAT
     except (OSError, ValueError, AttributeError, RecursionError):
-        return Path(path).suffix in {Path(name).suffix for name in MODEL.values()} - {".weights"}
+        return None
 
 
 def _folder_of(path: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from yolo9000.exporting.errors import ExportError, optional_module
-from yolo9000.exporting.folder import CARD, ExportedFolder, read_folder
+from yolo9000.exporting.folder import CARD, CONFIG, ExportedFolder, describes_export, read_folder
 from yolo9000.exporting.model_card import Counts, model_card
 from yolo9000.exporting.opening import open_exported
 from yolo9000.exporting.writing import export_model
@@ -66,31 +66,59 @@ def from_pretrained(
 
     Parameters
     ----------
+    name_or_folder, revision, hub : any
+        See `fetch_export`.
+    engine, device : str and torch.device, optional
+        See `yolo9000.exporting.opening.open_exported`.
+
+    Raises
+    ------
+    EngineAbsent, ExportError
+        See `fetch_export` and `yolo9000.exporting.opening.open_exported`.
+    """
+    return open_exported(fetch_export(name_or_folder, revision=revision, hub=hub), engine=engine, device=device)
+
+
+def fetch_export(name_or_folder: str | Path, *, revision: str | None = None, hub: Any = None) -> Path:
+    """An exported folder as it is, or that of a repository of the Hub, which is downloaded.
+
+    Parameters
+    ----------
     name_or_folder : str or Path
         An exported folder, or OWNER/NAME.
     revision : str, optional
         A branch, tag or commit of the repository.
-    engine, device : str and torch.device, optional
-        See `yolo9000.exporting.opening.open_exported`.
     hub : huggingface_hub.HfApi, optional
         Another one than that of the environment, with its token.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
     EngineAbsent
         huggingface_hub is not installed.
     ExportError
-        It is neither a folder nor a name, or the repository cannot be read.
+        It is neither a folder nor a name, the repository cannot be read, or there is no export in it.
     """
     if Path(name_or_folder).exists():
-        return open_exported(name_or_folder, engine=engine, device=device)
+        if revision is not None:
+            raise ExportError(f"`revision` {revision}: {name_or_folder} is a folder, which has one; leave it out")
+        return _checked(Path(name_or_folder))
     name = _repository(str(name_or_folder))
     hub = hub or optional_module("huggingface_hub").HfApi()
     try:
         folder = hub.snapshot_download(repo_id=name, revision=revision)
     except Exception as error:
         raise ExportError(f"{name}: cannot be downloaded ({error})") from error
-    return open_exported(folder, engine=engine, device=device)
+    return _checked(Path(folder))
+
+
+def _checked(folder: Path) -> Path:
+    if not describes_export(folder):
+        raise ExportError(f"{folder / CONFIG}: is absent, or not of an export of this program")
+    return folder
 
 
 def push_to_hub(folder: str | Path, name: str, *, private: bool = True, hub: Any = None) -> str:

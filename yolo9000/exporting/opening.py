@@ -186,6 +186,8 @@ def open_any(
         return open_detector(run, cfg, tree=tree, names=names, best=best, averaged=averaged, device=device)
     if cfg is not None:
         raise CheckpointError(f"`cfg` {cfg}: {run} is an export, which knows its net")
+    if best:
+        raise CheckpointError(f"`best`: {run} is an export, which has the weights of one step; leave it out")
     trained = open_exported(run, engine=engine, device=device)
     if tree is not None:
         check_same_classes(TreeClasses(tree), trained.classes, str(trained.path))
