@@ -40,7 +40,15 @@ PARTS = (
 LIBRARY = ("wordtree", "datasets", *(f"yolo9000/{part}" for part in PARTS))
 COMMANDS = {  # flags of whole commands that the library runs or tells its user to run
     "datasets/pictograms.py": {"--upgrade"},
-    "yolo9000/comparison/ladder_runs.py": {"--config", "--out", "--resume", "--size", "--images", "--overwrite", "--device"},
+    "yolo9000/comparison/ladder_runs.py": {
+        "--config",
+        "--out",
+        "--resume",
+        "--size",
+        "--images",
+        "--overwrite",
+        "--device",
+    },
     "yolo9000/comparison/runs.py": {"---"},
     "yolo9000/evaluation/ladder_table.py": {"---"},  # a line of a table in Markdown
     "yolo9000/evaluation/node_table.py": {"---", "---:"},  # the same
