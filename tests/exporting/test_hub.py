@@ -14,12 +14,17 @@ import pytest
 import torch
 
 from yolo9000.exporting.errors import EngineAbsent, ExportError
-from yolo9000.exporting.hub import from_pretrained, push_to_hub, save_pretrained
+from yolo9000.exporting.hub import fetch_export, push_to_hub, save_pretrained
 from yolo9000.exporting.model_card import model_card
+from yolo9000.exporting.opening import open_exported
 from yolo9000.exporting.writing import export_model
 from yolo9000.inference.model import TrainedModel
 
 pytest.importorskip("safetensors", reason="needs the extra export")
+
+
+def from_pretrained(name: str | Path, **options: Any) -> TrainedModel:
+    return open_exported(fetch_export(name, **options))
 
 
 class Hub:

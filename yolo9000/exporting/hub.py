@@ -6,14 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from yolo9000.exporting.errors import ExportError, optional_module
 from yolo9000.exporting.folder import CARD, CONFIG, ExportedFolder, describes_export, read_folder
 from yolo9000.exporting.model_card import Counts, model_card
-from yolo9000.exporting.opening import open_exported
 from yolo9000.exporting.writing import export_model
-from yolo9000.inference.config import Engine
 from yolo9000.inference.model import TrainedModel
 
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
@@ -52,31 +48,6 @@ def save_pretrained(
     folder = export_model(trained, out, "safetensors", size=size)
     (folder.path / CARD).write_text(card, encoding="utf-8")
     return folder
-
-
-def from_pretrained(
-    name_or_folder: str | Path,
-    *,
-    revision: str | None = None,
-    engine: Engine | None = None,
-    device: torch.device | None = None,
-    hub: Any = None,
-) -> TrainedModel:
-    """Open a folder, or download a repository of the Hub and open that.
-
-    Parameters
-    ----------
-    name_or_folder, revision, hub : any
-        See `fetch_export`.
-    engine, device : str and torch.device, optional
-        See `yolo9000.exporting.opening.open_exported`.
-
-    Raises
-    ------
-    EngineAbsent, ExportError
-        See `fetch_export` and `yolo9000.exporting.opening.open_exported`.
-    """
-    return open_exported(fetch_export(name_or_folder, revision=revision, hub=hub), engine=engine, device=device)
 
 
 def fetch_export(name_or_folder: str | Path, *, revision: str | None = None, hub: Any = None) -> Path:
