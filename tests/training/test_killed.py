@@ -41,6 +41,8 @@ MOMENTS = (
     "edge of a phase",
 )
 KILL = [signal.SIGKILL]
+THREE = {"ranks": 3, "changes": {"train.batch_size": 6}}
+"""A training of three processes; two of them would not show a sum whose order changes."""
 HOURS = bool(os.environ.get("YOLO9000_HOURS"))
 """Whether the long ones of the slow tests run at their full length, which CI has no time for."""
 needs_hours = pytest.mark.skipif(not HOURS, reason="takes long: YOLO9000_HOURS=1 runs it")
@@ -71,9 +73,10 @@ class Trainer:
         line = {"folder": str(folder), "resume": resume, "log": str(self.log), **asked}
         self.process.stdin.write(json.dumps(line) + "\n")
         self.process.stdin.flush()
-        self.sessions.append(int(self._answer()["pid"]))
+        pids: list[int] = self._answer()["pids"]
+        self.sessions += pids
         self.waiting = True
-        return self.sessions[-1]
+        return pids[0]
 
     def end(self) -> int:
         self.waiting = False
@@ -155,12 +158,12 @@ def assert_same_run(run: Path, whole: Path) -> None:
     assert sorted(os.listdir(run)) == sorted(os.listdir(whole))
 
 
-def go_on_until_done(trainer: Trainer, folder: Path, kills: list[list[Any]]) -> int:
+def go_on_until_done(trainer: Trainer, folder: Path, kills: list[dict[str, Any]], **asked: Any) -> int:
     """Train with one kill after the other; return how many came."""
     came = 0
-    for at in [*kills, None]:
+    for kill in [*kills, {}]:
         run = RunFolder(folder)
-        status = trainer.train(folder, resume=run.last.exists() or bool(run.earlier), at=at)
+        status = trainer.train(folder, resume=run.last.exists() or bool(run.earlier), **kill, **asked)
         assert status in (0, -signal.SIGKILL), trainer.said()
         came += status != 0
         if status == 0:
@@ -179,7 +182,7 @@ def assert_nothing_is_left(trainer: Trainer, shared_memory: set[str]) -> None:
 def test_a_run_that_is_killed_five_times_is_the_same_run(trainer: Trainer, whole: Path, tmp_path: Path) -> None:
     shared_memory = set(os.listdir("/dev/shm"))
     kills = [["write", 45], ["evaluation", 3], ["step", 2], ["edge of a phase", 3], ["loading", 2]]
-    assert go_on_until_done(trainer, tmp_path / "run", [[*kill, KILL] for kill in kills]) == 5
+    assert go_on_until_done(trainer, tmp_path / "run", [{"at": [*kill, KILL]} for kill in kills]) == 5
     assert_same_run(tmp_path / "run", whole)
     assert_nothing_is_left(trainer, shared_memory)
 
@@ -236,14 +239,38 @@ def test_a_run_from_tars_is_the_run_from_files_also_if_it_is_killed(trainer: Tra
     assert "labels (image labels): 13 images (the checkpoint has 20)" in "\n".join(trainer.said())
 
 
+@pytest.fixture(scope="module")
+def whole_of_three(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of three processes that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("runs") / "whole of three"
+    assert trainer.train(folder, **THREE) == 0, trainer.said()
+    return folder
+
+
+def test_one_of_three_processes_is_killed(trainer: Trainer, whole_of_three: Path, tmp_path: Path) -> None:
+    shared_memory, run = set(os.listdir("/dev/shm")), tmp_path / "run"
+    assert trainer.train(run, at=["step", 3, KILL], rank=1, **THREE) == -signal.SIGKILL
+    assert any(line.startswith("error: rank 1 of 3 ") for line in trainer.said()), trainer.said()
+    assert trainer.train(run, resume=True, **THREE) == 0, trainer.said()
+    assert_same_run(run, whole_of_three)
+    assert_nothing_is_left(trainer, shared_memory)
+
+
 @pytest.mark.slow
-def test_200_kills(trainer: Trainer, whole: Path, tmp_path: Path) -> None:
-    """At a random call of a random moment; some ten in one run. Twenty in all, unless hours are given."""
-    shared_memory, rng, came, runs = set(os.listdir("/dev/shm")), random.Random(1), 0, 0
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_200_kills(trainer: Trainer, request: pytest.FixtureRequest, tmp_path: Path, ranks: int) -> None:
+    """At a random call of a random moment, in any of the processes; some ten in one run.
+
+    Twenty in all, unless hours are given.
+    """
+    shared_memory, rng, came, runs = set(os.listdir("/dev/shm")), random.Random(ranks), 0, 0
+    whole, asked = request.getfixturevalue("whole" if ranks == 1 else "whole_of_three"), THREE if ranks > 1 else {}
     while came < (200 if HOURS else 20):
-        kills = [[rng.choice(MOMENTS), int(rng.expovariate(1 / 8)) + 1, KILL] for _ in range(10)]
+        kills = [{"at": [rng.choice(MOMENTS), int(rng.expovariate(1 / 8)) + 1, KILL]} for _ in range(10)]
+        if ranks > 1:
+            kills = [{**kill, "rank": rng.randrange(ranks)} for kill in kills]
         folder = tmp_path / f"run{runs}"
-        came += go_on_until_done(trainer, folder, kills)
+        came += go_on_until_done(trainer, folder, kills, **asked)
         runs += 1
         assert_same_run(folder, whole)
     print(f"{came} kills in {runs} runs")

@@ -1,8 +1,9 @@
 """A program for the tests: it trains what it is asked for, each time in a process of its own, and may be killed there.
 
 It imports torch once and forks for each training, so that a start costs no import. Standard input has a JSON object a
-line, see `train` and `small_steps`; for each it prints {"pid"} when the process has started, and {"status"} when it
-has ended. What the process says goes to the file "log".
+line, see `train` and `small_steps`; for each it prints {"pids"} when its processes have started, and {"status"} when
+all have ended. What they say goes to the file "log". With "ranks" a training has several processes, and one that fails
+has the others told to end, as torchrun does it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import io
 import json
 import os
 import resource
+import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -212,10 +215,11 @@ def train(asked: dict[str, Any]) -> int:
     """Train as the command does.
 
     "folder"; "resume"; "override"; "changes": fields of `CONFIG`; "at": a moment, the number of the call, and signals,
-    or a word of `READ_ONLY` for a folder that cannot be written to from then on; "faulty": what is wrong with the data;
-    "stored": the kind and the folder of the data, see `stored`; "largest": bytes that a file may have.
+    or a word of `READ_ONLY` for a folder that cannot be written to from then on; "rank": where that happens, 0 unless
+    it is said; "faulty": what is wrong with the data; "stored": the kind and the folder of the data, see `stored`;
+    "largest": bytes that a file may have.
     """
-    if asked.get("at"):
+    if asked.get("at") and asked.get("rank", 0) == int(os.environ.get("RANK", "0")):
         moment, count, what = asked["at"]
         happens = partial(READ_ONLY[what], asked["folder"]) if isinstance(what, str) else partial(send_myself, what)
         left = [count]
@@ -277,27 +281,55 @@ def held(pid: int) -> dict[str, int]:
     return {"bytes": 1024 * int(anonymous.split()[1]), "files": len(os.listdir(f"/proc/{pid}/fd"))}
 
 
+def begin(asked: dict[str, Any], rank: int, port: int) -> int:
+    """Start one process of a training; its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    os.setsid()
+    status = 1
+    try:
+        log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        torch.set_num_threads(1)
+        if asked.get("ranks"):
+            said = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": asked["ranks"], "MASTER_PORT": port}
+            os.environ.update({name: str(value) for name, value in said.items()}, MASTER_ADDR="127.0.0.1")
+        status = small_steps(asked) if "steps" in asked else train(asked)
+    except BaseException:
+        traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def wait_for(pids: list[int]) -> int:
+    """The status with which the first process that failed has ended; 0 if all are well."""
+    running, first = set(pids), 0
+    while running:
+        pid, ended = os.waitpid(-1, 0)
+        running.discard(pid)
+        status = os.waitstatus_to_exitcode(ended)
+        if status and not first:
+            first = status
+            for other in running:
+                os.kill(other, signal.SIGTERM)
+    return first
+
+
 def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            os.setsid()
-            status = 1
-            try:
-                log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-                os.dup2(log, 1)
-                os.dup2(log, 2)
-                torch.set_num_threads(1)
-                status = small_steps(asked) if "steps" in asked else train(asked)
-            except BaseException:
-                traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(status)
-        print(json.dumps({"pid": pid}), flush=True)
-        _, ended = os.waitpid(pid, 0)
-        print(json.dumps({"status": os.waitstatus_to_exitcode(ended)}), flush=True)
+        port = free_port() if asked.get("ranks") else 0
+        pids = [begin(asked, rank, port) for rank in range(asked.get("ranks", 1))]
+        print(json.dumps({"pids": pids}), flush=True)
+        print(json.dumps({"status": wait_for(pids)}), flush=True)
     os._exit(0)  # torch takes its time to go
 
 

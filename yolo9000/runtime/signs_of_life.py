@@ -1,21 +1,39 @@
 """Signs of life between the processes of a run: each says where it is, and the first tells all who is silent or gone.
 
 They are lines of JSON over connections of their own, so that they get through while torch waits. A connection that
-breaks says at once that its process has ended. A line begins with a number that only the processes of the run know.
+breaks says at once that its process has ended: processes that are forked from it, such as those that load images, have
+no part in it. A line begins with a number that only the processes of the run know.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import selectors
 import socket
+import threading
 import time
+import weakref
 from typing import Any, NamedTuple
 
 BEAT = 0.5
 """Seconds between two signs."""
 LONGEST_LINE = 1 << 20
+_connections: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+_accepting = threading.Lock()
+"""No process is forked between a connection that is made and its entry above."""
+
+
+def _leave_to_parent() -> None:
+    """Close the connections in a process that was forked: it may outlive its parent, and would hold them open."""
+    for connection in list(_connections):
+        connection.close()
+    _accepting.release()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(before=_accepting.acquire, after_in_parent=_accepting.release, after_in_child=_leave_to_parent)
 
 
 class Sign(NamedTuple):
@@ -101,6 +119,7 @@ class Hub:
         self._selector = selectors.DefaultSelector()
         self._server = server
         server.setblocking(False)
+        _connections.add(server)
         self._selector.register(server, selectors.EVENT_READ)
         self._lines: dict[socket.socket, _Lines] = {}
         self._ranks: dict[socket.socket, int] = {}
@@ -127,7 +146,9 @@ class Hub:
                 connection.send(line)
 
     def _accept(self) -> None:
-        connection, _ = self._server.accept()
+        with _accepting:
+            connection, _ = self._server.accept()
+            _connections.add(connection)
         connection.setblocking(False)
         self._lines[connection] = _Lines(connection)
         self._selector.register(connection, selectors.EVENT_READ)
@@ -172,6 +193,7 @@ class Spoke:
         self._known, self._connection, self._rank, self._secret = known, connection, rank, secret
         self._lines = _Lines(connection)
         self._is_open = True
+        _connections.add(connection)
 
     def beat(self, sign: Sign) -> None:
         """Say a sign, then hear for the time of a beat."""

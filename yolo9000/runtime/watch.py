@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.distributed as dist
@@ -156,6 +156,8 @@ class _Watch:
 
     def _told(self, lost: list[int]) -> str:
         """What is said of processes that were lost."""
+        if failed := self._failed(lost):
+            return failed
         which = ", ".join(f"rank {rank}, last seen at step {self.known.signs[rank].step}" for rank in lost)
         if all(rank in self.known.broken for rank in lost):
             how = "its connection broke. It was killed, or its machine is gone"
@@ -163,6 +165,13 @@ class _Watch:
             silent = max(self.known.silence(rank) for rank in lost)
             how = f"no sign of life for {silent:.0f} s. It was stopped, or its machine is gone"
         return f"{which}, of {self.processes.world_size} processes: {how}; `resume` goes on from the last checkpoint"
+
+    def _failed(self, which: Iterable[int]) -> str:
+        """What one of these processes has said of its own failure; empty if none has."""
+        for rank in which:
+            if (sign := self.known.signs[rank]).why not in ("", SECOND_HAND):
+                return f"rank {rank} of {self.processes.world_size} processes failed at step {sign.step}: {sign.why}"
+        return ""
 
     def explain(self, error: Exception) -> LostProcess | None:
         """What another process's end has to do with an error of this one; None if the error is our own."""
@@ -173,10 +182,8 @@ class _Watch:
         until = time.monotonic() + SILENT + LINGER
         self.why = SECOND_HAND
         while time.monotonic() < until:
-            for rank, sign in sorted(self.known.signs.items()):
-                if sign.why not in ("", SECOND_HAND) and rank != self.processes.rank:
-                    world = self.processes.world_size
-                    return LostProcess(f"rank {rank} of {world} processes failed at step {sign.step}: {sign.why}")
+            if failed := self._failed(rank for rank in self.known.signs if rank != self.processes.rank):
+                return LostProcess(failed)
             if lost := self._lost(SILENT, 0.0):
                 return LostProcess(self._told(lost))
             time.sleep(BEAT / 4)
