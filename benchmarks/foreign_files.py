@@ -25,10 +25,12 @@ def readers() -> dict[str, Reader]:
     """Every reader of foreign bytes by its name. They are imported here, where atheris may be watching."""
     import tarfile
 
+    import cv2
     import h5py
     import numpy as np
     import torch
     from PIL import Image
+    from safetensors.torch import save
 
     from wordtree import TreeError, WordTree, load_tree
     from wordtree.formats import from_json, read_map, to_json
@@ -40,13 +42,20 @@ def readers() -> dict[str, Reader]:
     from yolo9000.datasets.coco import CocoSource
     from yolo9000.datasets.decode import decode
     from yolo9000.datasets.errors import DatasetError, Unreadable
-    from yolo9000.datasets.guarded import LeanChild
+    from yolo9000.datasets.guarded import LeanChild, pixels_of_answer
     from yolo9000.datasets.label_tars import LabelTars
     from yolo9000.datasets.pack_tables import FORMAT, check_tables
     from yolo9000.datasets.tar_index import index_tars
     from yolo9000.datasets.tiles import read_split
     from yolo9000.datasets.voc import VocSource
     from yolo9000.datasets.yolo import YoloSource
+    from yolo9000.detection.config import DecodeConfig
+    from yolo9000.exporting.errors import ExportError
+    from yolo9000.exporting.folder import CONFIG, MODEL
+    from yolo9000.exporting.opening import open_exported, read_safetensors
+    from yolo9000.exporting.writing import export_model
+    from yolo9000.inference.model import TrainedModel
+    from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
     from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
     everything = {"cat": 0, "dog": 1}
@@ -114,7 +123,7 @@ def readers() -> dict[str, Reader]:
     def split(data: bytes, folder: Path) -> object:
         return read_split(at(folder, "split.json", data).parent)
 
-    child = LeanChild(seconds=20)
+    child = LeanChild(seconds=2)  # HDF5's library does not always end
 
     def pack(data: bytes, folder: Path) -> object:
         path = at(folder, "a.h5", data)
@@ -123,9 +132,36 @@ def readers() -> dict[str, Reader]:
             check_tables(path, dict(tables), tables["names"].tobytes().decode().count("\0"))
         return answer[0]
 
+    def video(data: bytes, folder: Path) -> object:
+        path = at(folder, "a.avi", data)
+        answer, content = child.ask("open_video", "a.avi", path=str(path))
+        while "shape" not in answer or answer["shape"] is not None:
+            answer, content = child.ask("next_frame", "a.avi")
+            if answer["shape"] is not None:
+                pixels_of_answer(answer, content, "a.avi")
+        return answer
+
     tree = WordTree(
         ("n1", "n2", "n3"), ("animal", "cat", "dog"), (-1, 0, 0), label_maps={"pets": {"cat": 1}}, notes={"a": [1]}
     )
+    region = RegionSpec(coding=BoxCoding(((1.0, 1.0),)), classes=TreeClasses(tree))
+    net = Detector(DetectorConfig(width=0.01, stride=32), region)
+    with tempfile.TemporaryDirectory() as folder:
+        content = {"data": {"sets": [["coco", "coco"]]}, "batch_size": 8, "phases": [["joint", 40]]}
+        trained = TrainedModel(net.eval(), 96, (1,), (2,), 40, content, Path("a.pt"))
+        out = export_model(trained, Path(folder, "out"), "safetensors", form=None, decode=DecodeConfig()).path
+        about, model, tree_text = ((out / name).read_bytes() for name in (CONFIG, MODEL["safetensors"], "tree.json"))
+
+    def exported(data: bytes, folder: Path) -> object:
+        at(folder, f"out/{MODEL['safetensors']}", model)
+        at(folder, "out/tree.json", tree_text)
+        return open_exported(at(folder, f"out/{CONFIG}", data).parent)
+
+    tensors = save({"a": torch.ones(2, 3), "b": torch.zeros(4, dtype=torch.float16)}, {"format": "pt"})
+
+    def safetensors(data: bytes, folder: Path) -> object:
+        return read_safetensors(at(folder, "a.safetensors", data))
+
     instances = {
         "images": [{"id": 1, "file_name": "a.jpg", "width": 16, "height": 12}],
         "categories": [{"id": 7, "name": "cat"}, {"id": 8, "name": "dog"}],
@@ -156,6 +192,12 @@ def readers() -> dict[str, Reader]:
         save_checkpoint(
             Path(folder, "a.pt"), {"step": 3, "weight": torch.ones(2, 3), "net": {"names": ["a", None, 0.5]}}
         )
+        for name, code in (("a.avi", "MJPG"), ("a.mp4", "mp4v")):
+            writer = cv2.VideoWriter(str(Path(folder, name)), cv2.VideoWriter.fourcc(*code), 25, (32, 24))
+            for shade in (0, 90, 180):
+                writer.write(np.full((24, 32, 3), shade, np.uint8))
+            writer.release()
+        videos = tuple(Path(folder, name).read_bytes() for name in ("a.avi", "a.mp4"))
         tar_seed, shard_seed, pack_seed, checkpoint_seed = (
             Path(folder, name).read_bytes() for name in ("a.tar", "b.tar", "a.h5", "a.pt")
         )
@@ -190,6 +232,9 @@ def readers() -> dict[str, Reader]:
         "tar": Reader((tar_seed,), tar, of_data),
         "shard": Reader((shard_seed,), shard, of_data),
         "HDF5": Reader((pack_seed,), pack, of_data),
+        "video": Reader(videos, video, (Unreadable,)),
         "checkpoint": Reader((checkpoint_seed,), lambda d, f: load_checkpoint(at(f, "a.pt", d)), (CheckpointError,)),
+        "exported folder": Reader((about,), exported, (ExportError, TreeError)),
+        "safetensors": Reader((tensors,), safetensors, (ExportError,)),
         "image": Reader(tuple(images), lambda data, _: decode(data, "a"), (Unreadable,)),
     }

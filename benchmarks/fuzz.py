@@ -1,9 +1,10 @@
 """Damaged files by the million for every reader of foreign bytes: only its own named errors may come, soon.
 
-``python -m benchmarks.fuzz --seconds 60`` mutates small whole files (flips, cuts, copies, numbers and words that hurt)
-and gives them to each reader in turn, for so many seconds of the processor. ``--guided`` lets atheris choose the
-mutations by what code they reach; it needs ``pip install atheris``, which nothing else here does. benchmarks/fuzz.md
-has what was found.
+``python -m benchmarks.fuzz --inputs 1000000 --seconds 3600`` mutates small whole files (flips, cuts, copies, numbers
+and words that hurt) and gives them to each reader in turn, so many, or for so many seconds of the processor.
+``--guided`` lets atheris choose the mutations by what code they reach; it needs ``pip install atheris``, which nothing
+else here does. Most readers want a file, so that TMPDIR=/dev/shm makes it several times as fast. benchmarks/fuzz.md has
+what was found.
 """
 
 from __future__ import annotations
@@ -126,6 +127,8 @@ class Tally:
         Where it may write.
     seconds : float
         How much of the processor it is given, by this process and by those of it that have ended.
+    most : int
+        How many inputs it is given at most.
     inputs, kept : int
         How many it was given, and how many of them atheris kept, as they reached something new.
     wrong : dict of str to bytes
@@ -135,6 +138,7 @@ class Tally:
     reader: Reader
     folder: Path
     seconds: float
+    most: int = sys.maxsize
     began: float = field(default_factory=lambda: sum(os.times()[:4]))
     inputs: int = 0
     kept: int = 0
@@ -145,6 +149,11 @@ class Tally:
         """Seconds of the processor until now."""
         return sum(os.times()[:4]) - self.began
 
+    @property
+    def has_enough(self) -> bool:
+        """Whether it has had its time or its inputs."""
+        return self.inputs >= self.most or self.used > self.seconds
+
     def take(self, data: bytes) -> None:
         """Give one input to the reader."""
         self.inputs += 1
@@ -152,9 +161,9 @@ class Tally:
             self.wrong.setdefault(said[:60], data)
 
     def take_all(self, inputs: Iterable[bytes]) -> Tally:
-        """Give inputs to the reader while it has time."""
+        """Give inputs to the reader until it has enough."""
         for data in inputs:
-            if self.used > self.seconds:
+            if self.has_enough:
                 break
             self.take(data)
         return self
@@ -179,7 +188,7 @@ class Tally:
 
             def one(data: bytes) -> None:
                 self.take(data)
-                if self.used > self.seconds:
+                if self.has_enough:
                     wrong = {said: data.decode("latin-1") for said, data in self.wrong.items()}
                     answer.write_text(json.dumps([self.inputs, wrong]))
                     os._exit(0)
@@ -205,6 +214,7 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--reader", action="append", help="one of them, or several; all by default")
     parser.add_argument("--seconds", type=float, default=10.0, help="of the processor, for each reader (%(default)s)")
+    parser.add_argument("--inputs", type=int, default=sys.maxsize, help="for each reader at most; no end by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--guided", action="store_true", help="let atheris choose, by what code is reached")
     parser.add_argument("--keep", type=Path, help="a folder for the inputs that were taken wrongly")
@@ -223,7 +233,7 @@ def _fuzz(given: argparse.Namespace) -> int:
             (folder := Path(place, "files")).mkdir()
             for whole in reader.seeds:  # whole files are read, and what is slow the first time has been done
                 reader.read(whole, folder)
-            tally = Tally(reader, folder, given.seconds)
+            tally = Tally(reader, folder, given.seconds, given.inputs)
             tally = tally.guided(given.seed) if given.guided else tally.take_all(mutations(reader.seeds, given.seed))
             said = f"{name}: {tally.inputs:,} inputs in {tally.used:.0f} s of the processor, "
             said += f"{tally.kept} reached something new, " if given.guided else ""

@@ -83,6 +83,16 @@ def test_truncated_file(tmp_path: Path) -> None:
             load_checkpoint(path)
 
 
+def test_a_last_line_of_thousands_of_digits(tmp_path: Path) -> None:
+    """They make torch look for the end of the archive in front of the beginning of the file."""
+    path = tmp_path / "long.pt"
+    save_checkpoint(path, {"step": 1})
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10] + b"9" * 5_000 + whole[-10:])
+    with pytest.raises(CheckpointError, match=r"long\.pt: truncated, damaged or not a checkpoint \(OSError"):
+        load_checkpoint(path)
+
+
 def test_changed_number_does_not_pass(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     outer = {"format": checkpoint.FORMAT, "version": 1, "sha256": content_sha256({"w": torch.zeros(2)})}

@@ -9,6 +9,7 @@ CRC-32 of all bytes before it: no bit of it can change unseen, not even one that
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import pickle
@@ -302,9 +303,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: not a checkpoint of yolo9000, or one that asks to run code, which is refused ({reason})"
         ) from error
-    except OSError:
-        raise  # the disk's word, which names the file
     except Exception as error:  # torch and zipfile raise what they like at bytes that others wrote
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # the file names a place in front of its start
+            raise  # the disk's word
         raise CheckpointError(
             f"{path}: truncated, damaged or not a checkpoint ({type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else ''}); use another one of the run (last.pt, best.pt)"
