@@ -3,8 +3,9 @@
 ``python -m benchmarks.fuzz --inputs 1000000 --seconds 3600`` mutates small whole files (flips, cuts, copies, numbers
 and words that hurt) and gives them to each reader in turn, so many, or for so many seconds of the processor.
 ``--guided`` lets atheris choose the mutations by what code they reach; it needs ``pip install atheris``, which nothing
-else here does. Most readers want a file, so that TMPDIR=/dev/shm makes it several times as fast. benchmarks/fuzz.md has
-what was found.
+else here does. What reached code that nothing before had reached is added to ``--corpus FILE.zip``, and what is there
+is where the next one begins. Most readers want a file, so that TMPDIR=/dev/shm makes it several times as fast.
+benchmarks/fuzz.md has what was found.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import tempfile
 import time
 import traceback
 import warnings
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,8 +131,10 @@ class Tally:
         How much of the processor it is given, by this process and by those of it that have ended.
     most : int
         How many inputs it is given at most.
-    inputs, kept : int
-        How many it was given, and how many of them atheris kept, as they reached something new.
+    inputs : int
+        How many it was given.
+    known, kept : list of bytes
+        What atheris begins with besides whole files, and what it kept, as it reached something new.
     wrong : dict of str to bytes
         The first input of each kind that was taken wrongly, by what was wrong.
     """
@@ -141,7 +145,8 @@ class Tally:
     most: int = sys.maxsize
     began: float = field(default_factory=lambda: sum(os.times()[:4]))
     inputs: int = 0
-    kept: int = 0
+    known: list[bytes] = field(default_factory=list)
+    kept: list[bytes] = field(default_factory=list)
     wrong: dict[str, bytes] = field(default_factory=dict)
 
     @property
@@ -174,7 +179,8 @@ class Tally:
 
         answer, log, corpus = (self.folder.with_name(name) for name in ("answer", "log", "corpus"))
         corpus.mkdir()
-        for number, data in enumerate(self.reader.seeds):
+        begins = {*self.reader.seeds, *self.known}
+        for number, data in enumerate(begins):
             (corpus / str(number)).write_bytes(data)
         hints = [*WORDS, *(number.encode() for number in NUMBERS)]
         quoted = ("".join(f"\\x{byte:02x}" for byte in hint) for hint in hints if 0 < len(hint) < 60)
@@ -193,12 +199,12 @@ class Tally:
                     answer.write_text(json.dumps([self.inputs, wrong]))
                     os._exit(0)
 
-            options = ["-max_len=8192", "-rss_limit_mb=4096", "-timeout=60", "-verbosity=0", f"-seed={seed + 1}"]
+            options = ["-max_len=4096", "-rss_limit_mb=4096", "-timeout=60", "-verbosity=0", f"-seed={seed + 1}"]
             options += [f"-dict={dictionary}", f"-artifact_prefix={self.folder.parent}/ended-", str(corpus)]
             atheris.Setup([sys.argv[0], *options], one)
             atheris.Fuzz()
         _, status = os.waitpid(pid, 0)
-        self.kept = len(os.listdir(corpus)) - len(self.reader.seeds)
+        self.kept = sorted({file.read_bytes() for file in corpus.iterdir()} - begins)
         if answer.exists():
             self.inputs, wrong = json.loads(answer.read_text())
             self.wrong = {said: data.encode("latin-1") for said, data in wrong.items()}
@@ -217,6 +223,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--inputs", type=int, default=sys.maxsize, help="for each reader at most; no end by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--guided", action="store_true", help="let atheris choose, by what code is reached")
+    parser.add_argument("--corpus", type=Path, help="a zip file, which guided inputs begin with and are added to")
     parser.add_argument("--keep", type=Path, help="a folder for the inputs that were taken wrongly")
     given = parser.parse_args(words)
     logging.disable(logging.CRITICAL)
@@ -227,17 +234,21 @@ def main(words: list[str] | None = None) -> int:
 
 def _fuzz(given: argparse.Namespace) -> int:
     known, wrong = readers(), 0
+    corpus = read_corpus(given.corpus) if given.corpus and given.corpus.exists() else {}
     for name in given.reader or known:
         reader = known[name]
         with tempfile.TemporaryDirectory() as place:
             (folder := Path(place, "files")).mkdir()
             for whole in reader.seeds:  # whole files are read, and what is slow the first time has been done
                 reader.read(whole, folder)
-            tally = Tally(reader, folder, given.seconds, given.inputs)
+            tally = Tally(reader, folder, given.seconds, given.inputs, known=corpus.get(name, []))
             tally = tally.guided(given.seed) if given.guided else tally.take_all(mutations(reader.seeds, given.seed))
             said = f"{name}: {tally.inputs:,} inputs in {tally.used:.0f} s of the processor, "
-            said += f"{tally.kept} reached something new, " if given.guided else ""
+            said += f"{len(tally.kept)} reached something new, " if given.guided else ""
             print(f"{said}{len(tally.wrong)} taken wrongly", flush=True)
+        if given.corpus and tally.kept:
+            corpus[name] = [*tally.known, *tally.kept]
+            write_corpus(given.corpus, corpus)
         wrong += len(tally.wrong)
         for number, (said, data) in enumerate(tally.wrong.items()):
             print(f"  {said}: {data[:80]!r}", flush=True)
@@ -245,6 +256,23 @@ def _fuzz(given: argparse.Namespace) -> int:
                 given.keep.mkdir(parents=True, exist_ok=True)
                 (given.keep / f"{name}-{number}".replace(" ", "-")).write_bytes(data)
     return 1 if wrong else 0
+
+
+def read_corpus(file: Path) -> dict[str, list[bytes]]:
+    """Inputs that reached something new, by reader."""
+    found: dict[str, list[bytes]] = {}
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.namelist():
+            found.setdefault(member.partition("/")[0], []).append(archive.read(member))
+    return found
+
+
+def write_corpus(file: Path, corpus: dict[str, list[bytes]]) -> None:
+    """Write what `read_corpus` reads, the same bytes for the same inputs."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, inputs in corpus.items():
+            for number, data in enumerate(inputs):
+                archive.writestr(zipfile.ZipInfo(f"{name}/{number}"), data, zipfile.ZIP_DEFLATED)
 
 
 @contextlib.contextmanager

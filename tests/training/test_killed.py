@@ -250,7 +250,8 @@ def whole_of_three(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -
 def test_one_of_three_processes_is_killed(trainer: Trainer, whole_of_three: Path, tmp_path: Path) -> None:
     shared_memory, run = set(os.listdir("/dev/shm")), tmp_path / "run"
     assert trainer.train(run, at=["step", 3, KILL], rank=1, **THREE) == -signal.SIGKILL
-    assert any(line.startswith("error: rank 1 of 3 ") for line in trainer.said()), trainer.said()
+    lost = r"error: rank 1, last seen at step \d, of 3 processes: its connection broke\. It was killed"
+    assert any(re.match(lost, line) for line in trainer.said()), trainer.said()
     assert trainer.train(run, resume=True, **THREE) == 0, trainer.said()
     assert_same_run(run, whole_of_three)
     assert_nothing_is_left(trainer, shared_memory)
