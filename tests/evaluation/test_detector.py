@@ -231,6 +231,13 @@ def test_held_out_loss_is_the_mean_over_images(boxes: Sequence[Batch]) -> None:
     assert held_out_loss(Oracle(), [], loss, device=CPU) == {}
 
 
+def test_a_held_out_loss_may_be_infinite(boxes: Sequence[Batch]) -> None:
+    def loss(output: RegionOutput, targets: Sequence[object], images_seen: int) -> dict[str, Tensor]:
+        return {"box": torch.tensor(math.inf if len(targets) == 2 else 1.0), "class": torch.tensor(1.0)}
+
+    assert held_out_loss(Oracle(), boxes, loss, device=CPU) == {"loss": math.inf, "box": math.inf, "class": 3 / 8}
+
+
 def test_the_loss_of_images_that_are_scored_needs_no_second_look(boxes: Sequence[Batch], region: RegionSpec) -> None:
     loss = detection_objective(region, ImageLabels())
     oracle = Oracle()

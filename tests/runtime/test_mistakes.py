@@ -29,8 +29,8 @@ from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint
 from yolo9000.runtime.device import DeviceError
 from yolo9000.runtime.mistakes import Mistake, flags_of, in_flags, run
 from yolo9000.runtime.run_folder import RunFolderError
+from yolo9000.training.bad_steps import NonFiniteLoss
 from yolo9000.training.config import OptimiserConfig, TrainConfig
-from yolo9000.training.tally import NonFiniteLoss
 
 FLAGS = {"batch_size": "--batch", "burn_in": "--burn-in"}
 ROOT = Path(__file__).resolve().parents[2]

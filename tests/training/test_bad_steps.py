@@ -28,13 +28,13 @@ from yolo9000.runtime.distributed import Processes
 from yolo9000.runtime.logs import ResultsFile
 from yolo9000.runtime.run_folder import RunFolder
 from yolo9000.training import gradients, loop
+from yolo9000.training.bad_steps import NonFiniteLoss
 from yolo9000.training.config import OptimiserConfig, TrainConfig
 from yolo9000.training.culprits import Culprit, find_culprits
 from yolo9000.training.loop import train
 from yolo9000.training.objectives import detection_objective
 from yolo9000.training.optimiser import ModelAverage, build_optimizer, learning_rate
 from yolo9000.training.phases import ImageBatch, Phase
-from yolo9000.training.tally import NonFiniteLoss
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")

@@ -131,7 +131,7 @@ def test_a_step_waits_for_nothing(device: str) -> None:
             norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             terms = {**terms, "gradient": norm}
         optimizer.step()
-        tally.add(1, terms, 5)
+        tally.add(terms, 5)
         with pytest.raises(DataDependentOutputException):
             tally.read()  # the one place that reads: every so many steps
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +301,34 @@ def test_evaluation_sees_the_average_and_picks_the_best(tmp_path: Path) -> None:
     assert ResultsFile(tmp_path / "results.csv").column("ap50") == ([2, 4, 6], [0.5, 0.7, 0.6])
     # what the caller holds at the end is what was evaluated
     assert same(dict(model.state_dict()), dict(seen[0].state_dict()))
+
+
+@pytest.mark.parametrize(
+    ("name", "scores", "best"),
+    [
+        ("ap50", [math.nan, 0.5, 0.4], 4),
+        ("ap50", [0.5, math.nan, 0.4], 2),
+        ("held_out/detection", [3.0, 2.0, 2.5], 4),
+        ("held_out/detection", [math.inf, 3.0, 2.5], 6),
+    ],
+)
+def test_the_best_of_losses_and_of_scores_that_are_not_numbers(
+    tmp_path: Path, name: str, scores: list[float], best: int
+) -> None:
+    following = iter(scores)
+    config = dataclasses.replace(CONFIG, evaluate_every=2, best_score=name)
+    go([phase(network(), evaluate=lambda model: {name: next(following)})], tmp_path, config)
+    assert load_checkpoint(tmp_path / "best.pt")["position"]["step"] == best
+    assert [str(each) for each in ResultsFile(tmp_path / "results.csv").column(name)[1]] == list(map(str, scores))
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_batches_that_end_too_early_are_named(tmp_path: Path) -> None:
+    def batches(first: int) -> Iterator[ImageBatch]:
+        return islice(numbered()(first), 4)
+
+    with pytest.raises(ValueError, match="the batches of phase only end after 4 of 6 steps"):
+        go([phase(network(), batches=batches)], tmp_path)
 
 
 def test_images_seen_count_per_model(tmp_path: Path) -> None:

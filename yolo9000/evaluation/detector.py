@@ -246,16 +246,12 @@ class HeldOutLoss:
     def read(self) -> dict[str, float]:
         """Mean of each term per image, with ``"loss"`` for their sum; empty without an image.
 
-        All processes read together, and each gets the mean over the images of all.
-
-        Raises
-        ------
-        NonFiniteLoss
-            A term was infinite or NaN.
+        All processes read together, and each gets the mean over the images of all. It is infinite or NaN where the loss
+        of an image is.
         """
         tally = LossTally()
-        for number, found in enumerate(dealt(lambda own: own, self._seen, self._processes), 1):
-            tally.add(number, *found)  # in the order of the batches: sums are those of one process
+        for found in dealt(lambda own: own, self._seen, self._processes):
+            tally.add(*found)  # in the order of the batches: sums are those of one process
         terms = tally.read()
         return {"loss": sum(terms.values()), **terms} if terms else {}
 
@@ -285,12 +281,7 @@ def held_out_loss(
     Returns
     -------
     dict
-        Empty without an image.
-
-    Raises
-    ------
-    NonFiniteLoss
-        A term was infinite or NaN.
+        Empty without an image; infinite or NaN where the loss of an image is.
     """
     held_out = HeldOutLoss(loss, processes)
     for batch in batches:

@@ -153,9 +153,9 @@ def _voc_lines(numbers: Mapping[str, Mapping[str, float]], names: Mapping[str, s
 
 
 def without_nan(value: Any) -> Any:
-    """The same values with None for NaN, which JSON does not have."""
+    """The same values with None for NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list):
         return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

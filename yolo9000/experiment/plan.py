@@ -24,7 +24,7 @@ from yolo9000.runtime.mistakes import Mistake
 from yolo9000.training.config import TrainConfig
 from yolo9000.training.objectives import classification_objective, detection_objective
 from yolo9000.training.optimiser import learning_rate
-from yolo9000.training.phases import Loss, Phase
+from yolo9000.training.phases import HELD_OUT, Loss, Phase
 
 Batches = Callable[[int], Iterable[Batch]]
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
@@ -373,6 +373,6 @@ def _detector_scores(
                 processes=processes,
             )
         found = {name: each.read() for name, each in held_out.items()}
-        return scores | {f"held_out/{name}": terms["loss"] for name, terms in found.items() if terms}
+        return scores | {f"{HELD_OUT}{name}": terms["loss"] for name, terms in found.items() if terms}
 
     return evaluate

@@ -19,13 +19,17 @@ from torch import Tensor, nn
 from yolo9000.datasets.sample import Target
 from yolo9000.runtime.checkpoint import save_checkpoint
 from yolo9000.runtime.distributed import Processes
+from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.run_folder import RunFolder
 from yolo9000.training.culprits import describe, find_culprits
 from yolo9000.training.phases import ImageBatch, Phase
-from yolo9000.training.tally import NonFiniteLoss
 
 MOST_FILES = 5
 """Steps of which a run keeps a file; each holds the weights."""
+
+
+class NonFiniteLoss(Mistake):
+    """A loss term or the gradient became infinite or NaN."""
 
 
 @dataclass
@@ -183,8 +187,8 @@ class BadSteps:
                 self.tell(f"{said}; the step is left out")
             return
         raise NonFiniteLoss(
-            f"{said}; training stopped after {self.in_a_row} such steps in a row, which were left out. The last "
-            "checkpoint is whole. A lower `learning_rate`, a longer `burn_in`, `gradient_clip` 10 or `precision` "
+            f"{said}; training stopped after {self.in_a_row} such steps in a row, which were left out. What "
+            "was saved before is whole. A lower `learning_rate`, a longer `burn_in`, `gradient_clip` 10 or `precision` "
             "float32 may help"
         )
 

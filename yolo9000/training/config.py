@@ -105,7 +105,8 @@ class TrainConfig:
     bad_steps : int
         Steps in a row whose loss or gradient is not finite before the run stops. Each of them is left out.
     best_score : str
-        The score that picks ``best.pt``. A run says so where no evaluation gives it.
+        The score that picks ``best.pt``: where it is highest, or lowest of a loss (``held_out/detection``). A run says
+        so where no evaluation gives it.
     settings : str
         How the net is computed: "auto" tries memory layouts and number formats on it for some seconds at the
         beginning, keeps the fastest in a small file in the user's cache, and in the run for its resume; "unmeasured"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from yolo9000.runtime.checkpoint import write_atomically
 from yolo9000.runtime.logs import ResultsFile
+from yolo9000.training.phases import HELD_OUT
 
 FACTS = ("step", "phase", "images_seen", "learning_rate", "images_per_second", "gradient_norm", "left_out", "loss")
 """Columns of ``results.csv`` that are neither a loss term nor a score."""
@@ -29,10 +31,10 @@ def draw_curves(results: ResultsFile, path: Path) -> None:
     rows = results.rows
 
     def column(name: str) -> tuple[list[int], list[float]]:
-        found = [row for row in rows if row.get(name)]
+        found = [row for row in rows if row.get(name) and math.isfinite(float(row[name]))]
         return [int(row["step"]) for row in found], [float(row[name]) for row in found]
 
-    losses = [name for name in results.columns if name.startswith(("loss/", "held_out/"))]
+    losses = [name for name in results.columns if name.startswith(("loss/", HELD_OUT))]
     scores = [name for name in results.columns if name not in FACTS and name not in losses]
     panels = [names for names in (["loss", *losses], scores) if any(column(name)[0] for name in names)]
     if not panels:

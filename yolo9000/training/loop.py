@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ from yolo9000.runtime.interrupt import StopRequest
 from yolo9000.runtime.kept import Found, read_last, remove_older, save_last
 from yolo9000.runtime.logs import Progress, ResultsFile
 from yolo9000.runtime.run_folder import RunFolder, RunFolderError, hold_run_folder
-from yolo9000.training.bad_steps import BadSteps
+from yolo9000.training.bad_steps import BadSteps, NonFiniteLoss
 from yolo9000.training.callbacks import Callback, Moment
 from yolo9000.training.config import TrainConfig
 from yolo9000.training.curves import draw_curves
@@ -46,10 +47,10 @@ from yolo9000.training.optimiser import (
     learning_rate,
     take_hyperparameters,
 )
-from yolo9000.training.phases import ImageBatch, Phase
+from yolo9000.training.phases import HELD_OUT, ImageBatch, Phase
 from yolo9000.training.settling import training_settings
 from yolo9000.training.sharding import ShardedRows, can_shard, check_sharded, shard_rows
-from yolo9000.training.tally import LossTally, NonFiniteLoss
+from yolo9000.training.tally import LossTally
 
 DRAW_EVERY_SECONDS = 20.0
 """A picture of the curves takes most of a second; evaluations of a short run come faster than anyone looks."""
@@ -397,7 +398,7 @@ class _Training:
         self.bad.begin()
         parts: list[tuple[dict[str, Tensor], int]] = []
         for part in range(1, config.accumulate + 1):
-            batch = next(batches)
+            batch = self._next(batches)
             images, last = self._images(batch), part == config.accumulate
             draw = (self.seed, self.step, part)
             for terms, count in self.gradients.add(images, batch.targets, self.images_seen, last=last, draw=draw):
@@ -405,7 +406,13 @@ class _Training:
                 parts.append((terms, count))
         left_out = self._update()
         for terms, count in parts:
-            self.terms.add(self.step, terms, count, left_out=left_out)
+            self.terms.add(terms, count, left_out=left_out)
+
+    def _next(self, batches: Iterator[ImageBatch]) -> ImageBatch:
+        for batch in batches:
+            return batch
+        phase = self.phase
+        raise ValueError(f"the batches of phase {phase.name} end after {self.phase_step - 1} of {phase.steps} steps")
 
     def _images(self, batch: ImageBatch) -> Tensor:
         return pixels(batch.images, self.device, non_blocking=True, memory_format=FORMATS[self.settings.layout])
@@ -429,7 +436,7 @@ class _Training:
             nn.utils.clip_grads_with_norm_(model.parameters(), phase.optimiser.gradient_clip, norm)
         left_out = self.bad.judge(self.step, self.images_seen, None if scaled else norm)
         if not scaled:
-            self.gradient.add(self.step, {"gradient": norm}, 1, left_out=left_out)
+            self.gradient.add({"gradient": norm}, 1, left_out=left_out)
             if self.optimizer.param_groups[0]["fused"]:
                 # by which a fused optimiser skips a step on the device
                 self.optimizer.found_inf = left_out.float()  # type: ignore[attr-defined]
@@ -447,11 +454,10 @@ class _Training:
 
     def _log(self) -> None:
         """Read the terms (here the host waits for a GPU), write a row, show them."""
-        terms = {**self.terms.read(), **self.gradient.read()}
+        terms, gradient = self.terms.read(), self.gradient.read().get("gradient")
         step, now = self.logged_at[0], time.monotonic()
         speed = (self.step - step) * self.config.batch_size / max(1e-9, now - self.logged_at[1])
         self.logged_at = (self.step, now)
-        gradient = terms.pop("gradient", None)
         left_out, self.bad.since_logged = self.bad.since_logged, 0
         row: dict[str, str | int | float] = {
             "step": self.step,
@@ -489,7 +495,7 @@ class _Training:
         model.train(training)
         # all processes share the images, and the first one says what came of it
         score = scores.get(self.config.best_score)
-        better = self.results is not None and score is not None and (self.best is None or score > self.best)
+        better = self.results is not None and self._is_better(score)
         content = None
         if self.sharded is not None and any_process(better, self.processes):
             self.best = score if better else self.best
@@ -513,6 +519,14 @@ class _Training:
             for callback in self.callbacks:
                 callback.on_checkpoint(self.moment, self.run.best)
         self.logged_at = (self.logged_at[0], self.logged_at[1] + time.monotonic() - started)
+
+    def _is_better(self, score: float | None) -> bool:
+        """Whether a score is the best so far; of held-out losses that is the least. One that is NaN never is."""
+        if score is None or not math.isfinite(score):
+            return False
+        if self.best is None or not math.isfinite(self.best):
+            return True
+        return score < self.best if self.config.best_score.startswith(HELD_OUT) else score > self.best
 
     def _say_if_nothing_is_best(self) -> None:
         name = self.config.best_score

@@ -13,6 +13,9 @@ from yolo9000.training.config import OptimiserConfig
 Loss = Callable[[Any, Sequence[Any], int], dict[str, Tensor]]
 """(what the model answers, targets, images seen) -> named terms, summed over the images."""
 
+HELD_OUT = "held_out/"
+"""What names of scores begin with that are losses: less is better."""
+
 
 class ImageBatch(Protocol):
     """What the loop reads of a batch: images (B, 3, S, S), bytes or floats in 0..1, and one target an image."""
@@ -45,7 +48,7 @@ class Phase:
     begin : callable, optional
         It is called when the phase starts, not when it is resumed, and takes over weights of an earlier phase's model.
     evaluate : callable, optional
-        A model -> named scores, for ``results.csv``.
+        A model -> named scores, for ``results.csv``. More is better, but for names that begin with `HELD_OUT`.
     given : bool
         The model begins with weights from outside the run, so checkpoints of phases before its own hold them.
     """

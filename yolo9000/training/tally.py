@@ -10,15 +10,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from yolo9000.runtime.distributed import Processes
-from yolo9000.runtime.mistakes import Mistake
-
-
-class NonFiniteLoss(Mistake):
-    """A loss term or the gradient became infinite or NaN."""
 
 
 class LossTally:
-    """Running sums of named terms.
+    """Running sums of named terms. One that is infinite or NaN makes its mean so, unless it is left out.
 
     Parameters
     ----------
@@ -28,8 +23,8 @@ class LossTally:
     Examples
     --------
     >>> tally = LossTally()
-    >>> tally.add(1, {"box": torch.tensor(2.0)}, images=1)
-    >>> tally.add(2, {"box": torch.tensor(4.0)}, images=1)
+    >>> tally.add({"box": torch.tensor(2.0)}, images=1)
+    >>> tally.add({"box": torch.tensor(4.0)}, images=1)
     >>> tally.read()
     {'box': 3.0}
     """
@@ -38,25 +33,17 @@ class LossTally:
         self._processes = processes
         self._names: list[str] = []
         self._sums: Tensor | None = None  # (T,)
-        self._first_bad: Tensor | None = None  # (T,) step in which the term stopped being finite, 0 = none
         self._images: Tensor | int = 0
 
-    @property
-    def pending(self) -> bool:
-        """Whether anything was added since the last reading."""
-        return self._sums is not None
-
     @torch.no_grad()
-    def add(self, step: int, terms: Mapping[str, Tensor], images: int, *, left_out: Tensor | None = None) -> None:
+    def add(self, terms: Mapping[str, Tensor], images: int, *, left_out: Tensor | None = None) -> None:
         """Add one step's terms, each a scalar summed over `images` images; `left_out` says that it does not count.
 
         Waits for nothing.
         """
         names, values = list(terms), torch.stack([term.detach().float() for term in terms.values()])
-        if self._sums is None or self._first_bad is None:
-            self._names = names
-            self._sums = torch.zeros_like(values)
-            self._first_bad = torch.zeros_like(values, dtype=torch.int64)
+        if self._sums is None:
+            self._names, self._sums = names, torch.zeros_like(values)
         if names != self._names:
             raise ValueError(f"the loss had the terms {self._names} and now has {names}")
         counted: Tensor | int = images
@@ -64,19 +51,11 @@ class LossTally:
             values = values.where(~left_out, 0)
             counted = images * (~left_out).float()
         self._sums += values
-        bad = ~torch.isfinite(values) & (self._first_bad == 0)
-        self._first_bad = torch.where(bad, step, self._first_bad)
         self._images = self._images + counted
 
     def read(self) -> dict[str, float]:
-        """Mean of each term per image since the last reading, and start again.
-
-        Raises
-        ------
-        NonFiniteLoss
-            A term was infinite or NaN; the message names it and the step.
-        """
-        if self._sums is None or self._first_bad is None:
+        """Mean of each term per image since the last reading, and start again; empty without an image."""
+        if self._sums is None:
             return {}
         images = float(self._images)
         if self._processes.world_size > 1:
@@ -84,18 +63,8 @@ class LossTally:
             shared = torch.tensor([images])  # the shares of a batch may differ
             dist.all_reduce(shared)
             images = float(shared)
-            dist.all_reduce(self._first_bad, op=dist.ReduceOp.MAX)
-        sums, first_bad = self._sums.tolist(), self._first_bad.tolist()
-        self._sums = self._first_bad = None
-        self._images = 0
-        bad = {name: step for name, step in zip(self._names, first_bad, strict=True) if step}
-        if bad:
-            step = min(bad.values())
-            terms = ", ".join(name for name, at in bad.items() if at == step)
-            raise NonFiniteLoss(
-                f"step {step}: loss term {terms} is not finite; training stopped, the last good checkpoint is kept. "
-                "A lower `learning_rate`, a longer `burn_in`, `gradient_clip` 10 or `precision` float32 may help"
-            )
+        sums = self._sums.tolist()
+        self._sums, self._images = None, 0
         if not images:
             return {}
         return {name: value / images for name, value in zip(self._names, sums, strict=True)}
@@ -122,4 +91,3 @@ class LossTally:
             )
         self._names = list(state["names"])
         self._sums, self._images = every[rank, :-1].to(device), every[rank, -1].to(device)
-        self._first_bad = torch.zeros_like(self._sums, dtype=torch.int64)
