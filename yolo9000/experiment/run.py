@@ -47,7 +47,8 @@ from yolo9000.runtime.run_folder import (
 from yolo9000.runtime.watch import together
 from yolo9000.training.callbacks import Callback
 from yolo9000.training.config import TrainConfig
-from yolo9000.training.loop import TrainResult, check_goes_on, train
+from yolo9000.training.loop import TrainResult, train
+from yolo9000.training.resuming import check_goes_on
 from yolo9000.training.settling import with_settings
 from yolo9000.training.tensorboard import TensorBoard, has_tensorboard
 

@@ -43,11 +43,11 @@ from yolo9000.training.optimiser import (
     ModelAverage,
     build_optimizer,
     hyperparameters,
-    kind_of,
     learning_rate,
     take_hyperparameters,
 )
 from yolo9000.training.phases import HELD_OUT, ImageBatch, Phase
+from yolo9000.training.resuming import check_goes_on, waiting_models
 from yolo9000.training.settling import training_settings
 from yolo9000.training.sharding import ShardedRows, can_shard, check_sharded, shard_rows
 from yolo9000.training.tally import LossTally
@@ -153,58 +153,6 @@ def _what_is_saved(run: RunFolder, step: int | None) -> str:
     if step is None:
         return "Nothing had been saved"
     return f"{run.last.name} of step {step} is whole: make room or repair, then go on with `resume` {run.path}"
-
-
-def check_goes_on(found: Found, phases: Sequence[Phase], config: TrainConfig) -> None:
-    """Raise if these phases cannot go on from a checkpoint. Whoever writes into the run before `train` asks it too.
-
-    Parameters
-    ----------
-    found : Found
-    phases : sequence of Phase
-    config : TrainConfig
-
-    Raises
-    ------
-    CheckpointError
-        The message says what does not fit.
-    """
-    saved, position = found.content, found.content.get("position", {})
-    if lacking := [name for name in ("phases", "optimizer", "scaler", "batch_size") if saved.get(name) is None]:
-        raise CheckpointError(f"{found.path}: no training can go on from it (it has no {', '.join(lacking)})")
-    before = [list(pair) for pair in saved["phases"]]
-    now = [[phase.name, phase.steps] for phase in phases]
-    index = int(position["phase"])
-    # phases that lie behind must be as they were; the present one and those ahead may become longer
-    if before[:index] != now[:index] or index >= len(now) or before[index][0] != now[index][0]:
-        raise CheckpointError(f"{found.path}: it is at {before[index]} of phases {before}; this run has {now}")
-    if int(position["phase_step"]) > phases[index].steps:
-        raise CheckpointError(
-            f"{found.path}: {position['phase_step']} steps of phase {now[index][0]} are done, "
-            f"more than the {now[index][1]} asked for"
-        )
-    if saved["batch_size"] != config.batch_size:
-        raise CheckpointError(
-            f"{found.path}: trained with batches of {saved['batch_size']} images, "
-            f"now {config.batch_size}; the position would not be the same"
-        )
-    there, needed = len(saved.get("waiting") or ()), len(_waiting(phases, index))
-    if there != needed:
-        raise CheckpointError(
-            f"{found.path}: of nets that start from `init` in a later phase it holds the weights of {there}, and this "
-            f"run has {needed}; leave `init` as it was begun with, or start a new run if an older version saved it"
-        )
-    was, wanted = kind_of(saved["optimizer"]), phases[index].optimiser.optimizer
-    if was != wanted and int(position["phase_step"]) < phases[index].steps:
-        raise CheckpointError(
-            f"{found.path}: the phase {now[index][0]} goes on with its `optimizer` {was}, whose state says nothing to "
-            f"{wanted}; leave it at {was}, or start a new run from its weights with `init`"
-        )
-
-
-def _waiting(phases: Sequence[Phase], index: int) -> list[nn.Module]:
-    """The models of later phases that begin with weights from outside the run."""
-    return [phase.model for phase in phases[index + 1 :] if phase.given and phase.model is not phases[index].model]
 
 
 class _Training:
@@ -591,7 +539,9 @@ class _Training:
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict() if with_optimizer else None,
             "scaler": self.scaler.state_dict() if with_optimizer else None,
-            "waiting": [model.state_dict() for model in _waiting(self.phases, self.index)] if with_optimizer else [],
+            "waiting": [model.state_dict() for model in waiting_models(self.phases, self.index)]
+            if with_optimizer
+            else [],
         }
 
     def _take_up(self, found: Found) -> dict[str, Any]:
@@ -601,7 +551,7 @@ class _Training:
         self.index, self.phase_step = int(position["phase"]), int(position["phase_step"])
         self.best = saved["best"]
         self.file = found.path
-        waiting = _waiting(self.phases, self.index)
+        waiting = waiting_models(self.phases, self.index)
         for model, state in zip(waiting, saved.get("waiting") or (), strict=True):
             load_weights(model, state, found.path)
         if found.path == self.run.last:
