@@ -84,7 +84,7 @@ def _leaves(config: Any, above: str = "") -> Iterator[tuple[str, Any]]:
             yield way, value
 
 
-def from_plain(kind: type[Config], plain: Any, where: str) -> Config:
+def from_plain(kind: type[Config], plain: Any, where: str, *, quoted: bool = False) -> Config:
     """A configuration from plain values, as JSON and checkpoints hold them.
 
     Parameters
@@ -95,6 +95,9 @@ def from_plain(kind: type[Config], plain: Any, where: str) -> Config:
         ``dataclasses.asdict`` of one; lists may stand for tuples. What is absent takes its default.
     where : str
         The file, for messages.
+    quoted : bool
+        Messages name each field in backquotes and by its last word, as `yolo9000.runtime.mistakes.in_flags` reads them,
+        and not by its way from the top: for values that came under names of their own.
 
     Returns
     -------
@@ -117,10 +120,13 @@ def from_plain(kind: type[Config], plain: Any, where: str) -> Config:
         return TypeAdapter(kind).validate_python(plain)
     except ValidationError as error:
         first = error.errors()[0]
-        cause = first.get("ctx", {}).get("error")
-        # a file has keys, and none of the flags that fields in backquotes become
-        said = str(cause).replace("`", "") if isinstance(cause, Mistake) else first["msg"]
-        raise Mistake(": ".join([where, *_way_of(kind, first["loc"]), said])) from error
+        cause, way = first.get("ctx", {}).get("error"), _way_of(kind, first["loc"])
+        said = str(cause) if isinstance(cause, Mistake) else first["msg"]
+        if quoted:  # a mistake of ours names its fields, and its way is the object that holds them
+            way = [] if isinstance(cause, Mistake) else [f"`{each.rpartition('.')[2]}`" for each in way]
+        else:  # a file has keys, and none of the flags that fields in backquotes become
+            said = said.replace("`", "") if isinstance(cause, Mistake) else said
+        raise Mistake(": ".join([where, *way, said])) from error
 
 
 def _way_of(kind: Any, parts: tuple[Any, ...]) -> list[str]:

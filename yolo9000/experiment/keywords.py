@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from yolo9000.experiment.config_file import from_plain
 from yolo9000.experiment.layouts import LAYOUTS
-from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.mistakes import Mistake, in_flags
 from yolo9000.runtime.mistyped import unknown_word
 
 Config = TypeVar("Config")
@@ -111,13 +111,16 @@ def with_keywords(config: Config, given: Mapping[str, Any], where: str, *, also:
     WrongKeyword
         A keyword is not known.
     Mistake
-        A value does not fit, or is out of its range.
+        A value does not fit, or is out of its range; the message names keywords.
 
     Examples
     --------
     >>> from yolo9000.experiment.config import RunConfig
     >>> with_keywords(RunConfig(), {"steps": 5, "lr": 0.1}, "train").optimiser.learning_rate
     0.1
+    >>> with_keywords(RunConfig(), {"batch": 0}, "train")
+    Traceback (most recent call last):
+    yolo9000.runtime.mistakes.Mistake: train: batch 0: at least 1 is needed
     """
     ways = ways_of(type(config))
     names = {way.rpartition(".")[2]: keyword for keyword, way in ways.items()}
@@ -134,12 +137,10 @@ def with_keywords(config: Config, given: Mapping[str, Any], where: str, *, also:
             inside = inside[step]
         inside[name] = os.fspath(value) if isinstance(value, os.PathLike) else value
     try:
-        return from_plain(type(config), plain, where)
-    except Mistake as error:
-        said = str(error)
-        for keyword in given:  # who gave keywords knows nothing of ways
-            said = said.replace(f"{where}: {ways[keyword]}:", f"{where}: {keyword}:")
-        raise Mistake(said) from error
+        return from_plain(type(config), plain, where, quoted=True)
+    except Mistake as error:  # who gave keywords knows nothing of fields and ways
+        words = {keyword: keyword for keyword in (*ways, *also)}
+        raise Mistake(in_flags(str(error), words | names)) from error
 
 
 def sets_of_keywords(given: Mapping[str, Any]) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:
