@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
@@ -16,6 +15,8 @@ from yolo9000.options import flags_of, parse, some_options, typed
 from yolo9000.runtime.mistakes import Mistake, run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from yolo9000.inference.model import TrainedModel
     from yolo9000.inference.sources import Sources
 
@@ -70,16 +71,14 @@ def main(words: Sequence[str] | None = None) -> int:
 def _export(command: Command) -> int:
     from wordtree import load_tree  # these here, for --help needs no torch
     from yolo9000.darknet.cfg_files import read_names
-    from yolo9000.experiment.label_counts import counts_if_there
+    from yolo9000.experiment.export import export_as
     from yolo9000.exporting.checking import describe_files
-    from yolo9000.exporting.hub import push_to_hub, save_pretrained
+    from yolo9000.exporting.hub import push_to_hub
     from yolo9000.exporting.opening import open_any
-    from yolo9000.exporting.writing import export_model
     from yolo9000.inference.sources import open_sources
 
     config, opened = command.config, command.open
     images = open_sources(config.check) if config.check else None  # before anything is made
-    OpenConfig(size=opened.size)  # refuses a size that is no multiple of 32
     trained = open_any(
         command.run,
         opened.cfg,
@@ -87,27 +86,11 @@ def _export(command: Command) -> int:
         names=read_names(opened.names) if opened.names else None,
         best=opened.best,
     )
-    out = Path(config.out or f"{_name_of(command.run)}-{config.format}")
-    if config.format == "safetensors":
-        counts = counts_if_there(trained)
-        folder = save_pretrained(trained, out, size=opened.size, license=config.license, counts=counts)
-    else:
-        calibrate = [Path(config.calibrate)] if config.calibrate else None
-        folder = export_model(
-            trained,
-            out,
-            config.format,
-            form=config.form,
-            size=opened.size,
-            decode=config.decode,
-            calibrate=calibrate,
-            calibration_images=config.calibration_images,
-            opset=config.opset,
-        )
+    out = export_as(trained, config, size=opened.size)
     print(f"written to {out}: {describe_files(out)}")
     status = _check(trained, out, images, config) if images else 0
     if config.push_to_hub:
-        print(f"uploaded to {push_to_hub(folder.path, config.push_to_hub)}")
+        print(f"uploaded to {push_to_hub(out, config.push_to_hub)}")
     return status
 
 
@@ -127,12 +110,6 @@ def _check(trained: TrainedModel, out: Path, images: Sources, config: ExportConf
         print(f"  {line}")
     print(found)
     return int(bool(found.differing) and not config.int8)
-
-
-def _name_of(run: str) -> str:
-    """The name of a run's folder, or of a file without its suffix."""
-    path = Path(run).resolve()
-    return path.name if path.is_dir() else path.parent.name if path.suffix == ".pt" else path.stem
 
 
 if __name__ == "__main__":

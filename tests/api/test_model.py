@@ -20,13 +20,15 @@ import yolo9000
 from wordtree import UnknownName, WordTree, save_tree
 from wordtree.errors import NameResolutionError
 from yolo9000 import YOLO9000, Results, evaluate
+from yolo9000.api import model as api
 from yolo9000.datasets.sample import Unreadable
 from yolo9000.experiment.keywords import WrongKeyword
 from yolo9000.inference import predictor
+from yolo9000.inference.model import describe_model
 from yolo9000.inference.pixels import WrongPixels
 from yolo9000.inference.sources import NoImages
-from yolo9000.models import Detector
-from yolo9000.runtime.checkpoint import CheckpointError
+from yolo9000.models import BoxCoding, Detector, DetectorConfig, RegionSpec, TreeClasses
+from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from yolo9000.runtime.device import DeviceError
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.run_folder import RunFolder
@@ -108,6 +110,10 @@ def test_what_cannot_be_opened_says_what_is_there(run: RunFolder, tmp_path: Path
         YOLO9000(run.path, size=50)
     with pytest.raises(WrongKeyword, match="load: imgsz: did you mean size"):
         YOLO9000(run.path, imgsz=64)
+    with pytest.raises(WrongKeyword, match="from_pretrained: imgsz: did you mean size"):
+        YOLO9000.from_pretrained("OWNER/NAME", imgsz=64)
+    with pytest.raises(WrongKeyword, match="of: devise: did you mean device"):
+        YOLO9000.of(YOLO9000(run.path, device="cpu").trained, devise="cpu")
     with pytest.raises(WrongKeyword, match="load: devise: did you mean device"):
         YOLO9000(run.path, devise="cpu")
     with pytest.raises(Mistake, match="which net do `device` belong to"):
@@ -226,6 +232,8 @@ def test_wrong_keywords_and_numbers_are_named(model: YOLO9000) -> None:
         ({"tree_threshold": -1}, "`tree_threshold` -1"),
         ({"threshold": "high"}, "`threshold` 'high': a number from 0 to 1"),
         ({"batch": 0}, "`batch` 0: a whole number from 1"),
+        ({"batch": True}, "`batch` True: a whole number from 1"),
+        ({"threshold": True}, "`threshold` True: a number from 0 to 1"),
         ({"max_boxes": 2.5}, "`max_boxes` 2.5: a whole number"),
         ({"size": 100}, "`size` 100: .* cells of 32 pixels"),
         ({"size": "big"}, "`size` big: a whole number"),
@@ -335,8 +343,24 @@ def test_a_restricted_net_is_saved_and_opened(model: YOLO9000, tmp_path: Path) -
     assert loaded.trained.step == 5
     with pytest.raises(FileExistsError, match="is there already"):
         model.save(tmp_path / "mine.pt")
-    with pytest.raises(Mistake, match="a restricted net is not trained further"):
+    with pytest.raises(FileNotFoundError, match="no/mine.pt: there is no folder"):
+        model.save(tmp_path / "no" / "mine.pt")
+    with pytest.raises(Mistake, match=r"a restricted net is not trained further; lift .* with restrict\(None\)"):
         model.train(steps=1)
+
+
+def test_a_net_that_was_saved_restricted_has_no_other_classes(
+    model: YOLO9000, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = YOLO9000(model.restrict(["dog", "car"]).save(tmp_path / "mine.pt"), device="cpu")
+    loaded.restrict("dog")
+    with caplog.at_level(logging.WARNING):
+        loaded.restrict(None)
+    assert repr(loaded).endswith("only dog, car, 64 pixels, on cpu>")
+    way_out = "mine.pt holds no other classes, so load the run that it was restricted from"
+    assert way_out in caplog.text
+    with pytest.raises(Mistake, match=f"a restricted net is not trained further; .*{way_out}"):
+        loaded.train(steps=1)
 
 
 # ---------------------------------------------------------------------------------------------- training, evaluating
@@ -384,6 +408,9 @@ def test_a_net_is_trained_evaluated_and_trained_further(
     assert first.path == tmp_path / "first" / "last.pt"
     assert first.trained.step == 2
     first.predict(coco / "val2017", threshold=0.001)
+
+    assert first.device == torch.device("cpu")
+    assert not {"tally", "best", "optimizer"} & set(load_checkpoint(first.save(tmp_path / "mine.pt")))
 
     report = first.evaluate(coco=coco, batch=2, out=tmp_path / "report.json")
     assert report["boxed"]["classes"] == 2
@@ -454,6 +481,42 @@ def test_options_of_an_evaluation_are_checked(model: YOLO9000, coco: Path) -> No
     ]:
         with pytest.raises(WrongKeyword, match=message):
             model.evaluate(**options)
+
+
+def test_figures_that_could_not_be_written_are_not_computed(
+    model: YOLO9000, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "evaluate_trained", lambda *_, **__: pytest.fail("evaluated all the same"))
+    (tmp_path / "there.json").write_text("figures")
+    for out, error, message in [
+        (tmp_path / "there.json", FileExistsError, "there.json: is there already; name another file"),
+        (tmp_path / "no" / "such.json", FileNotFoundError, "such.json: there is no folder"),
+        (tmp_path / "there.json" / "e.json", FileNotFoundError, "e.json: there is no folder"),
+    ]:
+        with pytest.raises(error, match=message):
+            model.evaluate(out=out)
+    assert (tmp_path / "there.json").read_text() == "figures"
+
+
+def test_a_side_that_fits_the_cells_of_the_net_is_taken_by_all_methods(coco: Path, tmp_path: Path) -> None:
+    region = RegionSpec(coding=BoxCoding(((1.0, 1.0),)), classes=TreeClasses(TREE))
+    net = Detector(DetectorConfig(width=0.05, stride=16), region)
+    content = {
+        **describe_model(net, size=64),
+        "image_labels": {},
+        "position": {"step": 0},
+        "net": net.description,
+        "average": None,
+        "model": net.state_dict(),
+    }
+    save_checkpoint(tmp_path / "fine.pt", content)
+    model = YOLO9000(tmp_path / "fine.pt", device="cpu", size=80)
+    assert len(model.predict(pixels())) == 1
+    assert model.evaluate(coco=coco, images=2, batch=2)["step"] == 0
+    assert len(model.predict(pixels(), size=48)) == 1
+    for size in (72, -16):
+        with pytest.raises(Mistake, match=f"`size` {size}: .*fine.pt has cells of 16 pixels; take a multiple"):
+            YOLO9000(tmp_path / "fine.pt", device="cpu", size=size)
 
 
 def test_the_whole_net_is_untouched_by_predictions(model: YOLO9000) -> None:

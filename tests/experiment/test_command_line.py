@@ -505,11 +505,13 @@ def test_evaluate_refuses_sizes_and_numbers_that_cannot_be(run: Path, capsys: py
     for option, value, message in (
         ("--images", "0", "at least 1 is needed"),
         ("--batch", "-1", "at least 1 is needed"),
-        ("--size", "100", "a multiple of 32 is needed"),
+        ("--size", "0", "at least 1 is needed"),
         ("--workers", "-1", "at least 0 is needed"),
     ):
         said = errors(capsys, str(run), option, value, "--device", "cpu", command=evaluate)
         assert said == f"{option} {value}: {message}\n"
+    said = errors(capsys, str(run), "--size", "100", "--device", "cpu", command=evaluate)
+    assert said == f"--size 100: {run / 'last.pt'} has cells of 32 pixels; take a multiple\n"
 
 
 def test_predict_takes_options_anywhere(run: Path, data: dict[str, str], tmp_path: Path) -> None:

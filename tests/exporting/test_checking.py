@@ -181,7 +181,7 @@ def test_the_command_makes_a_card(
         ),
         (["--calibrate", "x"], "--calibrate: there is nothing to calibrate without --int8"),
         (["--push-to-hub", "a/b"], "--push-to-hub: the Hub keeps safetensors, not onnx"),
-        (["--size", "100"], "--size 100: a multiple of 32 is needed"),
+        (["--size", "100"], "--size 100: RUN/last.pt has cells of 32 pixels; take a multiple"),
         (["--check", "absent"], "no images at absent (no such file)"),
         (["--int8", "--calibrate", "absent"], "no images at absent (no such file)"),
         (["--int8", "--calibrate", "x", "--calibration-images", "0"], "--calibration-images 0: at least 1 is needed"),
@@ -197,7 +197,7 @@ def test_mistakes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main([str(run.path), *words]) == 2
-    assert capsys.readouterr().err == f"error: {message}\n"
+    assert capsys.readouterr().err == f"error: {message.replace('RUN', str(run.path))}\n"
     assert list(tmp_path.iterdir()) == []
 
 

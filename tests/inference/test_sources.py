@@ -17,7 +17,8 @@ import pytest
 import torch
 from PIL import Image
 
-from yolo9000.inference.sources import Limits, NoImages, open_sources
+from yolo9000.inference.addresses import Limits
+from yolo9000.inference.sources import NoImages, open_each, open_sources
 from yolo9000.runtime.mistakes import Mistake
 
 
@@ -137,6 +138,26 @@ def test_pixels_of_every_kind(tmp_path: Path) -> None:
         assert image.tolist() == red.tolist()
     assert frames[4].image[0, 0].tolist() == [255, 255, 255]
     assert names(np.stack([red, red])) == ["image0", "image1"]
+
+
+def test_images_one_by_one_are_called_as_in_a_list(tmp_path: Path) -> None:
+    opened = Image.open(photo(tmp_path / "a.png"))
+    both = tmp_path / "both"
+    for name in ("b.png", "c.png"):
+        photo(both / name)
+    pixels = np.zeros((4, 5, 3), np.uint8)
+    images = [opened, pixels, str(both), pixels, Image.new("RGB", (5, 4))]
+    names = [str(tmp_path / "a.png"), "image1", str(both / "b.png"), str(both / "c.png"), "image4", "image5"]
+    assert [name for name, _ in open_sources(images)] == names
+    assert [name for name, _ in open_each(iter(images))] == names
+
+
+def test_what_is_wrong_in_a_stream_is_told_when_its_turn_comes(tmp_path: Path) -> None:
+    for wrong, error in ((None, Mistake), (str(tmp_path / "absent.jpg"), NoImages)):
+        frames = open_each(iter([np.zeros((4, 5, 3), np.uint8), wrong]))
+        assert next(frames).name == "image0"
+        with pytest.raises(error):
+            next(frames)
 
 
 def test_pixels_of_another_shape_are_refused_by_name() -> None:

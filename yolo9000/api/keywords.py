@@ -33,6 +33,7 @@ def asked_training(
     trained: TrainedModel | None,
     how: How,
     options: Mapping[str, Any],
+    whole: TrainedModel | None = None,
     insist: bool = False,
     **beginning: str | os.PathLike[str] | None,
 ) -> Asked:
@@ -46,6 +47,8 @@ def asked_training(
         How it was opened.
     options : mapping of str to any
         Data sets, and options of a training.
+    whole : TrainedModel, optional
+        The net as it was opened, if it may have been restricted since.
     insist : bool
         A run that is resumed may become another.
     **beginning : str or Path, optional
@@ -72,18 +75,30 @@ def asked_training(
         insist=insist,
     )
     if goes_on and trained is not None:
+        if trained.classes.kept is not None:
+            raise Mistake(f"train: a restricted net is not trained further; {way_to_all(whole or trained)}")
         before = _from_here(before, trained, how, keep_form=texts["config"] is None)
+    if how.device is not None and resume is None and before.machine.device is None:
+        before = override(before, {"machine.device": str(how.device)})
     config = with_keywords(before, given, "train", also=(*LAYOUTS, *beginning, "override"))
+    if config.is_classifier:
+        raise Mistake("train: with no steps of a detector this trains a classifier alone, which the command `yolo9000 "
+                      "classify` does; a detector begins with its weights by `init`")  # fmt: skip
     if resume is None:
         return Asked(config, Path(out or usual_folder(config)), resume=False)
     check_resumed(resume, before, config, {"plan.steps"}, insist=insist)
     return Asked(config, Path(resume), resume=True, override=insist)
 
 
+def way_to_all(opened: TrainedModel) -> str:
+    """What to do for the classes that a restricted net does not have."""
+    if opened.classes.kept is None:
+        return "lift the restriction with restrict(None)"
+    return f"{opened.path} holds no other classes, so load the run that it was restricted from"
+
+
 def _from_here(config: RunConfig, trained: TrainedModel, how: How, *, keep_form: bool) -> RunConfig:
     """A configuration that starts from the weights of a net, with a net of its form."""
-    if trained.classes.kept is not None:
-        raise Mistake("train: a restricted net is not trained further; lift the restriction with restrict(None)")
     exported = describes_export(trained.path)
     if exported and (trained.path.suffix != SAFETENSORS or not isinstance(trained.detector, Detector)):
         raise Mistake(f"train: {trained.path} is an export, and only one of format safetensors of a net of ours is "

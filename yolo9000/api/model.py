@@ -7,7 +7,9 @@ is one file because it is one class, most of which is the description of keyword
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, overload
@@ -17,25 +19,24 @@ import torch
 from tqdm import tqdm
 
 from wordtree import WordTree
-from yolo9000.api.keywords import asked_evaluation, asked_export, asked_training
+from yolo9000.api.keywords import asked_evaluation, asked_export, asked_training, way_to_all
 from yolo9000.api.opening import How, default_decoding, open_net
 from yolo9000.darknet.decoding import detect_as_darknet
 from yolo9000.datasets.sample import Record
 from yolo9000.detection.config import DecodeConfig, Nms
 from yolo9000.detection.decode import detect
 from yolo9000.experiment.evaluate import evaluate_trained, write_evaluation
+from yolo9000.experiment.evaluate_classifier import is_classifier
+from yolo9000.experiment.export import export_as
 from yolo9000.experiment.keywords import check_keywords
-from yolo9000.experiment.label_counts import counts_if_there
 from yolo9000.experiment.run import train_run
-from yolo9000.exporting.hub import fetch_export, push_to_hub, save_pretrained
-from yolo9000.exporting.writing import export_model
+from yolo9000.exporting.hub import fetch_export, push_to_hub
 from yolo9000.inference.config import Engine
 from yolo9000.inference.darknet_files import letterbox_of
 from yolo9000.inference.model import TrainedModel
-from yolo9000.inference.pixels import pixels_of
 from yolo9000.inference.predictor import Predictor
 from yolo9000.inference.restrict import restrict
-from yolo9000.inference.sources import Frame, Source, check_source, open_sources
+from yolo9000.inference.sources import Frame, Source, open_each, open_sources
 from yolo9000.models.classes import Classes
 from yolo9000.results.finding import find_in_images
 from yolo9000.results.results import Results
@@ -43,6 +44,10 @@ from yolo9000.runtime.checkpoint import save_checkpoint
 from yolo9000.runtime.config import Precision
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.mistyped import unknown_choice
+from yolo9000.runtime.output_folder import new_file
+from yolo9000.runtime.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 _PREDICT = ("threshold", "tree_threshold", "size", "batch", "stream", "max_boxes", "nms", "nms_iou")
 _ELSEWHERE = {"conf": "threshold", "iou": "nms_iou", "imgsz": "size", "max_det": "max_boxes", "batch_size": "batch"}
@@ -51,7 +56,7 @@ _ELSEWHERE |= {"max_detections": "max_boxes", "hier_thresh": "tree_threshold"}
 """What others call the keywords of `YOLO9000.predict`."""
 
 
-_OF_TRAINING = ("optimizer", "scaler", "phases", "waiting")
+_OF_TRAINING = ("optimizer", "scaler", "phases", "waiting", "tally", "best")
 """What a checkpoint holds for going on with a training."""
 
 
@@ -84,8 +89,7 @@ class YOLO9000:
         self._how = How()
         self._device: torch.device | None = None
         if path is not None:
-            check_keywords(options, How.keywords(), "load", meant={"imgsz": "size", "half": "precision"})
-            self._open(path, How(**options))
+            self._open(path, How.of_keywords(options, "load"))
         elif options:
             raise Mistake(f"`path`: which net do {', '.join(f'`{name}`' for name in options)} belong to?")
 
@@ -134,7 +138,8 @@ class YOLO9000:
         precision : {"float32", "bfloat16", "float16"}, optional
             Number format of the convolutions; what is fastest by default.
         size : int, optional
-            Side of the network's input in pixels, a multiple of 32; that of the training by default.
+            Side of the network's input in pixels, a multiple of its cells, which have 32 for most nets; that of the
+            training by default.
         letterbox : {"area", "darknet"}, optional
             How images are fitted into the input: shrunk by area, or with darknet's arithmetic, which is the default
             for a net that darknet trained.
@@ -180,9 +185,10 @@ class YOLO9000:
             huggingface_hub is not installed, or the repository cannot be read.
         CheckpointError, wordtree.TreeError, Mistake
             What is asked for does not fit the net; see `load`.
+        WrongKeyword
+            There is no such keyword; the message says which is meant.
         """
-        check_keywords(options, How.keywords(), "from_pretrained")
-        model, how = cls(), How(**options)
+        model, how = cls(), How.of_keywords(options, "from_pretrained")
         model._open(fetch_export(os.fspath(name), revision=revision), how)
         return model
 
@@ -197,9 +203,14 @@ class YOLO9000:
         **options : any
             ``device``, ``precision``, ``engine``, ``settings``, ``size``, ``letterbox``, ``decoding`` and
             ``compile``, as for `load`.
+
+        Raises
+        ------
+        WrongKeyword
+            There is no such keyword; the message says which is meant.
         """
         model = cls()
-        model._how = How(**options)
+        model._how = How.of_keywords(options, "of")
         model._take(trained)
         return model
 
@@ -340,10 +351,11 @@ class YOLO9000:
         """
         check_keywords(wrong, _PREDICT, "predict", meant=_ELSEWHERE)
         for name, number in (("batch", batch), ("max_boxes", max_boxes), ("size", size)):
-            if number is not None and (not isinstance(number, int | np.integer) or number < 1):
+            whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+            if number is not None and (not whole or number < 1):
                 raise Mistake(f"`{name}` {number}: a whole number from 1 on is needed")
         for name, part in (("threshold", threshold), ("tree_threshold", tree_threshold), ("nms_iou", nms_iou)):
-            if part is not None and not isinstance(part, float | int | np.number):
+            if part is not None and (isinstance(part, bool) or not isinstance(part, float | int | np.number)):
                 raise Mistake(f"`{name}` {part!r}: a number from 0 to 1 is needed")
         if nms is not None and nms not in get_args(Nms):
             raise Mistake(f"`nms` {unknown_choice(str(nms), get_args(Nms))}")
@@ -355,7 +367,7 @@ class YOLO9000:
         side = self.trained.input_size(size or self._how.size)
         if isinstance(source, Iterator):  # it may be endless
             if stream:
-                return self._stream(_one_by_one(source), config, side, batch)
+                return self._stream(open_each(source), config, side, batch)
             source = list(source)
         sources = open_sources(source)
         if stream:
@@ -396,7 +408,8 @@ class YOLO9000:
         Parameters
         ----------
         names : str, int, or iterable of them, or None
-            Names, wnids or synsets. None lifts the restriction.
+            Names, wnids or synsets. None lifts the restriction. A net that was restricted when it was saved holds no
+            other classes: it stays as it was opened, and a warning says so.
 
         Returns
         -------
@@ -409,6 +422,8 @@ class YOLO9000:
             Names are unknown or ambiguous; the message lists candidates for all of them.
         """
         whole = self.trained if self._whole is None else self._whole
+        if names is None and whole.classes.kept is not None:
+            log.warning("warning: restrict: %s", way_to_all(whole))
         trained = whole if names is None else restrict(whole, names)
         self._take(trained)
         self._whole = whole
@@ -429,7 +444,8 @@ class YOLO9000:
     ) -> YOLO9000:
         """Train, as ``yolo9000 train`` does, and become the net that was trained.
 
-        A model that was loaded goes on from its weights, in a new run; one without a net starts anew.
+        A model that was loaded goes on from its weights, in a new run; one without a net starts anew. A classifier is
+        trained before a detector (``classification_steps=``); one alone is for the command ``yolo9000 classify``.
 
         Parameters
         ----------
@@ -446,24 +462,27 @@ class YOLO9000:
         **options : any
             Data sets: ``coco=``, ``voc=``, ``imagenet=`` and the other layouts, each a path, or a list where several
             can be joined. And every option of ``yolo9000 train --help``, such as ``tree=``, ``joint=True``,
-            ``steps=2000``, ``batch=32``, ``lr=1e-3``, ``size=416``.
+            ``steps=2000``, ``batch=32``, ``lr=1e-3``, ``size=416``. ``device`` is that of `load` by default, unless
+            `config` or `resume` names one, and the model then is on the device of the training.
 
         Returns
         -------
         YOLO9000
-            This model, with the weights of the run, also if the training was stopped by Ctrl-C.
+            This model, with the weights of the run, also if the training was stopped by Ctrl-C. Stopped before it has a
+            detector, while the classifier is trained, it leaves the model as it was; `resume` goes on.
 
         Raises
         ------
         WrongKeyword
             There is no such option; the message says which is meant.
         Mistake, DatasetError, wordtree.TreeError
-            The parts do not fit together; the message says which field or file.
+            The parts do not fit together, or no detector would be trained; the message says which field or file.
         """
         asked = asked_training(
             self._trained,
             self._how,
             options,
+            whole=self._whole,
             insist=override,
             preset=preset,
             recipe=recipe,
@@ -471,8 +490,15 @@ class YOLO9000:
             resume=resume,
             out=out,
         )
-        train_run(asked.config, asked.folder, resume=asked.resume, override=asked.override)
-        self._open(asked.folder, self._how.of_run())
+        result = train_run(asked.config, asked.folder, resume=asked.resume, override=asked.override)
+        if result.interrupted:
+            way_on = f"continue with train(resume={str(asked.folder)!r})"
+            if is_classifier(RunFolder(asked.folder).last):
+                said = f"stopped at step {result.step}, before there is a detector: the model is what it was; {way_on}"
+                print(said, file=sys.stderr)
+                return self
+            print(f"stopped at step {result.step}; {way_on}", file=sys.stderr)
+        self._open(asked.folder, self._how.of_run(asked.config.machine.device))
         return self
 
     def evaluate(self, *, out: str | os.PathLike[str] | None = None, **options: Any) -> dict[str, Any]:
@@ -481,7 +507,7 @@ class YOLO9000:
         Parameters
         ----------
         out : str or Path, optional
-            A JSON file for the figures, with a picture of the reliability beside it; nothing is written without it.
+            A new JSON file for the figures, with a picture of the reliability beside it; nothing is written without it.
         **options : any
             Data sets: ``coco=``, ``voc=`` and the other layouts; the held-out part of the run's own data without any.
             And the options of ``yolo9000 evaluate --help``, such as ``images=500``, ``batch=32``, ``split=``,
@@ -499,12 +525,14 @@ class YOLO9000:
             There is no such option; the message says which is meant.
         Mistake, DatasetError, wordtree.TreeError
             Tree and data do not fit together.
+        FileExistsError, FileNotFoundError
+            `out` is there already, or its folder is not; nothing has been evaluated then.
         """
         config = asked_evaluation(self._how, options)
+        file = None if out is None else new_file(out)
         running, settings = self._how.ready(self.trained, self.device)
         report = evaluate_trained(running, config, device=self.device, settings=settings)
-        if out is not None:
-            file = Path(out)
+        if file is not None:
             write_evaluation(report, file, picture=f"{file.stem}.reliability.png")
         return report
 
@@ -515,12 +543,12 @@ class YOLO9000:
 
         Raises
         ------
-        FileExistsError
-            The file is there already.
+        FileExistsError, FileNotFoundError
+            The file is there already, or its folder is not.
+        Mistake
+            The net is an export, which has its weights in the file of another program.
         """
-        file = Path(path)
-        if file.exists():
-            raise FileExistsError(f"{file}: is there already; name another file")
+        file = new_file(path)
         if self.trained.detector.has_engine:
             raise Mistake(f"save: {self.path} is an export already, whose weights are inside; copy its folder")
         kept = {name: value for name, value in self.trained.content.items() if name not in _OF_TRAINING}
@@ -542,7 +570,7 @@ class YOLO9000:
         Returns
         -------
         Path
-            The folder, by default NAME-FORMAT in the working directory.
+            The folder, by default NAME-FORMAT in the working directory, by the name of the run or the file.
 
         Raises
         ------
@@ -552,22 +580,7 @@ class YOLO9000:
             Something is not installed, or the net cannot be written so.
         """
         config = asked_export(format, options)
-        out = Path(config.out or f"{_name_of(self.path)}-{config.format}")
-        if config.format == "safetensors":
-            counts = counts_if_there(self.trained)
-            save_pretrained(self.trained, out, size=self._how.size, license=config.license, counts=counts)
-        else:
-            export_model(
-                self.trained,
-                out,
-                config.format,
-                form=config.form,
-                size=self._how.size,
-                decode=config.decode,
-                calibrate=[Path(config.calibrate)] if config.calibrate else None,
-                calibration_images=config.calibration_images,
-                opset=config.opset,
-            )
+        out = export_as(self.trained, config, size=self._how.size)
         if config.push_to_hub:
             push_to_hub(out, config.push_to_hub)
         return out
@@ -583,19 +596,3 @@ class YOLO9000:
             What the model card states, such as ``cc-by-sa-4.0``.
         """
         return self.export("safetensors", out=folder, license=license)
-
-
-def _name_of(path: Path) -> str:
-    """What an export of a net is called: by the folder of its run, or by its file."""
-    whole = path.resolve()
-    return whole.name if whole.is_dir() else whole.parent.name if whole.suffix == ".pt" else whole.stem
-
-
-def _one_by_one(images: Iterator[Source]) -> Iterator[Frame]:
-    """The images that an iterator gives, each opened when its turn comes."""
-    for number, each in enumerate(images):
-        check_source(each)
-        if isinstance(each, str | int | os.PathLike):
-            yield from open_sources(each)
-        else:
-            yield Frame(f"image{number}", pixels_of(each, f"image{number}"))

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from wordtree import WordTree, load_tree
 from yolo9000.darknet.cfg_files import read_names
 from yolo9000.detection.config import DecodeConfig
+from yolo9000.experiment.keywords import check_keywords
 from yolo9000.exporting.opening import open_any
 from yolo9000.exporting.running import ready
 from yolo9000.inference.config import Engine
 from yolo9000.inference.model import TrainedModel
 from yolo9000.runtime.config import Precision, Settings
 from yolo9000.runtime.device import pick_device, use_huge_pages
+
+_ELSEWHERE = {"imgsz": "size", "half": "precision"}
+"""What others call the keywords of `How`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +49,16 @@ class How:
     compile: bool = False
 
     @classmethod
-    def keywords(cls) -> list[str]:
-        """The names of all."""
-        return [each.name for each in dataclasses.fields(cls)]
+    def of_keywords(cls, options: Mapping[str, Any], where: str) -> How:
+        """What keywords of the method `where` say.
+
+        Raises
+        ------
+        WrongKeyword
+            One is not known; the message says which is meant.
+        """
+        check_keywords(options, [each.name for each in dataclasses.fields(cls)], where, meant=_ELSEWHERE)
+        return cls(**options)
 
     @property
     def on(self) -> torch.device:
@@ -66,9 +77,10 @@ class How:
             size=self.size,
         )
 
-    def of_run(self) -> How:
-        """The same for a run that was trained now, which needs no other files."""
-        return dataclasses.replace(self, cfg=None, tree=None, names=None, best=False, engine=None, size=None)
+    def of_run(self, device: str | None = None) -> How:
+        """The same for a run that was trained now, which needs no other files, on the device that it was trained on."""
+        there = dataclasses.replace(self, device=device or self.device)
+        return dataclasses.replace(there, cfg=None, tree=None, names=None, best=False, engine=None, size=None)
 
 
 def open_net(path: str | os.PathLike[str], how: How) -> TrainedModel:

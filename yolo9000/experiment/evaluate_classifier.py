@@ -37,11 +37,13 @@ def open_classifier(checkpoint: Path, config: EvaluateConfig, device: torch.devi
     Raises
     ------
     Mistake
-        An option is for detectors.
+        An option is for detectors, or the size is no multiple of 32.
     """
     for name, value in (("map", config.map), ("boxed", config.boxed), ("names", config.open.names)):
         if value is not None:
             raise Mistake(f"`{name}` {value}: it is for detectors, and {checkpoint} is a classifier")
+    if config.open.size is not None and config.open.size % 32:
+        raise Mistake(f"`size` {config.open.size}: a multiple of 32 is needed")
     return load_model(checkpoint, averaged=not config.raw_weights, device=device)
 
 

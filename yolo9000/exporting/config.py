@@ -31,7 +31,8 @@ class ExportConfig:
         "onnx" (onnxruntime and others), "openvino", "torchscript" (torch without this program), "safetensors" (weights
         with config.json, tree.json and a model card, as the Hugging Face Hub keeps models) or "darknet".
     out : str or None
-        The folder that is made. Without it that is NAME-FORMAT in the working directory, for a run of this name.
+        The folder that is made. Without it that is NAME-FORMAT in the working directory, for a run or a file of this
+        name.
     raw : bool
         The file answers with all raw numbers, in darknet's dense layout. With thousands of classes most of the time
         then goes into numbers that nobody reads. By default a net whose head reads single classes is cut before it:

@@ -55,12 +55,14 @@ def write_onnx(
     EngineAbsent
         The exporter needs onnx and onnxscript.
     ExportError
-        The exporter does not know what to make of a layer, or has no such opset.
+        The exporter does not know what to make of a layer, or has no such opset; or the size is no such multiple.
     """
     onnx, _ = optional_module("onnx"), optional_module("onnxscript")
     newest = onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= opset <= newest:
         raise ExportError(f"`opset` {opset}: with the installed onnx it is {OLDEST_OPSET} to {newest}")
+    if multiple is not None and size % multiple:
+        raise ExportError(f"`size` {size}: such a file takes multiples of {multiple} pixels")
     # neither 1 nor 0, for which torch would write a file of its own
     example = torch.zeros(batch or 2, 3, size, size)
     dims: dict[int, Any] = {} if batch else {0: torch.export.Dim("batch", min=1)}

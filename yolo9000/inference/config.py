@@ -31,7 +31,7 @@ class OpenConfig:
     best : bool
         ``best.pt`` in place of ``last.pt``.
     size : int or None
-        Side of the network's input, a multiple of 32. None is the side of the training.
+        Side of the network's input, a multiple of its cells: of 32, 16 or 64 pixels. None is the side of the training.
     letterbox : str or None
         How images are fitted into the input: shrunk by area ("area"), or with darknet's arithmetic ("darknet"). None
         is darknet's for a net that darknet trained, and otherwise area. Darknet stretches images for nets of YOLOv1's.
@@ -51,7 +51,7 @@ class OpenConfig:
     Raises
     ------
     Mistake
-        The size is no multiple of 32, or the settings are none.
+        The size is no side, or the settings are none.
     """
 
     cfg: Annotated[str | None, arg(metavar="FILE")] = None
@@ -66,6 +66,6 @@ class OpenConfig:
     device: str | None = None
 
     def __post_init__(self) -> None:
-        if self.size is not None and (self.size < 32 or self.size % 32):
-            raise Mistake(f"`size` {self.size}: a multiple of 32 is needed")
+        if self.size is not None and self.size < 1:  # what it is a multiple of depends on the net
+            raise Mistake(f"`size` {self.size}: at least 1 is needed")
         Settings().changed(self.settings)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import glob
-import http.client
 import logging
 import os
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -23,6 +19,7 @@ from PIL import Image
 from yolo9000.datasets.decode import decode
 from yolo9000.datasets.guarded import LeanChild, pixels_of_answer
 from yolo9000.datasets.sample import Unreadable
+from yolo9000.inference.addresses import Limits, fetch, is_address
 from yolo9000.inference.pixels import Pixels, pixels_of
 from yolo9000.runtime.mistakes import Mistake
 
@@ -59,22 +56,6 @@ class Frame(NamedTuple):
     image: NDArray[np.uint8]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What an address may take.
-
-    Parameters
-    ----------
-    megabytes : float
-        Size of the file.
-    seconds : float
-        Time until it is there.
-    """
-
-    megabytes: float = 64.0
-    seconds: float = 30.0
-
-
 @dataclass(eq=False)
 class Sources:
     """Images one after the other, as they are asked for; made by `open_sources`.
@@ -99,6 +80,7 @@ class Sources:
     rates: dict[str, float] = field(default_factory=dict)
     _items: list[_Item] = field(default_factory=list, repr=False)
     _limits: Limits = field(default_factory=Limits, repr=False)
+    _first: int = field(default=0, repr=False)  # the number of the first image, for the names of pixels
 
     @property
     def cameras(self) -> list[int]:
@@ -119,7 +101,7 @@ class Sources:
         return [Sources([], len(part), _items=list(part), _limits=self._limits) for part in parts]
 
     def __iter__(self) -> Iterator[Frame]:
-        for number, item in enumerate(self._items):
+        for number, item in enumerate(self._items, self._first):
             try:
                 yield from self._frames(item, number)
             except Unreadable as error:
@@ -225,7 +207,7 @@ def open_sources(
     items: list[_Item] = []
     wrong: list[str] = []
     for each in _several(source):
-        check_source(each)
+        _check_source(each)
         if isinstance(each, str | os.PathLike):
             try:
                 items += _named(os.fspath(each), recursive)
@@ -242,7 +224,33 @@ def open_sources(
     return Sources(files, None if endless else len(items), _items=items, _limits=limits or Limits())
 
 
-def check_source(source: object) -> None:
+def open_each(images: Iterable[Source]) -> Iterator[Frame]:
+    """The images of an iterator that may be endless, each opened when its turn comes and called as in a list.
+
+    Parameters
+    ----------
+    images : iterable of str, path, int or image
+        Each as `open_sources` takes it in a list.
+
+    Raises
+    ------
+    NoImages, Mistake
+        See `open_sources`; when the turn of what is wrong has come.
+
+    Examples
+    --------
+    >>> [name for name, _ in open_each(np.zeros((2, 3, 3), np.uint8) for _ in range(2))]
+    ['image0', 'image1']
+    """
+    first = 0
+    for each in images:
+        sources = open_sources([each])
+        sources._first = first
+        yield from sources
+        first += len(sources._items)
+
+
+def _check_source(source: object) -> None:
     """Raise `Mistake` if something is no image, and names none."""
     kinds = (str, int, os.PathLike, Image.Image, np.ndarray, torch.Tensor)
     if isinstance(source, bool) or not isinstance(source, kinds):
@@ -261,78 +269,13 @@ def is_video(path: str | Path) -> bool:
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
-def fetch(address: str, limits: Limits | None = None) -> bytes:
-    """Download a file.
-
-    Parameters
-    ----------
-    address : str
-        It begins with http or https, and is not followed to any other kind of address.
-    limits : Limits, optional
-
-    Raises
-    ------
-    Unreadable
-        It is not there, is too large or too slow.
-    """
-    limits = limits or Limits()
-    most, end = int(limits.megabytes * 1e6), time.monotonic() + limits.seconds
-    parts: list[bytes] = []
-    try:
-        opener = urllib.request.build_opener(_OnlyWeb)
-        request = urllib.request.Request(address, headers={"User-Agent": "yolo9000"})
-        with opener.open(request, timeout=limits.seconds) as answer:
-            # what arrives is taken at once, for a read of all of it would wait for a slow server again and again
-            while part := answer.read1(1 << 16):
-                parts.append(part)
-                if sum(map(len, parts)) > most:
-                    raise Unreadable(address, f"larger than {limits.megabytes:g} megabytes")
-                if time.monotonic() > end:
-                    raise Unreadable(address, f"not there after {limits.seconds:g} seconds")
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise Unreadable(address, f"the server answers {error.code} {error.reason}") from error
-    except (TimeoutError, urllib.error.URLError) as error:
-        reason = getattr(error, "reason", error)
-        if isinstance(reason, TimeoutError):
-            raise Unreadable(address, f"not there after {limits.seconds:g} seconds") from error
-        raise Unreadable(address, f"cannot be reached ({reason})") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        if isinstance(error, Unreadable):
-            raise
-        raise Unreadable(address, f"cannot be reached ({error})") from error
-    return b"".join(parts)
-
-
-class _OnlyWeb(urllib.request.HTTPRedirectHandler):
-    """An answer may send us to another address of the web, and not to a file or to ftp."""
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        if not _is_address(newurl):
-            fp.close()
-            raise urllib.error.URLError(f"sends us to {newurl}")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _is_address(text: str) -> bool:
-    return text.lower().startswith(("http://", "https://"))
-
-
 def _several(source: Source | Iterable[Source]) -> Sequence[Source]:
     if isinstance(source, str | int | os.PathLike | Image.Image | np.ndarray | torch.Tensor):
         if isinstance(source, np.ndarray | torch.Tensor) and source.ndim == 4:
             return list(source)
         return [source]
     if not isinstance(source, Iterable) or isinstance(source, bytes | dict):
-        check_source(source)
+        _check_source(source)
     return list(source)
 
 
@@ -350,7 +293,7 @@ def _named(text: str, recursive: bool) -> Sequence[Path | str | int]:
         return found
     if text.isdecimal():
         return [int(text)]
-    if _is_address(text):
+    if is_address(text):
         return [text]
     if glob.has_magic(text):
         files = [Path(name) for name in sorted(glob.glob(text, recursive=True))]

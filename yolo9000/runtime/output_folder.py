@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -74,6 +75,30 @@ def free_file(file: Path) -> Path:
     while found.exists():
         number += 1
         found = file.with_name(f"{file.stem}{number}{file.suffix}")
+    return found
+
+
+def new_file(file: str | os.PathLike[str]) -> Path:
+    """A file that is to be written, checked before anything is computed for it.
+
+    Raises
+    ------
+    FileExistsError
+        The file is there already.
+    FileNotFoundError
+        Its folder is not there.
+
+    Examples
+    --------
+    >>> new_file("no/such/figures.json")
+    Traceback (most recent call last):
+    FileNotFoundError: no/such/figures.json: there is no folder no/such
+    """
+    found = Path(file)
+    if found.exists():
+        raise FileExistsError(f"{found}: is there already; name another file")
+    if not found.parent.is_dir():
+        raise FileNotFoundError(f"{found}: there is no folder {found.parent}")
     return found
 
 
