@@ -463,7 +463,7 @@ class YOLO9000:
             Data sets: ``coco=``, ``voc=``, ``imagenet=`` and the other layouts, each a path, or a list where several
             can be joined. And every option of ``yolo9000 train --help``, such as ``tree=``, ``joint=True``,
             ``steps=2000``, ``batch=32``, ``lr=1e-3``, ``size=416``. ``device`` is that of `load` by default, unless
-            `config` or `resume` names one, and the model then is on the device of the training.
+            `config` names one or a run is resumed; the model then is on the device of the training.
 
         Returns
         -------

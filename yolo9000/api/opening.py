@@ -77,10 +77,11 @@ class How:
             size=self.size,
         )
 
-    def of_run(self, device: str | None = None) -> How:
+    def of_run(self, device: str | None) -> How:
         """The same for a run that was trained now, which needs no other files, on the device that it was trained on."""
-        there = dataclasses.replace(self, device=device or self.device)
-        return dataclasses.replace(there, cfg=None, tree=None, names=None, best=False, engine=None, size=None)
+        return dataclasses.replace(
+            self, cfg=None, tree=None, names=None, best=False, engine=None, size=None, device=device
+        )
 
 
 def open_net(path: str | os.PathLike[str], how: How) -> TrainedModel:
