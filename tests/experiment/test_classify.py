@@ -170,6 +170,8 @@ def test_a_run_from_end_to_end(imagenet: Path, tmp_path: Path, capsys: pytest.Ca
     assert report["classifier"]["top5"] == 1
     assert report["step"] == 5
     assert (out / "specificity.png").read_bytes().startswith(b"\x89PNG")
+    assert evaluate.main([str(out), "--size", "48", "--device", "cpu"]) == 2
+    assert capsys.readouterr().err == "error: --size 48: a multiple of 32 is needed\n"
     assert evaluate.main([str(out), "--map", "coco9k.map"]) == 2
     assert "is a classifier" in capsys.readouterr().err
     assert predict.main([str(out), str(imagenet)]) == 2

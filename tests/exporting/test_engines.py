@@ -219,6 +219,8 @@ def test_what_onnx_cannot_express_is_an_error_in_one_line(tmp_path: Path, needs:
     needs("onnx")
     with pytest.raises(ExportError, match=r"`opset` 99: with the installed onnx it is 18 to \d+"):
         write_onnx(torch.nn.Conv2d(3, 4, 1), tmp_path / "x.onnx", size=32, outputs=["y"], multiple=None, opset=99)
+    with pytest.raises(ExportError, match="`size` 80: such a file takes multiples of 32 pixels"):
+        write_onnx(torch.nn.Conv2d(3, 4, 1), tmp_path / "x.onnx", size=80, outputs=["y"], multiple=32)
     with pytest.raises(
         ExportError, match=r"cannot be written as ONNX of opset 20: .*sort.*; torchscript may"
     ) as caught:
