@@ -16,6 +16,7 @@ import importlib
 import io
 import json
 import os
+import signal
 import struct
 import sys
 from collections.abc import Callable
@@ -150,14 +151,20 @@ def serve(requests: IO[bytes], answers: IO[bytes], reader: Reader) -> None:
 
 
 def main(reader: Reader | None = None) -> None:
-    """Read requests from standard input; libraries that print, print nowhere."""
+    """Read requests from standard input; libraries that print, print nowhere.
+
+    Ctrl-C and SIGTERM, which are sent to all processes of a job, are for the parent, which may want another image
+    before it ends; this process then ends with its standard input.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     limit_process(int(sys.argv[1]))
     importlib.import_module("yolo9000.datasets.decode")  # now, for a request has its time for itself
     answers = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
+    with contextlib.suppress(BrokenPipeError):
         write_message(answers, {})
         serve(sys.stdin.buffer, answers, reader or Reader())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count, pairwise
@@ -20,6 +19,7 @@ from yolo9000.datasets.mixed import MixedDataset
 from yolo9000.datasets.sample import Batch, Record, Replacement, Sample, Source, collate
 from yolo9000.datasets.transforms import letterbox
 from yolo9000.datasets.unreadable import TooManyUnreadable, UnreadableCounter
+from yolo9000.runtime.interrupt import end_with_parent
 
 StartMethod = Literal["fork", "spawn", "forkserver"]
 
@@ -340,6 +340,6 @@ def _data_loader(
 
 
 def _start_worker(worker: int) -> None:
-    """Turn off OpenCV's threads and Ctrl-C in a worker process."""
+    """Turn off OpenCV's threads in a worker process, and leave signals to the process that wants its batches."""
     cv2.setNumThreads(0)  # the workers run in parallel already, and OpenCV's threads do not survive a fork
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process handles Ctrl-C and then ends the workers
+    end_with_parent()

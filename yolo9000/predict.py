@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import dataclasses
 import json
 import os
@@ -15,7 +17,7 @@ from tyro.conf import Positional, arg
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.options import flags_of, parse, parse_some, typed
 from yolo9000.results.config import PredictConfig
-from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
+from yolo9000.runtime.interrupt import EXIT_INTERRUPTED, StopRequest
 from yolo9000.runtime.mistakes import Mistake, printable, run
 
 if TYPE_CHECKING:
@@ -101,16 +103,27 @@ def _predict(command: Command, line: Sequence[str]) -> int:
     sources = open_sources(named, config.recursive)
     if config.save.save_video and not (sources.cameras or any(map(is_video, sources.files))):
         raise Mistake("`save_video`: there is no video and no camera among the images")
-    with together(pick_device(config.open.device or local_device_name())) as processes:
+    with together(pick_device(config.open.device or local_device_name())) as processes, _stop(processes) as stop:
         if processes.is_first:
-            return _predict_and_write(net, sources, config, processes, line)
-        for _ in _found(*_open(net, config, processes, line), sources, config, processes):
+            return _predict_and_write(net, sources, config, processes, stop, line)
+        for _ in _found(*_open(net, config, processes, line), sources, config, processes, stop):
             pass  # the first process gets all of it, and writes
-        return 0
+        return EXIT_INTERRUPTED if stop.requested else 0
+
+
+def _stop(processes: Processes) -> contextlib.AbstractContextManager[StopRequest]:
+    """Several processes end together, at the end of a round; one alone ends at once."""
+    stop = StopRequest(quiet=True)
+    return stop if processes.world_size > 1 else contextlib.nullcontext(stop)
 
 
 def _predict_and_write(
-    net: str, sources: Sources, config: PredictConfig, processes: Processes, line: Sequence[str]
+    net: str,
+    sources: Sources,
+    config: PredictConfig,
+    processes: Processes,
+    stop: StopRequest,
+    line: Sequence[str],
 ) -> int:
     from yolo9000.results.writing import PredictionWriter
     from yolo9000.runtime.output_folder import choose_folder
@@ -118,8 +131,12 @@ def _predict_and_write(
     out = choose_folder(config.out, DEFAULT_FOLDER, overwrite=config.overwrite)
     writer = PredictionWriter(out, config.save, inputs=sources.files, rates=sources.rates)
     predictor, decode = _open(net, config, processes, line)
+    found = _found(predictor, decode, sources, config, processes, stop)
     try:
-        ended = _write_all(_found(predictor, decode, sources, config, processes), writer, stream=config.stream)
+        ended = _write_all(found, writer, stream=config.stream) and not stop.requested
+        if processes.world_size > 1:  # who reads our lines may have enough of them, and the others must hear of it
+            stop.requested = True
+            collections.deque(found, maxlen=0)
     finally:
         written = writer.close()
     if sources.unreadable:
@@ -190,7 +207,12 @@ def _open(net: str, config: PredictConfig, processes: Processes, line: Sequence[
 
 
 def _found(
-    predictor: Predictor, decode: DecodeConfig, sources: Sources, config: PredictConfig, processes: Processes
+    predictor: Predictor,
+    decode: DecodeConfig,
+    sources: Sources,
+    config: PredictConfig,
+    processes: Processes,
+    stop: StopRequest,
 ) -> Iterator[Results]:
     from tqdm import tqdm
 
@@ -216,7 +238,7 @@ def _found(
         return [dataclasses.replace(found, kept=None) for found in find(part)], part.unreadable
 
     own = sources.dealt(config.batch_size, processes.rank, processes.world_size)
-    for found, unreadable in dealt(each, own, processes, only_first=True):
+    for found, unreadable in dealt(each, own, processes, only_first=True, stop=lambda: stop.requested):
         sources.unreadable += unreadable
         yield from found
 

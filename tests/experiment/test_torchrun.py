@@ -113,6 +113,33 @@ def test_evaluation_and_prediction_find_what_one_process_finds(tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks for processes in /proc")
+@pytest.mark.parametrize("how", ["head", "Ctrl-C"])
+def test_prediction_by_several_processes_ends_before_its_images_do(tmp_path: Path, how: str) -> None:
+    run, photos, out = tmp_path / "run", tmp_path / "photos", tmp_path / "out"
+    assert train.main([*SMALL, "--steps", "1", "--out", str(run)]) == 0
+    photos.mkdir()
+    for number in range(3_000):
+        Image.new("RGB", (8, 8)).save(photos / f"{number}.png")
+    words = [str(run), str(photos), "--batch", "1", "--device", "cpu", "--out", str(out)]
+    predicting = torchrun(3, "yolo9000.predict", *words)
+    assert predicting.stdout is not None
+    assert predicting.stdout.readline()
+    if how == "head":
+        predicting.stdout.close()
+    else:
+        for rank in ranks_of(predicting):
+            os.kill(rank, signal.SIGINT)
+    assert predicting.stderr is not None
+    with predicting.stderr, predicting.stdout:
+        errors = predicting.stderr.read()
+    assert predicting.wait(timeout=60) == (0 if how == "head" else 1), errors
+    assert f"written to {out}" in errors
+    written = json.loads((out / "predictions.json").read_text())
+    assert 0 < len(written["images"] if isinstance(written, dict) else written) < 3_000
+
+
+@pytest.mark.slow
 def test_class_rows_that_are_spread_are_whole_in_the_runs_files(tmp_path: Path) -> None:
     """A classifier's phase, then the net's with its rows spread; any number of processes opens it and goes on."""
     run = tmp_path / "run"

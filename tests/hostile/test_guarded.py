@@ -6,7 +6,10 @@ import hashlib
 import io
 import logging
 import multiprocessing
+import os
 import pickle
+import signal
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +97,19 @@ def check_survival(root: Path, number: int, bad: dict[int, str], caplog: pytest.
     assert caplog.text.count("cannot be read") == len(bad)
     source.guard.close()
     return source.guard
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks for the process in /proc")
+def test_signals_to_all_processes_of_a_job_leave_the_decoder_to_its_parent() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (3, 2)).save(file, "PNG")
+    with LeanChild() as child:
+        child.decode(file.getvalue(), "a.png")
+        (pid,) = (int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(pid, number)
+        assert child.decode(file.getvalue(), "a.png").shape == (2, 3, 3)
+        assert child.deaths == 0
 
 
 def test_images_that_kill_their_decoder_cost_themselves(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -37,7 +37,7 @@ def work():
         for step in range(1, 300):
             processes.state["step"] = step
             if (processes.rank, step) == {fails}:
-                raise RuntimeError("the disk is full")
+                raise {error}("the disk is full")
             time.sleep(0.1)
             dist.all_reduce(torch.ones(3))
     return 0
@@ -46,9 +46,11 @@ sys.exit(run(work))
 """
 
 
-def start(tmp_path: Path, *, patience: float, fails: tuple[int, int] = (-1, -1)) -> list[subprocess.Popen[str]]:
+def start(
+    tmp_path: Path, *, patience: float, fails: tuple[int, int] = (-1, -1), error: str = "RuntimeError"
+) -> list[subprocess.Popen[str]]:
     file = tmp_path / "program.py"
-    file.write_text(PROGRAM.format(root=str(ROOT), patience=patience, fails=fails))
+    file.write_text(PROGRAM.format(root=str(ROOT), patience=patience, fails=fails, error=error))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -124,6 +126,38 @@ def test_a_rank_that_fails_says_why_to_all(tmp_path: Path, killed_at_the_end: li
     assert "error: rank 1 of 3 processes failed at step 12: RuntimeError: the disk is full" in said
     assert seconds < 8  # with the twelve steps
     assert "the disk is full" in ranks[1].communicate()[1]
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_interrupted_says_so(tmp_path: Path, killed_at_the_end: list[subprocess.Popen[str]]) -> None:
+    killed_at_the_end += (ranks := start(tmp_path, patience=60, fails=(1, 12), error="KeyboardInterrupt"))
+    said, seconds = ends(ranks, [0, 2], 8)
+    assert "error: rank 1 of 3 processes failed at step 12: interrupted" in said
+    assert seconds < 8
+
+
+# A process that takes eight seconds to read its data, where torch waits for five
+LATE = """
+import sys, time, torch
+sys.path.insert(0, {root!r})
+from yolo9000.runtime import distributed
+from yolo9000.runtime.watch import together
+
+distributed.BEHIND_THE_WATCH = 0
+with together(torch.device("cpu"), 5) as processes:
+    time.sleep(8 * (processes.rank == 1))
+    distributed.wait_for_all(processes)
+    print(distributed.gather_objects(processes.rank, processes))
+"""
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_late_is_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "late.py"
+    file.write_text(LATE.format(root=str(ROOT)))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
+    done = subprocess.run([*torchrun, file], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.splitlines() == ["[0, 1, 2]"] * 3, done.stderr
 
 
 @pytest.mark.slow

@@ -321,7 +321,11 @@ def test_kills_by_the_clock(trainer: Trainer, whole: Path, tmp_path: Path) -> No
     assert_nothing_is_left(trainer, shared_memory)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, signal.SIGINT, -signal.SIGTERM, -signal.SIGINT],
+    ids=["SIGTERM", "SIGINT", "SIGTERM to all", "Ctrl-C"],
+)
 def test_a_signal_saves_and_leaves(trainer: Trainer, whole: Path, tmp_path: Path, number: int) -> None:
     run = tmp_path / "run"
     assert trainer.train(run, at=["step", 7, [number]]) == 130
@@ -331,6 +335,35 @@ def test_a_signal_saves_and_leaves(trainer: Trainer, whole: Path, tmp_path: Path
     assert log_of(run) == log_of(whole)
     ours, theirs = load_checkpoint(run / "last.pt"), load_checkpoint(whole / "last.pt")
     assert same(ours, theirs)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_stopped_and_begun_again_is_the_same_run(
+    trainer: Trainer, whole_of_three: Path, tmp_path: Path
+) -> None:
+    """By SIGTERM to all processes of a rank; then torchrun has counted a restart on one machine alone."""
+    run = tmp_path / "run"
+    assert trainer.train(run, at=["step", 7, [-signal.SIGTERM]], rank=1, **THREE) == 130, trainer.said()
+    assert load_checkpoint(run / "last.pt")["position"]["step"] == 7
+    assert trainer.train(run, restarts=[0, 1, 0], **THREE) == 0, trainer.said()
+    assert log_of(run) == log_of(whole_of_three)
+    assert same(*(load_checkpoint(each / "last.pt") for each in (run, whole_of_three)))
+
+
+def test_a_job_that_ends_before_its_first_checkpoint_begins_anew(trainer: Trainer, tmp_path: Path) -> None:
+    rarely = {
+        "train.save_every": 100,
+        "train.evaluate_every": 2,
+        "plan.classification_steps": 0,
+        "plan.joint.boxes_first": 0,
+    }
+    run = tmp_path / "run"
+    assert trainer.train(run, changes=rarely, at=["step", 5, KILL]) == -signal.SIGKILL
+    (run / "bad-step-00000002.pt").touch()
+    assert {name for name in os.listdir(run) if name.endswith(".pt")} == {"best.pt", "bad-step-00000002.pt"}
+    assert trainer.train(run, changes=rarely) == 2  # not by itself: best.pt may be what somebody wants
+    assert trainer.train(run, changes=rarely, restarts=[1]) == 0, trainer.said()
+    assert load_checkpoint(run / "last.pt")["position"]["step"] == 6
 
 
 def test_a_signal_before_the_first_step_leaves_nothing(trainer: Trainer, tmp_path: Path) -> None:

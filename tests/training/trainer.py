@@ -3,7 +3,7 @@
 It imports torch once and forks for each training, so that a start costs no import. Standard input has a JSON object a
 line, see `train` and `small_steps`; for each it prints {"pids"} when its processes have started, and {"status"} when
 all have ended. What they say goes to the file "log". With "ranks" a training has several processes, and one that fails
-has the others told to end, as torchrun does it.
+has the others told to end, as torchrun does it; "restarts" is how often it says that each of them was restarted.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
@@ -154,8 +155,12 @@ def at_call(function: Callable[..., Any], left: list[int], happens: Callable[[],
 
 
 def send_myself(signals: list[int]) -> None:
+    """Send signals to this process; negative ones as another process would send them to all that it has forked, too."""
     for number in signals:
-        os.kill(os.getpid(), number)
+        if number > 0:
+            os.kill(os.getpid(), number)
+        else:
+            subprocess.run(["kill", str(number), "--", f"-{os.getpid()}"], start_new_session=True, check=True)
 
 
 def refuse_writing(folder: str) -> None:
@@ -294,6 +299,8 @@ def begin(asked: dict[str, Any], rank: int, port: int) -> int:
         os.dup2(log, 1)
         os.dup2(log, 2)
         torch.set_num_threads(1)
+        if asked.get("restarts"):
+            os.environ["TORCHELASTIC_RESTART_COUNT"] = str(asked["restarts"][rank])
         if asked.get("ranks"):
             said = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": asked["ranks"], "MASTER_PORT": port}
             os.environ.update({name: str(value) for name, value in said.items()}, MASTER_ADDR="127.0.0.1")

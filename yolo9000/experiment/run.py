@@ -29,7 +29,10 @@ from yolo9000.experiment.sheet import ValidationSheet
 from yolo9000.runtime.device import pick_device, use_huge_pages
 from yolo9000.runtime.distributed import (
     Processes,
+    any_process,
+    gather_objects,
     local_device_name,
+    wait_for_all,
     was_restarted,
     world_of_environment,
 )
@@ -93,20 +96,34 @@ def train_run(
     use_huge_pages()
     config.train.check_shared_by(world_of_environment()[1])
     run = RunFolder(Path(folder))
-    if not resume and was_restarted() and (run.last.exists() or run.earlier):
-        resume = True  # the same command, begun again by who keeps the job alive
     if resume:
         create_run_folder(folder, resume=True)
-        config = _as_it_began(config, run)
     if config.machine.threads is not None or config.train.exact:
         # torchrun gives each of several processes one thread, and a single one all: other roundings
         torch.set_num_threads(config.machine.threads or 1)
     device = pick_device(config.machine.device or local_device_name())
     with together(device, config.machine.rank_timeout) as processes:
+        again = any_process(was_restarted(), processes)  # torchrun counts the failures of each machine by itself
+        goes_on = any_process(processes.is_first and bool(run.last.exists() or run.earlier), processes)
+        resume = resume or (again and goes_on)
+        if resume:
+            config = _as_it_began(config, run)
         held = hold_run_folder(run, make=not resume) if processes.is_first else contextlib.nullcontext()
         with terminating_interrupts(), held, _deterministic(config.machine.deterministic):
             found = _found(run, config, override=override) if resume else None
+            _check_one_place(found, processes)
+            if again and not resume and processes.is_first:
+                run.best.unlink(missing_ok=True)  # of the same job, which was ended before its first last.pt
             return _train_as(config, run, found, device, processes, callbacks, override=override)
+
+
+def _check_one_place(found: Found | None, processes: Processes) -> None:
+    """Raise if the processes would go on from different checkpoints: one may not see, or not read, what others do."""
+    mine = "the beginning" if found is None else f"{found.path} of step {found.content['position']['step']}"
+    places = gather_objects(mine, processes)
+    if len(set(places)) > 1:
+        said = ", ".join(f"rank {rank} from {place}" for rank, place in enumerate(places))
+        raise Mistake(f"the processes would go on from different places: {said}. All of them need the run's folder")
 
 
 def _as_it_began(config: RunConfig, run: RunFolder) -> RunConfig:
@@ -142,6 +159,7 @@ def _train_as(
 
     content = None if found is None else found.content
     assembly = assemble(config, resumed=content, processes=processes, settle=settle)
+    wait_for_all(processes)  # of which some may have read a cold disk, or tars of a slow server
     config = assembly.config
     facts = machine_facts(device, processes=processes.world_size, deterministic=config.machine.deterministic)
     if found is not None:

@@ -43,12 +43,15 @@ class Processes:
         Bytes that this process has handed to collectives, by what they were for.
     state : dict of str to int
         What this process is at, such as its "step", for those that watch it.
+    unhurried : ProcessGroup, optional
+        The same processes, as a group in which torch waits for as long as it takes.
     """
 
     rank: int = 0
     world_size: int = 1
     sent: Counter[str] = field(default_factory=Counter, compare=False)
     state: dict[str, int] = field(default_factory=dict, compare=False)
+    unhurried: Any = field(default=None, compare=False)
 
     @property
     def is_first(self) -> bool:
@@ -106,7 +109,8 @@ def start_processes(device: torch.device, patience: float = PATIENCE) -> Process
         world_size=world_size,
         timeout=datetime.timedelta(seconds=patience + BEHIND_THE_WATCH),
     )
-    return Processes(dist.get_rank(), dist.get_world_size())
+    unhurried = dist.new_group(backend="gloo", timeout=datetime.timedelta(days=100))
+    return Processes(dist.get_rank(), dist.get_world_size(), unhurried=unhurried)
 
 
 def _of_this_attempt(store: Any, rank: int, world_size: int, patience: float) -> Any:
@@ -151,6 +155,12 @@ def stop_processes(processes: Processes) -> None:
         dist.destroy_process_group()
 
 
+def wait_for_all(processes: Processes) -> None:
+    """Wait until all have come here, for as long as they live: one that gives no sign of life is for the watch."""
+    if processes.world_size > 1:
+        dist.barrier(processes.unhurried)
+
+
 def sum_tensors(tensors: Sequence[Tensor], processes: Processes, purpose: str = "gradients") -> None:
     """Replace each tensor by its sum over the processes, in one call over one flat buffer."""
     if processes.world_size == 1 or not tensors:
@@ -185,6 +195,15 @@ def gather_tensors(tensor: Tensor, processes: Processes, purpose: str) -> list[T
     return gathered
 
 
+def gather_objects(mine: Found, processes: Processes) -> list[Found]:
+    """What each process has, in the order of their ranks; it travels by pickle inside this job."""
+    if processes.world_size == 1:
+        return [mine]
+    every: list[Any] = [None] * processes.world_size
+    dist.all_gather_object(every, mine)
+    return every
+
+
 def any_process(flag: bool, processes: Processes) -> bool:
     """Whether any process raised the flag. Host to host: it never makes a GPU wait."""
     if processes.world_size == 1:
@@ -203,7 +222,12 @@ def broadcast_model(tensors: Iterable[Tensor], processes: Processes) -> None:
 
 
 def dealt(
-    each: Callable[[Work], Found], own: Iterable[Work], processes: Processes, *, only_first: bool = False
+    each: Callable[[Work], Found],
+    own: Iterable[Work],
+    processes: Processes,
+    *,
+    only_first: bool = False,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Found]:
     """Do work that is dealt out to the processes like cards; all of them get all that was found.
 
@@ -217,6 +241,9 @@ def dealt(
     processes : Processes
     only_first : bool
         Only the first process gets what was found; the others get nothing.
+    stop : callable
+        Whether this process wants no more: all then end after the round that has begun, which each of them takes to its
+        end. Alone, a process just leaves off.
 
     Yields
     ------
@@ -241,7 +268,7 @@ def dealt(
             dist.all_gather_object(round_of_all, mine)
         for found in round_of_all:
             yield from cast("list[Found]", found or [])
-        if not any_process(bool(mine), processes):
+        if any_process(stop(), processes) or not any_process(bool(mine), processes):
             return
 
 

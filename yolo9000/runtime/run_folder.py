@@ -279,6 +279,7 @@ def _check_there_is_a_checkpoint(run: RunFolder) -> None:
 _FIRST_FILES = ("config.json", "tree.json", "results.csv", "curves.png", "validation.jpg")
 """What a run writes before its first checkpoint."""
 
+_BAD_STEP = re.compile(r"bad-step-\d{8}(-rank\d+)?\.pt")
 _UNFINISHED = re.compile(
     rf"\.({'|'.join(map(re.escape, (*_FIRST_FILES, 'last.pt', 'best.pt')))}|(bad-)?step-.*\.pt)\.[^.]+\.tmp"
 )
@@ -286,7 +287,11 @@ _UNFINISHED = re.compile(
 
 
 def _leftovers(folder: Path) -> list[str]:
-    return [name for name in _names(folder) if name in _FIRST_FILES or _UNFINISHED.fullmatch(name) or _is_log(name)]
+    return [
+        name
+        for name in _names(folder)
+        if name in _FIRST_FILES or _UNFINISHED.fullmatch(name) or _BAD_STEP.fullmatch(name) or _is_log(name)
+    ]
 
 
 def _is_log(name: str) -> bool:

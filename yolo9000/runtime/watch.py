@@ -84,6 +84,9 @@ def watched(processes: Processes, patience: float) -> Iterator[None]:
     try:
         yield
         dist.barrier()  # all are done, and none is missed from here on
+    except KeyboardInterrupt:
+        watch.give_up("interrupted")
+        raise
     except Exception as error:
         with _deaf_to_sigterm():
             told = watch.explain(error)
@@ -142,9 +145,11 @@ class _Watch:
             # torchrun ends the others when one has died; they may wait for it where no Python hears of that
             lost = self._lost(SILENT if self.terminated else self.patience)
             if lost and not self.why:
-                if self.processes.rank == min(set(range(self.processes.world_size)) - set(lost)):
-                    print(f"error: {self._told(lost)}", file=sys.stderr, flush=True)
-                os._exit(EXIT_LOST)
+                try:
+                    if self.processes.rank == min(set(range(self.processes.world_size)) - set(lost)):
+                        print(f"error: {self._told(lost)}", file=sys.stderr, flush=True)
+                finally:  # nobody may read it any more
+                    os._exit(EXIT_LOST)
 
     def _lost(self, patience: float, grace: float = SILENT) -> list[int]:
         """The other processes that were silent for so long, or whose connection broke so long ago."""
@@ -176,8 +181,7 @@ class _Watch:
     def explain(self, error: Exception) -> LostProcess | None:
         """What another process's end has to do with an error of this one; None if the error is our own."""
         if not _is_of_communication(error):
-            self.why = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"[:500]
-            time.sleep(LINGER)
+            self.give_up(f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"[:500])
             return None
         until = time.monotonic() + SILENT + LINGER
         self.why = SECOND_HAND
@@ -188,6 +192,11 @@ class _Watch:
                 return LostProcess(self._told(lost))
             time.sleep(BEAT / 4)
         return None
+
+    def give_up(self, why: str) -> None:
+        """Tell the others why this process ends before its work is done."""
+        self.why = why
+        time.sleep(LINGER)
 
     def stop(self) -> None:
         """Say goodbye, and no longer listen."""
