@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count, pairwise
@@ -19,7 +22,6 @@ from yolo9000.datasets.mixed import MixedDataset
 from yolo9000.datasets.sample import Batch, Record, Replacement, Sample, Source, collate
 from yolo9000.datasets.transforms import letterbox
 from yolo9000.datasets.unreadable import TooManyUnreadable, UnreadableCounter
-from yolo9000.runtime.interrupt import end_with_parent
 
 StartMethod = Literal["fork", "spawn", "forkserver"]
 
@@ -340,6 +342,27 @@ def _data_loader(
 
 
 def _start_worker(worker: int) -> None:
-    """Turn off OpenCV's threads in a worker process, and leave signals to the process that wants its batches."""
+    """Turn off OpenCV's threads in a worker process, and leave signals to its parent."""
     cv2.setNumThreads(0)  # the workers run in parallel already, and OpenCV's threads do not survive a fork
-    end_with_parent()
+    _end_with_parent()
+
+
+def _end_with_parent() -> None:
+    """Leave Ctrl-C, and SIGTERM from anybody but the parent, to the parent.
+
+    A terminal sends Ctrl-C, and torchrun, Slurm and systemd send SIGTERM, to all processes of a job. The parent then
+    finishes its step, for which it wants what the worker is working on, and ends the worker when it has saved. Where a
+    system does not say who sent a signal (macOS), SIGTERM ends the worker as usual.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if not hasattr(signal, "sigwaitinfo"):
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    parent = os.getppid()
+
+    def wait() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+            pass
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -131,8 +131,9 @@ def test_prediction_by_several_processes_ends_before_its_images_do(tmp_path: Pat
         for rank in ranks_of(predicting):
             os.kill(rank, signal.SIGINT)
     assert predicting.stderr is not None
-    with predicting.stderr, predicting.stdout:
-        errors = predicting.stderr.read()
+    errors = predicting.stderr.read()
+    predicting.stderr.close()
+    predicting.stdout.close()
     assert predicting.wait(timeout=60) == (0 if how == "head" else 1), errors
     assert f"written to {out}" in errors
     written = json.loads((out / "predictions.json").read_text())

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
@@ -18,7 +17,8 @@ class StopRequest:
     """While active, the first SIGINT or SIGTERM sets `requested`; a second SIGINT aborts at once.
 
     Processes forked while it is active inherit the handlers: they leave Ctrl-C to their parent, and die of SIGTERM as
-    usual. Those whose work the parent still wants when it has been asked to stop call `end_with_parent`.
+    usual. Those that load images, which the parent still wants when it has been asked to stop, leave it to the parent,
+    too: see `yolo9000.datasets.loader`.
 
     Examples
     --------
@@ -59,27 +59,6 @@ class StopRequest:
         self.requested = True
         if not self._quiet:
             print("\nstopping after this step and saving; Ctrl-C again aborts at once", file=sys.stderr, flush=True)
-
-
-def end_with_parent() -> None:
-    """In a worker: leave Ctrl-C, and SIGTERM from anybody but the parent, to the parent.
-
-    A terminal sends Ctrl-C, and torchrun, Slurm and systemd send SIGTERM, to all processes of a job. The parent then
-    finishes its step, for which it wants what the worker is working on, and ends the worker when it has saved. Where a
-    system does not say who sent a signal (macOS), SIGTERM ends the worker as usual.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if not hasattr(signal, "sigwaitinfo"):
-        return
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    parent = os.getppid()
-
-    def wait() -> None:
-        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-            pass
-        os._exit(128 + signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextlib.contextmanager
