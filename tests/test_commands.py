@@ -112,6 +112,7 @@ def test_help_is_there_at_once() -> None:
         ("tree show dog --dpeth 2", "--dpeth: did you mean --depth?"),
         ("tree search dog --limit 0", "--limit 0: at least 1 is needed"),
         ("tree search dog --limit -1", "--limit -1: at least 1 is needed"),
+        ("tree coverage --coco COCO_DIR --most -1", "--most -1: at least 1 is needed"),
         ("tree show dog cat", "cat: belongs to no option; yolo9000 tree show --help has examples"),
         ("tree export --form dott", "--form dott: did you mean dot? (json, csv, dot, newick, networkx)"),
     ],

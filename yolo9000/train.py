@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import arg
 
-from yolo9000.experiment.beginning import Asked, begin_with, check_resumed, train_asked, usual_folder
+from yolo9000.experiment.beginning import Asked, begin_with, check_beside_cfg, check_resumed, train_asked, usual_folder
 from yolo9000.experiment.config import NetConfig, RunConfig
 from yolo9000.options import DataSets, flags_of, parse, parse_some, sets_of, typed
 from yolo9000.runtime.mistakes import run
@@ -123,6 +123,8 @@ def configure(words: Sequence[str]) -> Asked:
     before = _before(deciding)
     command = parse(Command, words, program=PROGRAM, about=ABOUT, default=Command(run=before))
     config = command.run
+    # against the plain defaults: of a preset that has them, those of `before` would be the same
+    check_beside_cfg(config.net.cfg, NetConfig(), deciding.net)
     if beginning.resume is None:
         out = Path(beginning.out or usual_folder(config))
         return Asked(config, out, resume=False, only_print=beginning.print_config)

@@ -301,6 +301,7 @@ examples:
         from wordtree.writing import check_writable, write_new_files
         from yolo9000.experiment.coverage import coverage_csv, format_coverage, measure_coverage
 
+        _at_least_1(given, "most")
         sets = tuple((layout, path) for layout in LAYOUTS for path in getattr(given, layout, ()))
         if not sets:
             raise Mistake("which data? Name some, such as `coco` DIR or `imagenet` DIR")

@@ -41,9 +41,10 @@ TREE = WordTree(
     rest="only_child",
     label_maps={"coco": {"cat": 3, "car": 4}, "imagenet": {"n02084071": 2, "n02121620": 3}},
 )
-SMALL = ["--size", "64", "--width", "0.05", "--stride", "32", "--classification-size", "32", "--batch", "4"]
-SMALL += ["--optimizer", "adamw", "--schedule", "cosine", "--burn-in", "1", "--device", "cpu", "--threads", "1"]
-SMALL += ["--precision", "float32", "--log-every", "1", "--val-images", "4", "--priors", "2", "--ratio", "1:1"]
+SHORT = ["--size", "64", "--classification-size", "32", "--batch", "4", "--precision", "float32", "--log-every", "1"]
+SHORT += ["--optimizer", "adamw", "--schedule", "cosine", "--burn-in", "1", "--device", "cpu", "--threads", "1"]
+SHORT += ["--val-images", "4", "--ratio", "1:1"]
+SMALL = [*SHORT, "--width", "0.05", "--stride", "32", "--priors", "2"]
 
 
 def picture(path: Path, seed: int) -> None:
@@ -200,7 +201,7 @@ def test_darknets_weights_are_used_directly(
 
 def test_fine_tuning_darknets_weights(data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # cat and car of VOC, over a small tree with two top nodes of its own
-    command = ["--coco", data["coco"], "--tree", data["tree.json"], "--init", *TINY, *SMALL, "--steps", "1"]
+    command = ["--coco", data["coco"], "--tree", data["tree.json"], "--init", *TINY, *SHORT, "--steps", "1"]
     assert train.main([*command, "--out", str(tmp_path / "a")]) == 0
     said = capsys.readouterr().err
     assert "3 of its 20 nodes are carried over" in said  # dog, cat, car

@@ -44,6 +44,15 @@ CONNECTED: dict[str, Any] = {"net.detector.head": "connected", "net.detector.str
         ({"net.loss": "slides"}, "`loss` slides .* `flat`"),
         ({"net.detector.stride": 64}, "`stride` 64: one of `extra_convs`"),
         ({"net.detector.stride": 64, "net.detector.extra_convs": 1, "plan.size": 96}, "`size`: 96 is no multiple"),
+        (
+            {
+                "net.detector.stride": 64,
+                "net.detector.extra_convs": 1,
+                "plan.size": 448,
+                "plan.evaluation_size": 480,
+            },
+            "`evaluation_size`: 480 is no multiple of the `stride` 64",
+        ),
         ({"net.detector.backbone": "vgg"}, "`backbone` vgg"),
         ({"net.detector.pretrained": True}, "`pretrained`"),
         ({"plan.classification_steps": 0, "plan.fine_tuning_steps": 5}, "`fine_tuning_steps` go on"),

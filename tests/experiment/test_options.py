@@ -274,6 +274,15 @@ def test_an_unknown_key_of_a_configuration(tmp_path: Path, capsys: pytest.Captur
         (["--tiles", "T", "--val", "V"], "--val holds out photographs with boxes, and no set of them is named"),
         (["--cfg", "yolov2-tiny", "--flat"], "--flat is of a net of ours; a --cfg says itself"),
         (["--cfg", "yolov2-tiny", "--location", "unconstrained"], "--location is of a net of ours; a --cfg says"),
+        (
+            ["--cfg", "yolov2", "--width", "0.25", "--priors", "9"],  # the width is that of the preset
+            "--width, --priors: of a net of ours; a --cfg says itself what its layers and priors are",
+        ),
+        (["--cfg", "yolov2", "--no-batch-norm"], "--batch-norm: of a net of ours"),
+        (["--priors=-1x2"], "--priors -1.0x2.0: a positive width and height in grid cells are needed"),
+        (["--priors", "1x2,nanx2"], "--priors nanx2.0: a positive width and height"),
+        (["--priors", "0x0"], "--priors 0.0x0.0: a positive width and height"),
+        (["--priors", "2xinf"], "--priors 2.0xinf: a positive width and height"),
     ],
 )
 def test_a_refused_value_names_its_flag(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,6 +34,7 @@ from yolo9000.models import (
 )
 from yolo9000.models.classes import Classes
 from yolo9000.runtime.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.run_folder import RunFolder
 
 PETS = WordTree(
@@ -61,6 +62,16 @@ def test_everything_comes_back(run: RunFolder) -> None:
     assert trained.spec.coding.priors == ((1.0, 1.0), (2.0, 2.0))
     assert not trained.detector.training
     assert load_detector(run.last).step == 5  # the file itself
+
+
+def test_a_size_that_its_cells_do_not_divide_is_refused(run: RunFolder) -> None:
+    """Whether it is wanted, or that of a checkpoint of before trainings looked at it."""
+    trained = load_detector(run.path)
+    assert (trained.input_size(), trained.input_size(96)) == (64, 96)
+    with pytest.raises(Mistake, match=r"`size` 80: .* has cells of 32 pixels; take a multiple"):
+        trained.input_size(80)
+    with pytest.raises(Mistake, match=r"`size` 48: .* has cells of 32 pixels; take a multiple"):
+        dataclasses.replace(trained, size=48).input_size()
 
 
 def test_the_tree_keeps_everything(tmp_path: Path) -> None:

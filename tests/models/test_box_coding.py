@@ -85,7 +85,12 @@ def test_an_output_decodes_its_boxes_once_and_without_a_gradient() -> None:
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [((), "`priors`"), ((((0.0, 1.0),),), "positive"), ((PRIORS, "other"), "direct or unconstrained")],
+    [
+        ((), "`priors`"),
+        ((((0.0, 1.0),),), "positive"),
+        ((((1.0, math.nan),),), "positive"),
+        ((PRIORS, "other"), "direct or unconstrained"),
+    ],
 )
 def test_what_cannot_be_is_refused(values: Any, message: str) -> None:
     with pytest.raises(Mistake, match=message):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolo9000.experiment.config import RunConfig
+from yolo9000.experiment.config import NetConfig, RunConfig
 from yolo9000.experiment.config_file import differences, override, read_config, read_handwritten, written_config
 from yolo9000.experiment.presets import PRESETS, SHORT_NAMES, joint_recipe, preset_for
 from yolo9000.runtime.interrupt import EXIT_INTERRUPTED
@@ -198,6 +198,32 @@ def check_resumed(
     if refused and not insist:
         raise Mistake(
             f"{resume}: a run is resumed as it was begun; leave out {', '.join(refused)}, or insist with `override`"
+        )
+
+
+def check_beside_cfg(cfg: str | None, before: NetConfig, asked: NetConfig) -> None:
+    """Raise if the form of our own net, or its priors, were asked for of a net that has those of a `cfg`.
+
+    `NetConfig` cannot know, for every preset has them.
+
+    Parameters
+    ----------
+    cfg : str, optional
+        The cfg that the net is made of, if there is one.
+    before, asked : NetConfig
+        What was there before a person asked for something, and after it.
+
+    Raises
+    ------
+    Mistake
+        They differ in the detector or its priors; the message lists the fields.
+    """
+    changes = differences(RunConfig(net=before), RunConfig(net=asked)) if cfg is not None else {}
+    ours = [way.split(".")[-1] for way in changes if way == "net.priors" or way.startswith("net.detector.")]
+    if ours:
+        raise Mistake(
+            f"{', '.join(f'`{name}`' for name in ours)}: of a net of ours; a `cfg` says itself what its layers and "
+            "priors are"
         )
 
 

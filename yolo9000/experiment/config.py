@@ -18,7 +18,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from yolo9000.detection.config import ImageLabels
 from yolo9000.experiment.layouts import LAYOUTS
 from yolo9000.inference.config import OpenConfig
-from yolo9000.models.config import YOLO9000_PRIORS, YOLOV2_PRIORS, DetectorConfig, Priors
+from yolo9000.models.config import YOLO9000_PRIORS, YOLOV2_PRIORS, DetectorConfig, Priors, check_priors
 from yolo9000.runtime.config import MachineConfig
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.training.config import OptimiserConfig, TrainConfig
@@ -356,8 +356,8 @@ class NetConfig:
     detector : DetectorConfig
         The form of our own net.
     cfg : str or None
-        A net of darknet's with its priors, in place of `detector` and `priors`: a file, or a built-in one such as
-        ``yolov2-tiny``.
+        A net of darknet's with its priors, in place of `detector` and `priors`, which are not looked at: a file, or a
+        built-in one such as ``yolov2-tiny``.
     names : str or None
         Names of the classes of a `cfg` without a tree: a file with one a line, in the order of the cfg. The labels of
         the data are matched to them. Without names the net is given a tree of the data's labels.
@@ -382,7 +382,7 @@ class NetConfig:
     Raises
     ------
     Mistake
-        There is no prior, or two fields do not go together.
+        There is no prior, one has no size, or two fields do not go together.
     """
 
     detector: DetectorConfig = DetectorConfig()
@@ -395,7 +395,9 @@ class NetConfig:
     init: Annotated[str | None, arg(metavar="RUN")] = None
 
     def __post_init__(self) -> None:
-        if self.priors in (0, ()) or (isinstance(self.priors, int) and self.priors < 0):
+        if isinstance(self.priors, tuple):
+            check_priors(self.priors)
+        elif isinstance(self.priors, int) and self.priors < 1:
             raise Mistake(f"`priors` {self.priors}: at least 1 is needed")
         if self.cfg is not None:
             for name, is_default in (("location", self.location == "direct"), ("flat", not self.flat)):
@@ -479,8 +481,9 @@ class RunConfig:
 def _check_form(plan: PlanConfig, net: NetConfig) -> None:
     """Raise if the form of the net and what it is trained on do not go together."""
     detector = net.detector
-    if wrong := [side for side in plan.sizes if side % detector.stride]:
-        raise Mistake(f"`size`: {wrong[0]} is no multiple of the `stride` {detector.stride}")
+    sides = [("size", side) for side in plan.sizes] + [("evaluation_size", plan.evaluation_size or plan.size)]
+    if wrong := [(name, side) for name, side in sides if side % detector.stride]:
+        raise Mistake(f"`{wrong[0][0]}`: {wrong[0][1]} is no multiple of the `stride` {detector.stride}")
     if detector.head == "connected":
         other = "multi_scale" if plan.multi_scale else "evaluation_size"
         if plan.multi_scale or plan.evaluation_size not in (None, plan.size):

@@ -95,9 +95,10 @@ class TrainedModel:
         if wanted is not None and only not in (None, wanted):
             why = "its file was written for them" if self.detector.has_engine else "its last layers are fully connected"
             raise Mistake(f"`size` {wanted}: {self.path} takes images of {only} pixels alone, as {why}")
-        if wanted is not None and (wanted < 1 or wanted % self.detector.stride):
-            raise Mistake(f"`size` {wanted}: {self.path} has cells of {self.detector.stride} pixels; take a multiple")
-        return wanted or self.size
+        side = self.size if wanted is None else wanted
+        if side < 1 or side % self.detector.stride:
+            raise Mistake(f"`size` {side}: {self.path} has cells of {self.detector.stride} pixels; take a multiple")
+        return side
 
 
 def describe_model(

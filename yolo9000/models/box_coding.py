@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from yolo9000.models.config import check_priors
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.runtime.tensors import to_device
 
@@ -36,7 +37,7 @@ class BoxCoding:
     Raises
     ------
     Mistake
-        If there is no prior, or one is not positive, or the kind is not known.
+        If there is no prior, or one is not positive and finite, or the kind is not known.
 
     Examples
     --------
@@ -49,8 +50,7 @@ class BoxCoding:
     kind: Literal["direct", "unconstrained"] = "direct"
 
     def __post_init__(self) -> None:
-        if not self.priors or any(min(prior) <= 0 for prior in self.priors):
-            raise Mistake(f"`priors` {self.priors}: pairs of positive width and height in grid cells are needed")
+        check_priors(self.priors)
         if self.kind not in ("direct", "unconstrained"):
             raise Mistake(f"`kind` {self.kind}: direct or unconstrained is needed")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
@@ -38,6 +39,23 @@ HAND_PICKED: Priors = (
 They are parts of the input's side, not grid cells: 1 is 800 pixels there, the longer side of a 4:3 photograph, as
 letterboxing makes the longer side the side of the input. Times size / stride they are grid cells.
 """
+
+
+def check_priors(priors: Priors) -> None:
+    """Raise a `Mistake` if there is no prior, or one has no size: a side that is not positive, infinite or NaN.
+
+    Examples
+    --------
+    >>> check_priors(((1.5, 2.0), (3.0, -1.0)))
+    Traceback (most recent call last):
+    yolo9000.runtime.mistakes.Mistake: `priors` 3.0x-1.0: a positive width and height in grid cells are needed
+    """
+    if not priors:
+        raise Mistake("`priors` (): at least 1 is needed")
+    for prior in priors:
+        if not all(0 < side < math.inf for side in prior):
+            said = "x".join(map(str, prior))
+            raise Mistake(f"`priors` {said}: a positive width and height in grid cells are needed")
 
 
 @dataclass(frozen=True, kw_only=True)
