@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from yolo9000.evaluation import coco
+from yolo9000.evaluation import ranges
 from yolo9000.evaluation.coco import (
     BoxEvaluation,
     FoundBoxes,
@@ -144,7 +144,7 @@ def test_more_detections_than_the_limit(seed: int) -> None:
 def test_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, found = crowded_scenes(0, images=4, num_classes=3, truths=60, detections=300)
     whole = evaluate_boxes(truth, found, 3)
-    monkeypatch.setattr(coco, "_CHUNK", 7)
+    monkeypatch.setattr(ranges, "_CHUNK", 7)
     pieces = evaluate_boxes(truth, found, 3)
     np.testing.assert_array_equal(pieces.precision, whole.precision)
     np.testing.assert_array_equal(pieces.recall, whole.recall)
@@ -272,3 +272,6 @@ def test_mistakes_have_a_name() -> None:
         found_of((-1, 0, BOX, 0.9))
     with pytest.raises(ValueError, match="4 area ranges and 3 limits"):
         coco_summary(evaluate_boxes(truth, found, 4, max_detections=(100,)))
+    for classes, said in (([0, 5], "0 to 5"), ([-1, 0], "-1 to 0")):
+        with pytest.raises(ValueError, match=f"^coco_summary: classes from {said}, but num_classes 4$"):
+            coco_summary(evaluate_boxes(truth, found, 4), classes)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from yolo9000.datasets.sample import Placement
 from yolo9000.datasets.voc import VocTruth
 from yolo9000.detection.results import Detections
-from yolo9000.evaluation import coco
+from yolo9000.evaluation import ranges
 from yolo9000.evaluation.coco import FoundBoxes, TruthBoxes
 from yolo9000.evaluation.detections import voc_numbers
 from yolo9000.evaluation.voc import voc_average_precision
@@ -155,7 +155,7 @@ found_rows = st.lists(
 @given(truths=truth_rows, found=found_rows, inclusive=st.booleans(), chunk=st.sampled_from([1, 1 << 20]))
 def test_against_the_slow_twin(truths: list[Truth], found: list[Found], inclusive: bool, chunk: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coco, "_CHUNK", chunk)
+        patch.setattr(ranges, "_CHUNK", chunk)
         ours = score(truths, found, classes=2, inclusive=inclusive)
     twins = [twin(truths, found, label, inclusive=inclusive) for label in (0, 1)]
     assert ours[0] == pytest.approx([each[0] for each in twins], nan_ok=True, abs=1e-12)

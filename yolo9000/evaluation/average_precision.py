@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from wordtree import WordTree
 from yolo9000.datasets.sample import Target
 from yolo9000.detection.results import Detections
-from yolo9000.evaluation.coco import AREA_RANGES, FoundBoxes, TruthBoxes, evaluate_boxes, rows_between
+from yolo9000.evaluation.coco import AREA_RANGES, FoundBoxes, TruthBoxes, evaluate_boxes
+from yolo9000.evaluation.ranges import rows_between
 
 UNIT = 1000.0
 """Boxes are in thousandths of the input's side. COCO's sizes in pixels are not known here, so that only its "all" is

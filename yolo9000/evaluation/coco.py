@@ -1,6 +1,6 @@
 """COCO's average precision and recall, at the cost of the boxes: classes and images that never meet are free.
 
-It is one file because its steps, from boxes to a summary, share one table of candidates and nobody else uses them.
+It is one file because its steps, from boxes to a summary, share one table of candidates.
 
 The rules are those of pycocotools' ``COCOeval``, down to which of two equal boxes is taken; its cost is images times
 classes, which at the nodes of a tree is out of reach.
@@ -14,13 +14,22 @@ that is to be found; a crowd, or a box outside the area range, is *ignored*: fou
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from yolo9000.evaluation.ranges import (
+    check_classes,
+    chunks,
+    largest_from_here,
+    levels_reached,
+    right_ones,
+    rows_between,
+)
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """T = 10. By linspace, as COCO's: arange and decimal literals differ from it in the last bit, which ties would feel."""
@@ -30,9 +39,6 @@ AREA_RANGES = ((0.0, 1e5**2), (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e5*
 """COCO's all, small, medium and large, in pixels of the image; both ends belong to a range."""
 MAX_DETECTIONS = (1, 10, 100)
 """COCO's limits: so many of an image and class, the best first."""
-
-_CHUNK = 1 << 20
-"""Pairs of a detection and a box that are compared at once: some 100 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,9 +199,7 @@ def evaluate_boxes(
     limits = list(max_detections)
     if not limits or limits[0] < 1 or any(a >= b for a, b in pairwise(limits)):
         raise ValueError(f"max_detections {tuple(limits)}: rising numbers from 1 on are needed")
-    for what, classes in (("truth", truth.classes), ("found", found.classes)):
-        if len(classes) and (classes.min() < 0 or classes.max() >= num_classes):
-            raise ValueError(f"{what}: classes from {classes.min()} to {classes.max()}, but num_classes {num_classes}")
+    check_classes(num_classes, truth=truth.classes, found=found.classes)
     truth, truth_pair = _by_pair(truth, num_classes)
     found, found_pair, rank = _best_of_pairs(found, num_classes, limits[-1])
     candidates = _candidates(truth, truth_pair, found, found_pair)
@@ -234,37 +238,19 @@ def coco_summary(evaluation: BoxEvaluation, classes: Collection[int] | None = No
     Raises
     ------
     ValueError
-        The evaluation had other area ranges or limits.
+        The evaluation had other area ranges or limits, or has no such class.
     """
     ranges, limits = evaluation.recall.shape[:2]
     if (ranges, limits) != (len(AREA_RANGES), len(MAX_DETECTIONS)):
         raise ValueError(f"coco_summary: an evaluation of 4 area ranges and 3 limits is needed, not {ranges}, {limits}")
-    among = slice(None) if classes is None else np.array(sorted(classes), np.int64)
+    among = np.arange(evaluation.positives.shape[1]) if classes is None else np.array(sorted(classes), np.int64)
+    check_classes(evaluation.positives.shape[1], coco_summary=among)
     precision, recall = evaluation.precision[..., among], evaluation.recall[..., among]
     means = [_mean(precision[0]), _mean(precision[0, 0]), _mean(precision[0, 5])]
     means += [_mean(precision[a]) for a in (1, 2, 3)]
     means += [_mean(recall[0, d]) for d in (0, 1, 2)]
     means += [_mean(recall[a, 2]) for a in (1, 2, 3)]
     return CocoSummary(*means)
-
-
-def rows_between(first: NDArray[np.int64], last: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Write out ranges: for each number of each range, which range it is from, and the number.
-
-    Parameters
-    ----------
-    first, last : NDArray of int64 (n,)
-        The first number of each range, and the one after its last.
-
-    Examples
-    --------
-    >>> rows_between(np.array([4, 7, 0]), np.array([6, 7, 1]))
-    (array([0, 0, 2]), array([4, 5, 0]))
-    """
-    lengths = last - first
-    ranges = np.repeat(np.arange(len(lengths)), lengths)
-    before = np.cumsum(lengths) - lengths
-    return ranges, np.arange(len(ranges)) - (before - first)[ranges]
 
 
 class _Candidates(NamedTuple):
@@ -338,12 +324,6 @@ def _candidates(
     pairs = found_pair[taking]
     turns = np.arange(len(taking)) - np.searchsorted(pairs, pairs, side="left")
     return _Candidates(detections, boxes, ious, turns[which])
-
-
-def chunks(rows: NDArray[np.int64], sizes: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Cut rows into pieces of about `_CHUNK` in total size, at least one row each."""
-    piece = np.cumsum(sizes) // _CHUNK
-    yield from np.split(rows, np.flatnonzero(np.diff(piece)) + 1) if len(rows) else ()
 
 
 def _overlaps(
@@ -430,8 +410,8 @@ def _average_precision(
 ) -> NDArray[np.float64]:
     """Mean of the interpolated precision over the recall levels, of each class.
 
-    Only the right detections need a look. A recall level is first reached at one of them, and precision rises only
-    there; so the largest precision from a level on is the largest of the right ones from there on.
+    A recall level is first reached at a right detection, and precision rises only there; so the largest precision from
+    a level on is the largest of the right ones from there on.
 
     Parameters
     ----------
@@ -449,34 +429,10 @@ def _average_precision(
     NDArray of float64 (K,)
         0 for a class without a right one.
     """
-    rows = np.flatnonzero(right)
-    of_class = classes[rows]
-    number = np.arange(1, len(rows) + 1) - np.searchsorted(of_class, of_class, side="left")
-    so_far = np.concatenate([[0], np.cumsum(counts)])
-    in_class = so_far[rows + 1] - so_far[np.searchsorted(classes, of_class, side="left")]
-    precision = number / (in_class + np.spacing(1))
-    # The levels that are reached here and were not reached before; the first also has the level 0.
-    reached, before = number / positives[of_class], (number - 1) / positives[of_class]
-    levels = np.searchsorted(RECALL_LEVELS, reached, side="right") - np.where(
-        number > 1, np.searchsorted(RECALL_LEVELS, before, side="right"), 0
-    )
-    best_from_here = largest_from_here(precision, of_class)
+    of_class, number, so_far = right_ones(right, counts, classes)
+    best_from_here = largest_from_here(number / (so_far + np.spacing(1)), of_class)
+    levels = levels_reached(RECALL_LEVELS, number, positives[of_class])
     return np.bincount(of_class, levels * best_from_here, minlength=len(positives)) / len(RECALL_LEVELS)
-
-
-def largest_from_here(values: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Largest of the values from each on to the end of its group; groups rise. All (n,).
-
-    Examples
-    --------
-    >>> largest_from_here(np.array([1.0, 0.5, 0.75, 0.25]), np.array([0, 0, 0, 2]))
-    array([1.  , 0.75, 0.75, 0.25])
-    """
-    distinct, ranks = np.unique(values, return_inverse=True)
-    # Ranks instead of values, so that shifting each group above those after it loses no digit.
-    shift = groups * len(distinct)
-    largest = np.maximum.accumulate((ranks - shift)[::-1])[::-1] + shift
-    return np.asarray(distinct[largest], np.float64)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -15,7 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.evaluation.coco import FoundBoxes, TruthBoxes, chunks, largest_from_here, rows_between
+from yolo9000.evaluation.coco import FoundBoxes, TruthBoxes
+from yolo9000.evaluation.ranges import (
+    check_classes,
+    chunks,
+    largest_from_here,
+    levels_reached,
+    right_ones,
+    rows_between,
+)
 
 LEAST_IOU = 0.5
 """VOC's minimum overlap."""
@@ -79,9 +87,7 @@ def voc_average_precision(
     >>> round(float(voc07[0]) * 11, 2), round(float(voc10[0]), 4)  # 6 x 1 + 5 x 2/3, and 1/2 + 1/2 x 2/3
     (9.33, 0.8333)
     """
-    for what, classes in (("truth", truth.classes), ("found", found.classes)):
-        if len(classes) and (classes.min() < 0 or classes.max() >= num_classes):
-            raise ValueError(f"{what}: classes from {classes.min()} to {classes.max()}, but num_classes {num_classes}")
+    check_classes(num_classes, truth=truth.classes, found=found.classes)
     best, overlap = _best_truths(truth, found, num_classes, 1.0 if inclusive else 0.0)
     order = np.lexsort((-found.scores, found.classes))  # stable: equal scores keep their order
     classes, best = found.classes[order], best[order]
@@ -141,8 +147,6 @@ def _precision(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Both averages of each class, (K,) and (K,); 0 for a class without a right detection.
 
-    Only the right detections need a look: recall and the best precision from there on change nowhere else.
-
     Parameters
     ----------
     right : NDArray of bool (N,)
@@ -152,16 +156,9 @@ def _precision(
     classes : NDArray of int64 (N,)
     positives : NDArray of int64 (K,)
     """
-    rows = np.flatnonzero(right)
-    of_class = classes[rows]
-    number = np.arange(1, len(rows) + 1) - np.searchsorted(of_class, of_class, side="left")
-    so_far = np.concatenate([[0], np.cumsum(counts)])
-    in_class = so_far[rows + 1] - so_far[np.searchsorted(classes, of_class, side="left")]
-    best_from_here = largest_from_here(number / in_class, of_class)
-    reached, before = number / positives[of_class], (number - 1) / positives[of_class]
-    levels = np.searchsorted(RECALL_LEVELS, reached, side="right") - np.where(
-        number > 1, np.searchsorted(RECALL_LEVELS, before, side="right"), 0
-    )
+    of_class, number, so_far = right_ones(right, counts, classes)
+    best_from_here = largest_from_here(number / so_far, of_class)
+    levels = levels_reached(RECALL_LEVELS, number, positives[of_class])
     voc07 = np.bincount(of_class, levels * best_from_here, minlength=len(positives)) / len(RECALL_LEVELS)
     voc10: NDArray[Any] = np.bincount(of_class, best_from_here / positives[of_class], minlength=len(positives))
     return voc07, voc10.astype(np.float64)
