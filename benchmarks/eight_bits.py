@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from benchmarks.harness import machine
-from yolo9000.experiment.config import EvaluateConfig
 from yolo9000.experiment.evaluate import evaluate_trained
+from yolo9000.experiment.evaluate_config import EvaluateConfig
 from yolo9000.exporting.config import Format
 from yolo9000.exporting.opening import open_exported
 from yolo9000.exporting.running import ready

@@ -17,7 +17,7 @@ from pathlib import Path
 # A bare checkout is enough: tools/ is where Python looks first, not the repository.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from yolo9000.experiment.config import EvaluateConfig
+from yolo9000.experiment.evaluate_config import EvaluateConfig
 from yolo9000.experiment.layouts import LAYOUTS
 from yolo9000.inference.config import OpenConfig
 from yolo9000.runtime.mistakes import flags_of, run

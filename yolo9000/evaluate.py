@@ -14,7 +14,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from yolo9000.experiment.config import EvaluateConfig
+from yolo9000.experiment.evaluate_config import EvaluateConfig
 from yolo9000.options import DataSets, flags_of, parse, sets_of, typed
 from yolo9000.runtime.mistakes import Mistake, run
 

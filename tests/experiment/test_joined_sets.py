@@ -15,10 +15,11 @@ from wordtree import WordTree, save_tree
 from yolo9000 import evaluate, train
 from yolo9000.datasets.joined import JoinedSource
 from yolo9000.experiment.assemble import assemble
-from yolo9000.experiment.config import DataConfig, EvaluateConfig, Joint, NetConfig, PlanConfig, RunConfig
+from yolo9000.experiment.config import DataConfig, Joint, NetConfig, PlanConfig, RunConfig
 from yolo9000.experiment.coverage import measure_coverage
 from yolo9000.experiment.data import box_shapes, load_data
 from yolo9000.experiment.evaluate import held_out_data
+from yolo9000.experiment.evaluate_config import EvaluateConfig
 from yolo9000.experiment.label_counts import training_counts
 from yolo9000.models import TreeClasses
 from yolo9000.models.config import DetectorConfig

@@ -10,8 +10,9 @@ from typing import Any, get_args
 
 from yolo9000.api.opening import How
 from yolo9000.experiment.beginning import Asked, begin_with, check_resumed, usual_folder
-from yolo9000.experiment.config import EvaluateConfig, RunConfig
+from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.config_file import override, read_config
+from yolo9000.experiment.evaluate_config import EvaluateConfig
 from yolo9000.experiment.keywords import WrongKeyword, sets_of_keywords, with_keywords
 from yolo9000.experiment.layouts import LAYOUTS
 from yolo9000.exporting.config import ExportConfig, Format

@@ -24,9 +24,9 @@ from yolo9000.detection.results import Detections
 from yolo9000.evaluation.average_precision import ClassScore, average_precision, classes_at_labels, mean_score
 from yolo9000.evaluation.detections import find_in_batches
 from yolo9000.evaluation.speed_accuracy import SpeedPoint
-from yolo9000.experiment.config import EvaluateConfig
 from yolo9000.experiment.data import load_data
 from yolo9000.experiment.evaluate import held_out_data
+from yolo9000.experiment.evaluate_config import EvaluateConfig
 from yolo9000.inference.darknet_files import Letterbox, letterbox_of, open_detector
 from yolo9000.inference.model import TrainedModel, checkpoint_of
 from yolo9000.inference.prepare import prepare

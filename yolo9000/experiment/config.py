@@ -9,15 +9,15 @@ back, and Python builds one by hand. It imports no torch, so that a command's he
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from tyro.conf import Fixed, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 from yolo9000.detection.config import ImageLabels
 from yolo9000.experiment.layouts import LAYOUTS
-from yolo9000.inference.config import OpenConfig
 from yolo9000.models.config import YOLO9000_PRIORS, YOLOV2_PRIORS, DetectorConfig, Priors, check_priors
 from yolo9000.runtime.config import MachineConfig
 from yolo9000.runtime.mistakes import Mistake
@@ -63,20 +63,19 @@ def _write_priors(priors: int | Priors | Literal["hand-picked"]) -> list[str]:
     return [named.get(priors) or ",".join(f"{w}x{h}" for w, h in priors)]
 
 
-_RATIO = PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="M:N",
-    instance_from_str=_read_ratio,
-    is_instance=lambda value: isinstance(value, tuple),
-    str_from_instance=lambda value: [f"{value[0]}:{value[1]}"],
-)
-_SPLITS = PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="A:B",
-    instance_from_str=_read_splits,
-    is_instance=lambda value: isinstance(value, tuple),
-    str_from_instance=lambda value: [f"{value[0]}:{value[1]}"],
-)
+def _pair(metavar: str, read: Callable[[list[str]], tuple[Any, Any]]) -> PrimitiveConstructorSpec[Any]:
+    """Two values with a colon between."""
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [f"{value[0]}:{value[1]}"],
+    )
+
+
+_RATIO = _pair("M:N", _read_ratio)
+_SPLITS = _pair("A:B", _read_splits)
 _PRIORS = PrimitiveConstructorSpec(
     nargs=1,
     metavar="K",
@@ -496,57 +495,3 @@ def _check_form(plan: PlanConfig, net: NetConfig) -> None:
             )
         if net.loss == "slides":
             raise Mistake("`joint`: the `loss` slides knows no image labels; take darknet")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """On what a detector is evaluated, and how.
-
-    Parameters
-    ----------
-    sets : tuple of (str, str)
-        Layout and path of the data sets; the held-out part of the run's own data if there are none.
-    open : OpenConfig
-        Which net is used, and how images are fitted into it.
-    weights : str or None
-        Weights of a detector of torchvision's, ``torchvision:NAME`` in place of a run: a file of its state dict, whose
-        labels `names` gives. None is its published weights, which torchvision downloads.
-    split : str or None
-        The part of the data sets that is evaluated, also where a training held out an annotation file (`val`) in its
-        place. None is ``test`` of the embedded scenes, and the held-out part of other data.
-    images : int
-        Images of each kind, at most.
-    map : str or None
-        Evaluate the classes of this map: a file of darknet's (the node of each class in a line), a label map of the
-        tree, or coco9k.map or inet9k.map, which are known (COCO and ImageNet-DET for a model of 9,418 nodes).
-    boxed : str or None
-        Which classes of scenes or tiles count as boxed, as for training; or which of a `map`, by its names. None is
-        those that had boxes there.
-    raw_weights : bool
-        The last weights in place of the averaged ones.
-    batch_size : int
-        Images that go through the net at once.
-    workers : int
-        Processes that read images. With 0 the evaluating process does it.
-
-    Raises
-    ------
-    Mistake
-        A number is too small.
-    """
-
-    sets: Fixed[tuple[tuple[str, str], ...]] = ()
-    open: OpenConfig = field(default_factory=OpenConfig)
-    weights: Annotated[str | None, arg(metavar="FILE")] = None
-    split: Annotated[str | None, arg(metavar="NAME")] = None
-    images: Annotated[int, arg(metavar="N")] = 1000
-    map: Annotated[str | None, arg(metavar="NAME")] = None
-    boxed: Annotated[str | None, arg(metavar="FILE")] = None
-    raw_weights: bool = False
-    batch_size: Annotated[int, arg(name="batch", metavar="N")] = 32
-    workers: Annotated[int, arg(metavar="N")] = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("images", 1), ("batch_size", 1), ("workers", 0)):
-            if getattr(self, name) < least:
-                raise Mistake(f"`{name}` {getattr(self, name)}: at least {least} is needed")

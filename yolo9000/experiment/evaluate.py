@@ -28,10 +28,11 @@ from yolo9000.evaluation.node_table import node_csv, node_markdown, node_rows
 from yolo9000.evaluation.reliability import draw_reliability
 from yolo9000.evaluation.report import without_nan
 from yolo9000.experiment.class_maps import find_class_map, with_class_map
-from yolo9000.experiment.config import DataConfig, EvaluateConfig
+from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.config_file import from_plain
 from yolo9000.experiment.data import Data, chosen_classes, load_data
 from yolo9000.experiment.evaluate_classifier import evaluate_classifier, is_classifier, open_classifier
+from yolo9000.experiment.evaluate_config import EvaluateConfig
 from yolo9000.exporting.folder import is_exported
 from yolo9000.exporting.opening import open_any
 from yolo9000.exporting.running import ready

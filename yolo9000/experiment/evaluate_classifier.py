@@ -11,8 +11,9 @@ from wordtree import TreeMismatch, WordTree, load_tree
 from yolo9000.datasets.loader import make_evaluation_loader
 from yolo9000.datasets.sample import Source
 from yolo9000.evaluation.classifier import Answers, classify_images, score_answers
-from yolo9000.experiment.config import DataConfig, EvaluateConfig
+from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.data import load_data
+from yolo9000.experiment.evaluate_config import EvaluateConfig
 from yolo9000.inference.darknet_files import is_darknet_file
 from yolo9000.inference.model import TrainedModel, load_model
 from yolo9000.inference.same_classes import check_same_classes
