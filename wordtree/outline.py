@@ -21,11 +21,7 @@ def count_below(tree: WordTree) -> npt.NDArray[np.int64]:
     >>> count_below(WordTree(("a", "b", "c", "d"), ("animal", "rock", "dog", "cat"), (-1, -1, 0, 0))).tolist()
     [2, 0, 0, 0]
     """
-    counts = [0] * len(tree)
-    for node in range(len(tree) - 1, -1, -1):  # children come after their parents
-        if (parent := tree.parents[node]) >= 0:
-            counts[parent] += counts[node] + 1
-    return np.asarray(counts, dtype=np.int64)
+    return tree.sum_upwards(np.ones(len(tree), np.int64)) - 1
 
 
 def outline(

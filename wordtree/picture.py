@@ -115,11 +115,7 @@ def cells_of(tree: WordTree, node: str | int | None = None, depth: int | None = 
     >>> [(cell.node, cell.level, cell.first, cell.last) for cell in cells_of(tree, "animal")]
     [(0, 0, 0.0, 1.0), (2, 1, 0.0, 0.5), (3, 1, 0.5, 1.0)]
     """
-    leaves = [0] * len(tree)
-    for each in range(len(tree) - 1, -1, -1):
-        leaves[each] = leaves[each] or 1
-        if (parent := tree.parents[each]) >= 0:
-            leaves[parent] += leaves[each]
+    leaves = tree.sum_upwards(tree.child_group < 0).tolist()
     roots = tree.top_nodes if node is None else (tree.node(node),)
     whole = sum(leaves[root] for root in roots)
     cells: list[Cell] = []

@@ -265,8 +265,11 @@ class WordTree:
             raise UnknownName(f"{name!r} is no name in this tree of {len(self)} nodes{hint}", close)
         node = operator.index(name)
         if not 0 <= node < len(self):
-            raise UnknownName(f"{node} is no node of this tree: its nodes are 0 to {len(self) - 1}")
+            raise self._no_node(node)
         return node
+
+    def _no_node(self, number: int) -> UnknownName:
+        return UnknownName(f"{number} is no node of this tree: its nodes are 0 to {len(self) - 1}")
 
     def path(self, node: str | int) -> tuple[int, ...]:
         """Return the nodes from the top down to `node`, both included."""
@@ -351,14 +354,8 @@ class WordTree:
         >>> tree.subtree("animal").old_to_new
         (0, -1, 1, 2)
         """
-        named = np.asarray(self._nodes(nodes), dtype=np.int64)
-        keep = self._with_ancestors(named)
-        below = named
-        while len(below):  # one level at a time; a node that is kept already may have children that are not
-            keep[below] = True
-            groups = np.unique(self.child_group[below])
-            below = self._members_of(groups[groups >= 0])
-        return self._restricted_to(keep)
+        named = self._nodes(nodes)
+        return self._restricted_to(self._with_ancestors(np.asarray(named, dtype=np.int64)) | self.at_or_below(named))
 
     def below(self, node: str | int) -> TreeSubset:
         """Return the tree of a node and everything below it, without its ancestors.
@@ -372,14 +369,7 @@ class WordTree:
         >>> tree.below("dog").tree.names
         ('dog', 'terrier', 'hound')
         """
-        me = self.node(node)
-        keep = np.zeros(len(self), dtype=bool)
-        level = np.asarray([me])
-        while len(level):
-            keep[level] = True
-            groups = self.child_group[level]
-            level = self._members_of(groups[groups >= 0])
-        return self._restricted_to(keep)
+        return self._restricted_to(self.at_or_below(self.node(node)))
 
     def prune(self, keep: str | int | Iterable[str | int]) -> TreeSubset:
         """Return the tree of the nodes in `keep` and their ancestors: "only my classes".
@@ -441,8 +431,51 @@ class WordTree:
         """
         return self._restricted_to(self.read_along(self._nodes(nodes)))
 
+    def at_or_below(self, nodes: str | int | Iterable[str | int]) -> npt.NDArray[np.bool_]:
+        """Mark `nodes` and everything below any of them, (K,).
+
+        Examples
+        --------
+        >>> tree = WordTree(("a", "b", "c", "d", "e"), ("animal", "tool", "dog", "cat", "saw"), (-1, -1, 0, 0, 1))
+        >>> tree.at_or_below(["animal", "saw"]).nonzero()[0].tolist()
+        [0, 2, 3, 4]
+        """
+        marked = np.zeros(len(self), dtype=bool)
+        level = np.unique(np.asarray(self._nodes(nodes), dtype=np.int64))
+        while len(level):
+            marked[level] = True
+            groups = self.child_group[level]
+            below = self._members_of(groups[groups >= 0])
+            level = below[~marked[below]]
+        return marked
+
+    def sum_upwards(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return for each node the sum of the values of it and of everything below it, (K,): int64 or float64.
+
+        Parameters
+        ----------
+        values : NDArray (K,)
+            A number for each node; marks count as 0 and 1.
+
+        Examples
+        --------
+        >>> tree = WordTree(("a", "b", "c", "d", "e"), ("animal", "tool", "dog", "cat", "saw"), (-1, -1, 0, 0, 1))
+        >>> tree.sum_upwards(np.array([0, 5, 1, 2, 4])).tolist()
+        [3, 9, 1, 2, 4]
+        """
+        sums = values.astype(np.result_type(values, np.int64))
+        for depth in range(int(self.depths.max()), 0, -1):
+            level = np.flatnonzero(self.depths == depth)[::-1]  # fractions round as in a loop up from the last node
+            np.add.at(sums, self.parent_of[level], sums[level])
+        return sums
+
     def read_along(self, nodes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Mark the nodes that are in a sibling group on the path of any of `nodes`, (K,): the nodes of `closure`.
+
+        Raises
+        ------
+        UnknownName
+            If a number is no node. The "no label" of others, -1, is none.
 
         Examples
         --------
@@ -450,8 +483,11 @@ class WordTree:
         >>> tree.read_along([2]).nonzero()[0].tolist()
         [0, 1, 2, 3]
         """
+        found = np.asarray(nodes, dtype=np.int64)
+        if wrong := found[(found < 0) | (found >= len(self))].tolist():
+            raise self._no_node(wrong[0])
         reached = np.zeros(len(self.group_sizes), dtype=bool)
-        groups = np.unique(self.group_of[np.asarray(nodes, dtype=np.int64)])
+        groups = np.unique(self.group_of[found])
         while len(groups):
             reached[groups] = True
             above = self.parent_of[self.group_offsets[groups]]

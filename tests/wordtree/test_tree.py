@@ -206,6 +206,38 @@ def test_subtree_keeps_descendants_and_ancestors(tree: WordTree) -> None:
     assert tree.subtree(range(3)) == (tree, tuple(range(10)))
 
 
+def test_what_is_at_or_below(tree: WordTree) -> None:
+    def marked(nodes: str | list[str | int]) -> list[int]:
+        return tree.at_or_below(nodes).nonzero()[0].tolist()
+
+    assert marked("truck") == [4, 7, 8]
+    assert marked([5, "rock", 5]) == [2, 5, 9]
+    assert marked(["vehicle", "truck"]) == [0, 3, 4, 6, 7, 8]  # one below the other
+    assert marked([]) == []
+    with pytest.raises(NameResolutionError, match="99 is no node"):
+        tree.at_or_below([99])
+
+
+def test_sums_up_the_tree(tree: WordTree) -> None:
+    assert tree.sum_upwards(np.arange(10)).tolist() == [28, 15, 2, 9, 19, 14, 6, 7, 8, 9]
+    assert tree.sum_upwards(tree.child_group < 0).tolist() == [3, 1, 1, 1, 2, 1, 1, 1, 1, 1]
+    halves = tree.sum_upwards(np.full(10, 0.5))
+    assert (halves.dtype, halves.tolist()) == (np.float64, [3.0, 1.5, 0.5, 1.0, 1.5, 1.0, 0.5, 0.5, 0.5, 0.5])
+
+
+def test_fractions_are_added_from_the_last_child_to_the_first() -> None:
+    """As a loop over the nodes adds them: colours of before depend on it."""
+    tree = WordTree(("a", "b", "c", "d"), ("animal", "dog", "cat", "cow"), (-1, 0, 0, 0))
+    assert tree.sum_upwards(np.array([0.0, 0.1, 0.2, 0.3]))[0] == 0.3 + 0.2 + 0.1 != 0.1 + 0.2 + 0.3
+
+
+def test_no_label_is_no_node_to_read_along(tree: WordTree) -> None:
+    assert not tree.read_along([]).any()
+    for number in (-1, 10):
+        with pytest.raises(UnknownName, match=f"^{number} is no node of this tree: its nodes are 0 to 9$"):
+            tree.read_along([0, number])
+
+
 @pytest.mark.parametrize(
     ("nodes", "kept"),
     [

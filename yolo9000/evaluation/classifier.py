@@ -239,11 +239,8 @@ def information(tree: WordTree) -> NDArray[np.float64]:
     >>> information(tree).round(3).tolist()  # three of four leaves are animals
     [0.208, 1.0, 1.0, 1.0, 1.0]
     """
-    below = (tree.child_group < 0).astype(np.float64)
-    for node in range(len(tree) - 1, 0, -1):  # a parent comes before its children
-        if tree.parents[node] >= 0:
-            below[tree.parents[node]] += below[node]
     leaves = len(tree.leaves)
+    below = tree.sum_upwards(tree.child_group < 0)
     return 1 - np.log(below) / math.log(leaves) if leaves > 1 else np.ones(len(tree))
 
 

@@ -137,19 +137,10 @@ def measure_coverage(tree: WordTree, sets: tuple[tuple[str, str], ...], split: s
         tree=tree,
         boxes=boxes,
         images=images,
-        boxes_below=_from_below(tree, boxes),
-        images_below=_from_below(tree, images),
+        boxes_below=tree.sum_upwards(boxes) - boxes,
+        images_below=tree.sum_upwards(images) - images,
         lost=tuple(sorted(lost, key=lambda each: (-each.count, each.source, each.name))),
     )
-
-
-def _from_below(tree: WordTree, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The counts of all nodes below each node, (K,)."""
-    totals = counts.tolist()
-    for node in range(len(tree) - 1, -1, -1):  # children come after their parents
-        if (parent := tree.parents[node]) >= 0:
-            totals[parent] += totals[node]
-    return np.asarray(totals, np.int64) - counts
 
 
 def format_coverage(coverage: Coverage, *, most: int = 30) -> str:

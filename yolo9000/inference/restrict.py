@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,11 +65,8 @@ def restrict(trained: TrainedModel, names: str | int | Iterable[str | int]) -> T
     old_to_new: tuple[int, ...] = tuple(range(trained.classes.number))
     smaller: DetectionModel | None = None
     if isinstance(trained.classes, TreeClasses):
-        tree, wanted = trained.classes.tree, set(kept)
-        for node, parent in enumerate(tree.parents):  # parents come before their children
-            if parent in wanted:
-                wanted.add(node)
-        part = tree.closure(wanted)
+        tree = trained.classes.tree
+        part = tree.closure(np.flatnonzero(tree.at_or_below(kept)).tolist())
         classes = TreeClasses(part.tree, kept=tuple(part.old_to_new[node] for node in kept))
         smaller = _with_rows(detector, classes, part.new_to_old)
         old_to_new = part.old_to_new if smaller is not None else old_to_new

@@ -48,9 +48,7 @@ def branch_hues(tree: WordTree) -> tuple[float, ...]:
     part = np.zeros(len(tree))
     part[leaves] = [beside[tree.parents[leaf]] ** -0.5 for leaf in leaves]
     part /= part.sum()
-    for node in range(len(tree) - 1, -1, -1):  # parents come before their children
-        if tree.parents[node] >= 0:
-            part[tree.parents[node]] += part[node]
+    part = tree.sum_upwards(part)
     start = np.zeros(len(tree))
     taken: dict[int, float] = {}
     for node, parent in enumerate(tree.parents):

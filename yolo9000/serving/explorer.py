@@ -258,29 +258,21 @@ class Explorer:
         marks[list(nodes)] = True
         return marks
 
-    def _summed_upwards(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The sum of the values of each node and all below it, (K,)."""
-        sums = values.astype(np.int64)
-        for depth in range(int(self.tree.depths.max()), 0, -1):
-            level = np.flatnonzero(self.tree.depths == depth)
-            np.add.at(sums, self.tree.parent_of[level], sums[level])
-        return sums
-
     @cached_property
     def _nodes_from(self) -> NDArray[np.int64]:
-        return self._summed_upwards(np.ones(len(self.tree), np.int64))
+        return self.tree.sum_upwards(np.ones(len(self.tree), np.int64))
 
     @cached_property
     def _leaves_from(self) -> NDArray[np.int64]:
-        return self._summed_upwards((self.tree.child_group < 0).astype(np.int64))
+        return self.tree.sum_upwards(self.tree.child_group < 0)
 
     @cached_property
     def _boxed_from(self) -> NDArray[np.int64]:
-        return self._summed_upwards(self._boxed.astype(np.int64))
+        return self.tree.sum_upwards(self._boxed)
 
     @cached_property
     def _labelled_from(self) -> NDArray[np.int64]:
-        return self._summed_upwards(self._labelled.astype(np.int64))
+        return self.tree.sum_upwards(self._labelled)
 
     @cached_property
     def _class_names(self) -> dict[int, dict[str, str]]:
