@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from yolo9000.experiment.config import EvaluateConfig, RunConfig
+from yolo9000.experiment.config import RunConfig
+from yolo9000.experiment.evaluate_config import EvaluateConfig
 from yolo9000.experiment.keywords import ways_of, with_keywords
 from yolo9000.exporting.config import ExportConfig
 from yolo9000.runtime.mistakes import Mistake
