@@ -122,6 +122,13 @@ def test_the_device_of_load_is_that_of_a_training_unless_another_is_named(tmp_pa
     assert device_of(loaded, {}, config=file) == "cuda:0"
 
 
+def test_the_form_of_our_own_net_is_refused_beside_a_cfg() -> None:
+    none = dict.fromkeys(("preset", "recipe", "config", "resume", "out"))
+    with pytest.raises(Mistake, match="`width`, `priors`: of a net of ours; a `cfg` says itself"):
+        asked_training(None, How(), {"cfg": "yolov2", "width": 0.5, "priors": 4}, **none)
+    assert asked_training(None, How(), {"cfg": "yolov2"}, **none).config.net.cfg == "yolov2"
+
+
 def test_a_run_that_is_resumed_computes_where_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("yolo9000.api.keywords.begin_with", lambda *_, **__: RunConfig())
     assert device_of(How(device="cpu"), {}, resume=tmp_path) is None

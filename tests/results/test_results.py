@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wordtree import AmbiguousName, UnknownName, WordTree, load_tree
@@ -298,6 +298,7 @@ def test_probabilities_equal_those_that_average_precision_scores() -> None:
 
 @given(tree_threshold=st.floats(0, 1), seed=st.integers(0, 100))
 @settings(max_examples=8)
+@example(tree_threshold=0.25, seed=75)
 def test_other_labels_afterwards_are_those_of_another_prediction(tree_threshold: float, seed: int) -> None:
     """As far as rounding lets them be; nothing is suppressed, so both have all boxes."""
     tree = load_tree("coco")
@@ -308,10 +309,13 @@ def test_other_labels_afterwards_are_those_of_another_prediction(tree_threshold:
         for threshold in (0.5, tree_threshold)
     )
     again = first.relabel(tree_threshold)
-    order, wanted = (np.lexsort(each.boxes.xyxy.T) for each in (again, second))
-    nearly = np.array([np.abs(again.probs()[row] - tree_threshold).min() < 1e-5 for row in order])
-    assert (again.nodes[order] == second.nodes[wanted])[~nearly].all()
-    np.testing.assert_allclose(again.boxes.score[order][~nearly], second.boxes.score[wanted][~nearly], atol=1e-5)
+    # two boxes that are cut at the edges of the image may be the same, but are not equally sure of an object
+    ours, theirs = (np.column_stack([each.boxes.xyxy, each.boxes.objectness]) for each in (again, second))
+    wanted = np.abs(ours[:, None] - theirs).max(2).argmin(1)
+    assert sorted(wanted) == list(range(len(theirs)))
+    nearly = np.array([np.abs(probs - tree_threshold).min() < 1e-5 for probs in again.probs()])
+    assert (again.nodes == second.nodes[wanted])[~nearly].all()
+    np.testing.assert_allclose(again.boxes.score[~nearly], second.boxes.score[wanted][~nearly], atol=1e-5)
 
 
 def test_images_come_out_in_their_order_whatever_the_batches_are() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from yolo9000.api.opening import How
-from yolo9000.experiment.beginning import Asked, begin_with, check_resumed, usual_folder
+from yolo9000.experiment.beginning import Asked, begin_with, check_beside_cfg, check_resumed, usual_folder
 from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.config_file import override, read_config
 from yolo9000.experiment.evaluate_config import EvaluateConfig
@@ -82,6 +82,7 @@ def asked_training(
     if how.device is not None and resume is None and before.machine.device is None:
         before = override(before, {"machine.device": str(how.device)})
     config = with_keywords(before, given, "train", also=(*LAYOUTS, *beginning, "override"))
+    check_beside_cfg(config.net.cfg, before.net, config.net)
     if config.is_classifier:
         raise Mistake("train: with no steps of a detector this trains a classifier alone, which the command `yolo9000 "
                       "classify` does; a detector begins with its weights by `init`")  # fmt: skip
