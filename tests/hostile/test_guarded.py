@@ -103,9 +103,11 @@ def check_survival(root: Path, number: int, bad: dict[int, str], caplog: pytest.
 def test_signals_to_all_processes_of_a_job_leave_the_decoder_to_its_parent() -> None:
     file = io.BytesIO()
     Image.new("RGB", (3, 2)).save(file, "PNG")
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    before = set(children.read_text().split())  # of other tests in this process
     with LeanChild() as child:
         child.decode(file.getvalue(), "a.png")
-        (pid,) = (int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+        (pid,) = (int(word) for word in set(children.read_text().split()) - before)
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(pid, number)
         assert child.decode(file.getvalue(), "a.png").shape == (2, 3, 3)
