@@ -350,6 +350,22 @@ def test_a_job_that_is_stopped_and_begun_again_is_the_same_run(
     assert same(*(load_checkpoint(each / "last.pt") for each in (run, whole_of_three)))
 
 
+@pytest.mark.slow
+def test_processes_that_see_different_checkpoints_are_refused(
+    trainer: Trainer, whole_of_three: Path, tmp_path: Path
+) -> None:
+    older = tmp_path / "older"
+    shutil.copytree(whole_of_three, older)
+    (older / "step-00000009.pt").rename(older / "last.pt")
+    folders = [str(whole_of_three), str(older), str(whole_of_three)]
+    assert trainer.train(whole_of_three, resume=True, folders=folders, **THREE) == 2, trainer.said()
+    places = "rank 0 from last.pt of step 11, rank 1 from last.pt of step 9, rank 2 from last.pt of step 11"
+    assert (
+        f"error: the processes would go on from different places: {places}. "
+        "Give all machines the same folder of the run"
+    ) in trainer.said()
+
+
 def test_a_job_that_ends_before_its_first_checkpoint_begins_anew(trainer: Trainer, tmp_path: Path) -> None:
     rarely = {
         "train.save_every": 100,

@@ -3,7 +3,8 @@
 It imports torch once and forks for each training, so that a start costs no import. Standard input has a JSON object a
 line, see `train` and `small_steps`; for each it prints {"pids"} when its processes have started, and {"status"} when
 all have ended. What they say goes to the file "log". With "ranks" a training has several processes, and one that fails
-has the others told to end, as torchrun does it; "restarts" is how often it says that each of them was restarted.
+has the others told to end, as torchrun does it; "restarts" is how often it says that each of them was restarted, and
+"folders" what each takes for the run's.
 """
 
 from __future__ import annotations
@@ -299,6 +300,8 @@ def begin(asked: dict[str, Any], rank: int, port: int) -> int:
         os.dup2(log, 1)
         os.dup2(log, 2)
         torch.set_num_threads(1)
+        if asked.get("folders"):  # another one for each process
+            asked["folder"] = asked["folders"][rank]
         if asked.get("restarts"):
             os.environ["TORCHELASTIC_RESTART_COUNT"] = str(asked["restarts"][rank])
         if asked.get("ranks"):

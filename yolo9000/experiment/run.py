@@ -119,11 +119,14 @@ def train_run(
 
 def _check_one_place(found: Found | None, processes: Processes) -> None:
     """Raise if the processes would go on from different checkpoints: one may not see, or not read, what others do."""
-    mine = "the beginning" if found is None else f"{found.path} of step {found.content['position']['step']}"
+    # by its name: machines may have the run's folder in different places
+    mine = "the beginning" if found is None else f"{found.path.name} of step {found.content['position']['step']}"
     places = gather_objects(mine, processes)
     if len(set(places)) > 1:
         said = ", ".join(f"rank {rank} from {place}" for rank, place in enumerate(places))
-        raise Mistake(f"the processes would go on from different places: {said}. All of them need the run's folder")
+        raise Mistake(
+            f"the processes would go on from different places: {said}. Give all machines the same folder of the run"
+        )
 
 
 def _as_it_began(config: RunConfig, run: RunFolder) -> RunConfig:
