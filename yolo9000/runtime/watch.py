@@ -120,8 +120,9 @@ class _Watch:
             host = os.environ.get("MASTER_ADDR", "127.0.0.1")
             self._talk = Spoke(self.known, socket.create_connection((host, port), patience), processes.rank, secret)
         dist.barrier()
-        for task in (self._beat, self._look):
-            threading.Thread(target=task, daemon=True).start()
+        self._tasks = [threading.Thread(target=task, daemon=True) for task in (self._beat, self._look)]
+        for task in self._tasks:
+            task.start()
 
     def _listen(self, handle: int) -> int | None:
         """Have signals written to a socket: while a process waits inside of torch no Python of it is run."""
@@ -201,7 +202,8 @@ class _Watch:
     def stop(self) -> None:
         """Say goodbye, and no longer listen."""
         self.ended.set()
-        time.sleep(BEAT)  # for the last sign
+        for task in self._tasks:  # one that lives longest would let go of torch's groups last: SIGABRT
+            task.join(4 * BEAT)
         if self._before is not None:
             signal.set_wakeup_fd(self._before)
 
