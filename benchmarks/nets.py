@@ -30,7 +30,7 @@ from yolo9000.detection.config import DecodeConfig
 from yolo9000.detection.decode import detect
 from yolo9000.detection.results import Detections
 from yolo9000.exporting.running import ready
-from yolo9000.inference.config import Engine
+from yolo9000.inference.config import Engine, OpenConfig
 from yolo9000.inference.model import TrainedModel
 from yolo9000.inference.prepare import prepare_with
 from yolo9000.models import (
@@ -248,7 +248,7 @@ def prepared(detector: Detector, settings: Settings) -> Forward:
 def chosen(detector: Detector, size: int, engine: Engine | None = None) -> tuple[Forward, Settings]:
     """Our own side as `predict` chooses it on this machine, without an option or with ``--engine``."""
     trained = TrainedModel(detector, size, (), (), 0, {}, Path("net.weights"))
-    running, settings = ready(trained, device=CPU, engine=engine)
+    running, settings = ready(trained, OpenConfig(engine=engine), device=CPU)
     return prepare_with(running.detector, settings, device=CPU), settings
 
 

@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 
 from yolo9000.exporting.config import ExportConfig
 from yolo9000.inference.config import OpenConfig
-from yolo9000.options import flags_of, parse, some_options, typed
+from yolo9000.options import flags_of, parse, some_options, typed, values_of
 from yolo9000.runtime.mistakes import Mistake, run
 
 if TYPE_CHECKING:
@@ -69,23 +69,15 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _export(command: Command) -> int:
-    from wordtree import load_tree  # these here, for --help needs no torch
-    from yolo9000.darknet.cfg_files import read_names
-    from yolo9000.experiment.export import export_as
+    from yolo9000.experiment.export import export_as  # these here, for --help needs no torch
     from yolo9000.exporting.checking import describe_files
     from yolo9000.exporting.hub import push_to_hub
-    from yolo9000.exporting.opening import open_any
+    from yolo9000.exporting.opening import open_as
     from yolo9000.inference.sources import open_sources
 
-    config, opened = command.config, command.open
+    config, opened = command.config, OpenConfig(**values_of(command.open))
     images = open_sources(config.check) if config.check else None  # before anything is made
-    trained = open_any(
-        command.run,
-        opened.cfg,
-        tree=load_tree(opened.tree) if opened.tree else None,
-        names=read_names(opened.names) if opened.names else None,
-        best=opened.best,
-    )
+    trained = open_as(command.run, opened)
     out = export_as(trained, config, size=opened.size)
     print(f"written to {out}: {describe_files(out)}")
     status = _check(trained, out, images, config) if images else 0

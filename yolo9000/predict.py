@@ -164,12 +164,10 @@ def _net_and_images(command: Command) -> tuple[str, tuple[str, ...]]:
 
 def _open(net: str, config: PredictConfig, processes: Processes, line: Sequence[str]) -> tuple[Predictor, DecodeConfig]:
     """The net, and how its detections are made: as it was exported, if it decodes inside, but for what is typed."""
-    from wordtree import load_tree
     from yolo9000.api.opening import default_decoding
-    from yolo9000.darknet.cfg_files import read_names
     from yolo9000.darknet.decoding import detect_as_darknet
     from yolo9000.detection.decode import detect
-    from yolo9000.exporting.opening import open_any
+    from yolo9000.exporting.opening import open_as
     from yolo9000.exporting.running import ready
     from yolo9000.inference.darknet_files import letterbox_of
     from yolo9000.inference.predictor import Predictor
@@ -179,23 +177,13 @@ def _open(net: str, config: PredictConfig, processes: Processes, line: Sequence[
 
     opened = config.open
     device = pick_device(opened.device or local_device_name())
-    tree = load_tree(opened.tree) if opened.tree else None
-    names = read_names(opened.names) if opened.names else None
-    trained = open_any(net, opened.cfg, tree=tree, names=names, best=opened.best, engine=opened.engine, device=device)
+    trained = open_as(net, opened, device)
     if config.classes:
         trained = restrict(trained, config.classes)
     decode = parse_some(DecodeConfig, line, program=PROGRAM, default=default_decoding(trained))
     letterbox = letterbox_of(trained, opened.letterbox)
-    trained, settings = ready(
-        trained,
-        device=device,
-        settings=opened.settings,
-        precision=opened.precision,
-        engine=opened.engine,
-        compile=config.compile,
-        size=opened.size,
-        measure=processes.world_size == 1,
-    )
+    alone = processes.world_size == 1
+    trained, settings = ready(trained, opened, device=device, compile=config.compile, measure=alone)
     predictor = Predictor(
         trained,
         device=device,

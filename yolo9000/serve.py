@@ -113,8 +113,7 @@ def make_app(run: str | None, config: ServeConfig) -> Guard:
         chosen = opened.tree or "yolo9000"
         return create_app(Explorer(load_tree(chosen), origin=_origin(chosen)), hosts=hosts)
 
-    from yolo9000.darknet.cfg_files import read_names
-    from yolo9000.exporting.opening import open_any
+    from yolo9000.exporting.opening import open_as
     from yolo9000.exporting.running import ready
     from yolo9000.inference.darknet_files import letterbox_of
     from yolo9000.inference.predictor import Predictor
@@ -125,28 +124,13 @@ def make_app(run: str | None, config: ServeConfig) -> Guard:
 
     use_huge_pages()
     device = pick_device(opened.device)
-    trained = open_any(
-        run,
-        opened.cfg,
-        tree=load_tree(opened.tree) if opened.tree else None,
-        names=read_names(opened.names) if opened.names else None,
-        best=opened.best,
-        engine=opened.engine,
-        device=device,
-    )
+    trained = open_as(run, opened, device)
     if trained.detector.decodes_inside:
         raise Mistake(
             f"{run}: the net decodes inside, so other thresholds and names cannot be asked of it; serve the run "
             "itself, or export it without `decoded`"
         )
-    running, settings = ready(
-        trained,
-        device=device,
-        settings=opened.settings,
-        precision=opened.precision,
-        engine=opened.engine,
-        size=opened.size,
-    )
+    running, settings = ready(trained, opened, device=device)
     letterbox = letterbox_of(trained, opened.letterbox)
     predictor = Predictor(running, device=device, settings=settings, letterbox=letterbox)
     photos = Photos(predictor, config.limits, size=trained.input_size(opened.size))

@@ -21,6 +21,7 @@ from yolo9000.exporting.engines import open_engine
 from yolo9000.exporting.errors import EngineAbsent, ExportError
 from yolo9000.exporting.opening import open_exported
 from yolo9000.exporting.running import on_engine, ready, time_predictions
+from yolo9000.inference.config import OpenConfig
 from yolo9000.inference.model import TrainedModel
 from yolo9000.inference.predictor import Predictor
 from yolo9000.inference.restrict import restrict
@@ -62,7 +63,7 @@ def test_a_net_of_ours_on_an_engine(
     needs("openvino" if engine == "openvino" else "onnx")
     net = trained if chosen is None else restrict(trained, chosen)
     with caplog.at_level(logging.INFO):
-        moved, settings = ready(net, device=CPU, engine=engine, precision="float32")
+        moved, settings = ready(net, OpenConfig(engine=engine, precision="float32"), device=CPU)
     assert caplog.messages == [f"{trained.path}: its convolutions are written for {engine}"]
     assert settings.engine == engine
     assert isinstance(moved.detector.head, TreeHead)  # the classes are not in the file
@@ -84,9 +85,9 @@ def test_an_engine_that_is_not_installed_is_named(trained: TrainedModel, monkeyp
 
 def test_what_contradicts_itself_is_a_mistake(trained: TrainedModel) -> None:
     with pytest.raises(Mistake, match="`compile`: is the engine inductor; leave it out, or `engine` onnxruntime"):
-        ready(trained, device=CPU, engine="onnxruntime", compile=True)
+        ready(trained, OpenConfig(engine="onnxruntime"), device=CPU, compile=True)
     with pytest.raises(Mistake, match="`precision` bfloat16: onnxruntime runs nets in float32 here"):
-        ready(trained, device=CPU, engine="onnxruntime", precision="bfloat16")
+        ready(trained, OpenConfig(engine="onnxruntime", precision="bfloat16"), device=CPU)
 
 
 def test_openvino_works_in_the_number_format_that_is_asked_for(
@@ -107,19 +108,20 @@ def test_openvino_works_in_the_number_format_that_is_asked_for(
     monkeypatch.setattr(running, "on_engine", lambda *given: asked.append(given[1:]) or trained)
     for usual in ("bfloat16", "float32"):
         monkeypatch.setattr(running, "pick_precision", lambda device, wanted=None, usual=usual: wanted or usual)
-        for way in ({"engine": "openvino"}, {"settings": "fixed:engine=openvino"}):
-            assert ready(trained, device=CPU, **way)[1].precision == usual  # type: ignore[arg-type]
+        for opened in (OpenConfig(engine="openvino"), OpenConfig(settings="fixed:engine=openvino")):
+            assert ready(trained, opened, device=CPU)[1].precision == usual
             assert asked.pop() == ("openvino", CPU, usual, 96)
-        for way in ({"engine": "onnxruntime"}, {"settings": "fixed:engine=onnxruntime"}):
-            ready(trained, device=CPU, **way)  # type: ignore[arg-type]
+        for opened in (OpenConfig(engine="onnxruntime"), OpenConfig(settings="fixed:engine=onnxruntime")):
+            ready(trained, opened, device=CPU)
             assert asked.pop() == ("onnxruntime", CPU, "float32", 96)
-    ready(trained, device=CPU, engine="openvino", precision="float32")
+    ready(trained, OpenConfig(engine="openvino", precision="float32"), device=CPU)
     assert asked.pop() == ("openvino", CPU, "float32", 96)
 
 
 def test_compiled_is_an_engine(trained: TrainedModel) -> None:
-    for way in ({"compile": True}, {"engine": "inductor"}, {"settings": "fixed:engine=inductor"}):
-        net, settings = ready(trained, device=CPU, **way)  # type: ignore[arg-type]
+    ways = ({}, True), ({"engine": "inductor"}, False), ({"settings": "fixed:engine=inductor"}, False)
+    for opened, compile in ways:
+        net, settings = ready(trained, OpenConfig(**opened), device=CPU, compile=compile)  # type: ignore[arg-type]
         assert net is trained
         assert settings.engine == "inductor"
 
@@ -147,15 +149,17 @@ def test_the_fastest_by_times_that_are_given(
         }
 
     monkeypatch.setattr(running, "time_in_turn", time_in_turn)
-    net, settings = ready(trained, device=CPU, engine=engine, precision=None if engine else "float32")
+    opened = OpenConfig(engine=engine, precision=None if engine else "float32")
+    net, settings = ready(trained, opened, device=CPU)
     assert (settings.engine, settings.at_once) == ("onnxruntime" if engine else "torch", 4)
     assert net.detector.has_engine is bool(engine)
     assert settings.layout == ("channels_last" if engine else "contiguous")
     assert len(seen) == 2
-    assert ready(trained, device=CPU, engine=engine, precision=None if engine else "float32")[1] == settings
+    assert ready(trained, opened, device=CPU)[1] == settings
     assert len(seen) == 2  # kept
     # one of several processes takes what all take, whatever this machine knows
-    assert ready(trained, device=CPU, engine=engine, precision="float32", measure=False)[1] == Settings(at_once=4)
+    opened = OpenConfig(engine=engine, precision="float32")
+    assert ready(trained, opened, device=CPU, measure=False)[1] == Settings(at_once=4)
     assert len(seen) == 2
 
 

@@ -16,7 +16,7 @@ from yolo9000.detection.config import DecodeConfig
 from yolo9000.experiment.keywords import check_keywords
 from yolo9000.exporting.opening import open_any
 from yolo9000.exporting.running import ready
-from yolo9000.inference.config import Engine
+from yolo9000.inference.config import Engine, OpenConfig
 from yolo9000.inference.model import TrainedModel
 from yolo9000.runtime.config import Precision, Settings
 from yolo9000.runtime.device import pick_device, use_huge_pages
@@ -67,15 +67,8 @@ class How:
 
     def ready(self, trained: TrainedModel, device: torch.device) -> tuple[TrainedModel, Settings]:
         """The net with its engine, and the settings to prepare it with; see `yolo9000.exporting.running.ready`."""
-        return ready(
-            trained,
-            device=device,
-            settings=self.settings,
-            precision=self.precision,
-            engine=self.engine,
-            compile=self.compile,
-            size=self.size,
-        )
+        opened = OpenConfig(settings=self.settings, precision=self.precision, engine=self.engine, size=self.size)
+        return ready(trained, opened, device=device, compile=self.compile)
 
     def of_run(self, device: str | None) -> How:
         """The same for a run that was trained now, which needs no other files, on the device that it was trained on."""

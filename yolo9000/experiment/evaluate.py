@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from wordtree import load_tree
 from yolo9000.darknet.cfg_files import read_names
 from yolo9000.datasets.coco import CocoSource, category_names
 from yolo9000.datasets.excerpt import Excerpt
@@ -34,7 +33,7 @@ from yolo9000.experiment.data import Data, chosen_classes, load_data
 from yolo9000.experiment.evaluate_classifier import evaluate_classifier, is_classifier, open_classifier
 from yolo9000.experiment.evaluate_config import EvaluateConfig
 from yolo9000.exporting.folder import is_exported
-from yolo9000.exporting.opening import open_any
+from yolo9000.exporting.opening import open_as
 from yolo9000.exporting.running import ready
 from yolo9000.inference.darknet_files import Letterbox, letterbox_of
 from yolo9000.inference.model import TrainedModel, checkpoint_of
@@ -92,28 +91,10 @@ def evaluate_run(
             trained, held_out_data(config, trained), config, device=device, precision=precision, processes=processes
         )
         return report | {"checkpoint": str(checkpoint), "step": trained.step, "precision": precision}
-    given = load_tree(config.open.tree) if config.open.tree else None
-    names = read_names(config.open.names) if config.open.names else None
-    trained = open_any(
-        checkpoint,
-        config.open.cfg,
-        tree=given,
-        names=names,
-        best=exported and config.open.best,  # of a run the checkpoint is chosen by now
-        averaged=not config.raw_weights,
-        engine=config.open.engine,
-        device=device,
-    )
-    opened = config.open
-    trained, settings = ready(
-        trained,
-        device=device,
-        settings=opened.settings,
-        precision=opened.precision,
-        engine=opened.engine,
-        size=opened.size,
-        measure=processes.world_size == 1,
-    )
+    # of a run the checkpoint is chosen by now
+    opened = config.open if exported else dataclasses.replace(config.open, best=False)
+    trained = open_as(checkpoint, opened, device, averaged=not config.raw_weights)
+    trained, settings = ready(trained, opened, device=device, measure=processes.world_size == 1)
     return evaluate_trained(trained, config, device=device, settings=settings, processes=processes)
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wordtree import WordTree
+from wordtree import WordTree, load_tree
+from yolo9000.darknet.cfg_files import read_names
 from yolo9000.exporting.engine_detector import engine_detector, head_of_rows
 from yolo9000.exporting.engines import open_engine
 from yolo9000.exporting.errors import ExportError, optional_module
 from yolo9000.exporting.folder import ExportedFolder, is_exported, read_folder
-from yolo9000.inference.config import Engine
+from yolo9000.inference.config import Engine, OpenConfig
 from yolo9000.inference.darknet_files import load_darknet, name_detector, open_detector
 from yolo9000.inference.model import TrainedModel
 from yolo9000.inference.nets import build_model
@@ -194,3 +195,28 @@ def open_any(
     if names is not None:
         name_detector(trained.detector, names, str(trained.path))
     return trained
+
+
+def open_as(
+    run: str | Path, opened: OpenConfig, device: torch.device | None = None, *, averaged: bool = True
+) -> TrainedModel:
+    """`open_any` of what an `OpenConfig` says, whose tree and names are files.
+
+    Parameters
+    ----------
+    run : str or Path
+    opened : OpenConfig
+        Its cfg, tree, names, best and engine; the rest is for `yolo9000.exporting.running.ready`.
+    device : torch.device, optional
+    averaged : bool
+    """
+    return open_any(
+        run,
+        opened.cfg,
+        tree=load_tree(opened.tree) if opened.tree else None,
+        names=read_names(opened.names) if opened.names else None,
+        best=opened.best,
+        averaged=averaged,
+        engine=opened.engine,
+        device=device,
+    )

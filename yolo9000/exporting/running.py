@@ -27,7 +27,7 @@ from yolo9000.exporting.engines import open_engine
 from yolo9000.exporting.errors import ExportError, optional_module
 from yolo9000.exporting.formats import write_onnx
 from yolo9000.exporting.forms import OUTPUTS, exported_form, size_step, sparse_head
-from yolo9000.inference.config import Engine
+from yolo9000.inference.config import Engine, OpenConfig
 from yolo9000.inference.model import TrainedModel
 from yolo9000.inference.prepare import PreparedDetector, prepare, prepare_with, usual_at_once
 from yolo9000.models.model import DetectionModel
@@ -47,13 +47,10 @@ IMAGES = 4
 
 def ready(
     trained: TrainedModel,
+    opened: OpenConfig = OpenConfig(),
     *,
     device: torch.device,
-    settings: str = "auto",
-    precision: Precision | None = None,
-    engine: Engine | None = None,
     compile: bool = False,
-    size: int | None = None,
     measure: bool = True,
 ) -> tuple[TrainedModel, Settings]:
     """A detector with the engine that runs it, and the settings to prepare it with.
@@ -62,17 +59,12 @@ def ready(
     ----------
     trained : TrainedModel
         It stays as it is. An exported one has its engine already.
+    opened : OpenConfig
+        Its settings, precision, engine and size, for which the times are taken. Without an engine it is torch, whose
+        settings are measured on a CPU; "auto" also tries the others that are installed.
     device : torch.device
-    settings : str
-        See `yolo9000.inference.config.OpenConfig`.
-    precision : str, optional
-        The only number format that is asked for.
-    engine : str, optional
-        None is torch, whose settings are measured on a CPU; "auto" also tries the others that are installed.
     compile : bool
         The same as the engine "inductor".
-    size : int, optional
-        Side of the input that the times are for; that of the training by default.
     measure : bool
         Whether anything may be measured here: of several processes all must do the same.
 
@@ -88,6 +80,7 @@ def ready(
     Mistake
         What is asked for contradicts itself.
     """
+    engine, precision = opened.engine, opened.precision
     if compile and engine not in (None, "inductor", "auto"):
         raise Mistake(f"`compile`: is the engine inductor; leave it out, or `engine` {engine}")
     if trained.detector.has_engine:
@@ -95,7 +88,7 @@ def ready(
     only: Any = "inductor" if compile else None if engine == "auto" else engine or "torch"
     usual = _usual(only or "torch", device, precision)
     engines = [only] if only else ["torch", *_engines_here(device)]
-    side = trained.input_size(size)
+    side = trained.input_size(opened.size)
     measured = measure and device.type == "cpu" and engines not in (["inductor"], ["openvino"], ["onnxruntime"])
     purpose = {
         "for": "prediction",
@@ -105,14 +98,14 @@ def ready(
         "precision": precision,
     }
     chosen = settle(
-        settings,
+        opened.settings,
         usual,
         precision=precision,
         purpose=purpose,
         measure=(lambda: time_predictions(trained, engines, usual, precision, side)) if measured else None,
     )
     if chosen.engine in OF_OTHERS:
-        fixed = fixed_parts(wanted_settings(settings))
+        fixed = fixed_parts(wanted_settings(opened.settings))
         if fixed and precision is None and not any(part.startswith("precision=") for part in fixed):
             chosen = replace(chosen, precision=_usual(chosen.engine, device, None).precision)  # not torch's
         if chosen.precision not in (formats := OF_OTHERS[chosen.engine]):
