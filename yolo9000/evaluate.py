@@ -94,11 +94,13 @@ def _evaluate(command: Command) -> int:
     from yolo9000.inference.torchvision_detector import PREFIX
     from yolo9000.runtime.device import pick_device
     from yolo9000.runtime.distributed import local_device_name
-    from yolo9000.runtime.output_folder import free_file
+    from yolo9000.runtime.output_folder import free_file, new_file
     from yolo9000.runtime.watch import together
 
-    if command.out and Path(command.out).exists() and not command.overwrite:
-        raise Mistake(f"{command.out} is there already: name another `out`, or ask with `overwrite` to replace it")
+    if command.out:
+        if Path(command.out).is_file() and not command.overwrite:
+            raise Mistake(f"{command.out} is there already: name another `out`, or ask with `overwrite` to replace it")
+        new_file(command.out, overwrite=True)
     config = dataclasses.replace(command.config, sets=sets_of(command.sets))
     with together(pick_device(config.open.device or local_device_name())) as processes:
         report = evaluate_run(command.run, config, processes=processes)

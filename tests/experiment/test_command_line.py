@@ -630,6 +630,12 @@ def test_a_second_evaluation_replaces_nothing(
     assert figures == ["1", "2", "3"]
     said = errors(capsys, str(run), "--out", str(tmp_path / "evaluation2.json"), command=evaluate)
     assert "evaluation2.json is there already: name another --out, or ask with --overwrite" in said
+    monkeypatch.setattr(experiment_evaluate, "evaluate_run", None)  # nothing is computed for a file that cannot be
+    said = errors(capsys, str(run), "--out", str(tmp_path / "no" / "such.json"), command=evaluate)
+    assert f"such.json: there is no folder {tmp_path / 'no'}" in said
+    said = errors(capsys, str(run), "--out", str(tmp_path), "--overwrite", command=evaluate)
+    assert f"{tmp_path}: is a folder; name a file" in said
+    monkeypatch.setattr(experiment_evaluate, "evaluate_run", lambda *_, **__: dict(report))
     report["figure"] = "4"
     assert evaluate.main([str(run), "--overwrite"]) == 0
     assert json.loads((tmp_path / "evaluation.json").read_text())["figure"] == "4"
@@ -637,7 +643,11 @@ def test_a_second_evaluation_replaces_nothing(
 
 
 def test_evaluating_on_other_images(
-    run: Path, data: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path,
+    data: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = ["--device", "cpu", "--out", str(tmp_path / "evaluation.json"), "--overwrite"]
     file = Path(data["coco"]) / "annotations" / "instances_val2017.json"
@@ -657,11 +667,15 @@ def test_evaluating_on_other_images(
     (only_val / "val2017").symlink_to(Path(data["coco"]) / "val2017")
     assert evaluate.main([str(run), "--coco", str(only_val), *out]) == 0
     capsys.readouterr()
-    (tmp_path / "file").touch()
-    assert evaluate.main([str(run), "--device", "cpu", "--out", str(tmp_path / "file" / "x.json")]) == 2
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x.json"))
+
+    monkeypatch.setattr(experiment_evaluate, "write_evaluation", full)
+    assert evaluate.main([str(run), "--device", "cpu", "--out", str(tmp_path / "x.json")]) == 2
     said = capsys.readouterr()
     assert "never boxed" in said.out  # the figures are not lost
-    assert f"cannot write there: Not a directory: '{tmp_path / 'file' / 'x.json'}'" in said.err
+    assert "No space left on device" in said.err
 
 
 def test_unreadable_images_held_out_do_not_end_a_training(

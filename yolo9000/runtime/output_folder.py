@@ -78,13 +78,19 @@ def free_file(file: Path) -> Path:
     return found
 
 
-def new_file(file: str | os.PathLike[str]) -> Path:
+def new_file(file: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """A file that is to be written, checked before anything is computed for it.
+
+    Parameters
+    ----------
+    file : str or Path
+    overwrite : bool
+        Whether it may be there.
 
     Raises
     ------
     FileExistsError
-        The file is there already.
+        The file is there already, or it is a folder.
     FileNotFoundError
         Its folder is not there.
 
@@ -95,7 +101,9 @@ def new_file(file: str | os.PathLike[str]) -> Path:
     FileNotFoundError: no/such/figures.json: there is no folder no/such
     """
     found = Path(file)
-    if found.exists():
+    if found.is_dir():
+        raise FileExistsError(f"{found}: is a folder; name a file")
+    if found.exists() and not overwrite:
         raise FileExistsError(f"{found}: is there already; name another file")
     if not found.parent.is_dir():
         raise FileNotFoundError(f"{found}: there is no folder {found.parent}")
