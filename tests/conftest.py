@@ -65,6 +65,12 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def hours() -> bool:
+    """Whether the longest of the slow tests run at their full length, which CI has no time for."""
+    return bool(os.environ.get("YOLO9000_HOURS"))
+
+
 @pytest.fixture
 def ranks(tmp_path: Path) -> Callable[..., dict[int, list[Any]]]:
     """Return a function that runs another one in several processes, see ``tests/ranks.py``.
