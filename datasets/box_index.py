@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.decode import decode, image_size, orientation_of, turn_upright
+from yolo9000.datasets.decode import decode, orientation_of, turn_upright
 from yolo9000.datasets.errors import DatasetError, UnknownClasses
 from yolo9000.datasets.guarded import LeanChild
 from yolo9000.datasets.names import NameTable
@@ -260,27 +260,6 @@ class BoxIndex:
         longest = self.sizes.max(axis=1)[image_of] if len(image_of) else np.ones(0)
         wh = (self.boxes_xyxy[:, 2:] - self.boxes_xyxy[:, :2]) / longest[:, None]
         return wh[~self.ignore].astype(np.float32)
-
-
-def size_of_file(path: Path) -> tuple[int, int]:
-    """Return an image's width and height in pixels from its header.
-
-    A file without a readable header gives (1, 1): reading the image reports it later.
-    """
-    try:
-        return image_size(path.read_bytes(), path.name)
-    except OSError:
-        return 1, 1
-
-
-def upright_size_of_file(path: Path) -> tuple[int, int]:
-    """Return the width and height of an image as it stands upright by its EXIF orientation; as `size_of_file`."""
-    try:
-        data = path.read_bytes()
-        width, height = image_size(data, path.name)
-        return (height, width) if orientation_of(data) >= 5 else (width, height)
-    except OSError:
-        return 1, 1
 
 
 def names_in(folder: Path) -> set[str]:

@@ -18,9 +18,9 @@ from yolo9000.datasets.box_index import (
     contents,
     names_in,
     nodes_of,
-    upright_size_of_file,
 )
 from yolo9000.datasets.complaints import Complaints, read_text
+from yolo9000.datasets.decode import upright_size_of_file
 from yolo9000.datasets.errors import DatasetError, NoSuchSplit
 from yolo9000.datasets.sample import Kind
 

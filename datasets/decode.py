@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import struct
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -37,6 +39,8 @@ _TURNS: dict[int, tuple[bool, int | None]] = {
 }
 """EXIF orientation -> whether rows become columns, and OpenCV's flip after that: 1 left to right, 0 upside down, -1
 both."""
+_HEADER = 1 << 16
+"""Bytes that the header of an image mostly lies in."""
 _SCAN, _END_OF_JPEG = b"\xff\xda", b"\xff\xd9"
 _TOO_LARGE = f"more than {MOST_PIXELS / 1e6:.0f} million pixels are not decoded"
 _SHRINK = {
@@ -154,8 +158,7 @@ def _known_formats() -> tuple[str, ...]:
 
 def orientation_of(data: bytes) -> int:
     """Return the EXIF orientation, 1 to 8, of an image file that `decode` reads; 1 (upright) if it names none."""
-    with open_image(data, "the image") as image:
-        return _orientation(image.info.get("exif", b""))
+    return image_header(data, "the image")[2]
 
 
 def turn_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -186,8 +189,8 @@ def turn_upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint
     return np.asarray(turned if flip is None else cv2.flip(turned, flip), np.uint8)
 
 
-def image_size(data: bytes, key: str) -> tuple[int, int]:
-    """Return the width and height in pixels that the header of an image file states.
+def image_header(data: bytes, key: str) -> tuple[int, int, int]:
+    """Return the width and height in pixels and the EXIF orientation that the header of an image file states.
 
     Parameters
     ----------
@@ -206,7 +209,34 @@ def image_size(data: bytes, key: str) -> tuple[int, int]:
         If there is no header of a known image format, or it announces more than `MOST_PIXELS`.
     """
     with open_image(data, key) as image:
-        return image.width, image.height
+        return image.width, image.height, _orientation(image.info.get("exif", b""))
+
+
+def size_of_file(path: Path) -> tuple[int, int]:
+    """Return an image's width and height in pixels from its header.
+
+    A file without a readable header gives (1, 1): reading the image reports it later.
+    """
+    return _header_of_file(path)[:2]
+
+
+def upright_size_of_file(path: Path) -> tuple[int, int]:
+    """Return the width and height of an image as it stands upright by its EXIF orientation; as `size_of_file`."""
+    width, height, orientation = _header_of_file(path)
+    return (height, width) if orientation >= 5 else (width, height)
+
+
+def _header_of_file(path: Path) -> tuple[int, int, int]:
+    """Width, height and EXIF orientation; of the usual formats no more is read than a header mostly takes."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_HEADER)
+            if len(data) == _HEADER and data.startswith((b"\xff\xd8", b"\x89PNG")):
+                with contextlib.suppress(OSError):  # a longer header
+                    return image_header(data, path.name)
+            return image_header(data + file.read(), path.name)
+    except OSError:
+        return 1, 1, 1
 
 
 def rgb_of(image: Image.Image) -> NDArray[np.uint8]:

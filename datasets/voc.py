@@ -12,8 +12,9 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, listed, nodes_of, size_of_file
+from yolo9000.datasets.box_index import BoxIndex, IndexedSource, contents, listed, nodes_of
 from yolo9000.datasets.complaints import read_text
+from yolo9000.datasets.decode import size_of_file
 from yolo9000.datasets.errors import DatasetError, NoSuchSplit
 from yolo9000.datasets.sample import Kind
 

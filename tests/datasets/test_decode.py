@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from yolo9000.datasets.decode import decode, image_size, orientation_of
+from yolo9000.datasets.decode import decode, image_header, orientation_of
 from yolo9000.datasets.sample import Unreadable
 
 
@@ -182,7 +182,7 @@ def test_a_jpeg_is_turned_upright(orientation: int, order: str) -> None:
     assert pixels.flags.c_contiguous
     assert _letters(decode(data, "a.jpg", upright=False)) == STORED[orientation]
     assert orientation_of(data) == orientation
-    assert image_size(data, "a.jpg") == picture.size  # as it is stored
+    assert image_header(data, "a.jpg") == (*picture.size, orientation)  # as it is stored
 
 
 @pytest.mark.parametrize("orientation", STORED)
@@ -250,4 +250,4 @@ def test_no_image_is_unreadable() -> None:
     with pytest.raises(Unreadable, match=r"page\.jpg"):
         decode(b"<html>404</html>", "page.jpg")
     with pytest.raises(Unreadable, match=r"page\.jpg"):
-        image_size(b"<html>404</html>", "page.jpg")
+        image_header(b"<html>404</html>", "page.jpg")

@@ -212,6 +212,16 @@ def test_the_option_guards_every_source_of_tiles(root: Path, options: dict[str, 
         assert np.array_equal(source.read(0).image, unguarded.read(0).image)
 
 
+def test_an_unreadable_tile_that_is_held_out_costs_itself(root: Path) -> None:
+    broken, *others = COLOUR
+    write_tar(root / "val" / f"{broken}.tar", {"val_a.png": b"no image", "val_flat.png": b"no image"})
+    tree = WordTree(tuple(COLOUR), tuple(COLOUR), (-1, -1, -1))
+    data = load_data(DataConfig(sets=(("tiles", str(root)),), val_images=20), TreeClasses(tree))
+    assert data.val_detection is not None
+    seen = {label for index in range(len(data.val_detection)) for label in data.val_detection.read(index).labels}
+    assert seen == {tree.node(wnid) for wnid in others}
+
+
 def test_the_option_guards_tiles_of_which_classes_are_left_out(root: Path) -> None:
     tree = WordTree(("n00000000", *COLOUR), ("animal", *COLOUR), (-1, 0, 0, 0))
     config = DataConfig(sets=(("tiles", str(root)),), guarded=True, left_out=NEVER)

@@ -10,10 +10,11 @@ import pytest
 from torch import nn
 
 from yolo9000.detection.config import RECIPES
-from yolo9000.experiment.config import Joint, PlanConfig, RunConfig
+from yolo9000.experiment.config import DataConfig, Joint, NetConfig, PlanConfig, RunConfig
 from yolo9000.experiment.config_file import override
 from yolo9000.experiment.plan import what_does_not_fit
 from yolo9000.experiment.presets import PRESETS, SHORT_NAMES, joint_recipe, preset_for
+from yolo9000.models.config import DetectorConfig
 from yolo9000.runtime.mistakes import Mistake
 from yolo9000.train import Beginning
 from yolo9000.training.phases import Phase
@@ -111,6 +112,22 @@ def test_a_burn_in_that_outlasts_the_phase() -> None:
     (said,) = warnings_of(override(RunConfig(plan=plan), {"optimiser.burn_in": 375}))
     assert said.startswith("`burn_in` 375: the learning rate rises for 75% of the 500 steps of the phase joint; say")
     assert warnings_of(override(RunConfig(plan=plan), {"optimiser.burn_in": 250})) == []
+
+
+def test_a_loss_that_takes_for_background_what_a_set_does_not_label() -> None:
+    def said(boxes: int, head: str = "anchors", **net: object) -> list[str]:
+        data = DataConfig(sets=(("coco", "a"), ("voc", "b"), ("imagenet", "c"))[-boxes - 1 :])
+        changed = NetConfig(detector=DetectorConfig(head=head), **net)  # type: ignore[arg-type]
+        config = RunConfig(data=data, net=changed, plan=PlanConfig(joint=Joint(enabled=False)))
+        config = override(config, {"optimiser.burn_in": 0})
+        return what_does_not_fit(config, phases_of(config), started=True)
+
+    assert said(2, head="grid") == [
+        "`head` grid: what one of the 2 sets with boxes does not label is background in its images, also where it is a "
+        "class of another set; the `head` anchors with the `loss` darknet leaves it alone"
+    ]
+    assert said(2, loss="slides", flat=True)[0].startswith("`loss` slides: what one of the 2 sets")
+    assert said(1, head="connected") == said(2) == []
 
 
 def test_steps_that_do_not_fit_the_number_of_images() -> None:

@@ -323,6 +323,16 @@ def test_the_best_of_losses_and_of_scores_that_are_not_numbers(
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
+def test_the_best_of_a_classifier_is_not_that_of_the_detector_after_it(tmp_path: Path) -> None:
+    classifier, detector = network(), network(1)
+    first = phase(classifier, 2, evaluate=lambda model: {"top1": 0.9})
+    scores = iter([0.5, 0.4])
+    others = [phase(detector, 2, evaluate=lambda model: {"top1": next(scores)}) for _ in range(2)]
+    go([first, *others], tmp_path, dataclasses.replace(CONFIG, best_score="top1"))
+    best = load_checkpoint(tmp_path / "best.pt")
+    assert (best["position"]["step"], best["best"]) == (4, 0.5)  # and phases of one net go on from each other's best
+
+
 def test_batches_that_end_too_early_are_named(tmp_path: Path) -> None:
     def batches(first: int) -> Iterator[ImageBatch]:
         return islice(numbered()(first), 4)

@@ -60,6 +60,12 @@ def test_policies_that_no_cfg_of_yolov2_has() -> None:
         optimiser_of_cfg(NetOptions(width=32, height=32, channels=3, policy="exp"))
 
 
+@pytest.mark.parametrize("wrong", [{"momentum": 1.0}, {"momentum": -0.1}, {"burn_in_power": -1.0}])
+def test_numbers_that_no_optimiser_takes(wrong: dict[str, float]) -> None:
+    with pytest.raises(Mistake, match=f"`{next(iter(wrong))}` "):
+        OptimiserConfig(**wrong)  # type: ignore[arg-type]
+
+
 def test_steps_of_a_cfg_are_shares_of_its_batches() -> None:
     options = NetOptions(width=32, height=32, channels=3, policy="steps", steps=(5, 8, 20), scales=(0.5, 0.1, 0.1))
     config = optimiser_of_cfg(dataclasses.replace(options, max_batches=10))

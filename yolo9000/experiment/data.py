@@ -270,7 +270,7 @@ def _tiles(config: DataConfig, root: str, classes: Classes, size: int) -> Data:
             classes=classes,
             detection=scenes("train", config.scenes, boxed),
             classification=classification,
-            val_detection=scenes("val", config.val_images),
+            val_detection=Excerpt(scenes("val", config.val_images), config.val_images),
             val_classification=Excerpt(single("val"), config.val_images),
             boxed=tuple(label_map[wnid] for wnid in split.wnids if wnid in boxed),
             never_boxed=tuple(label_map[wnid] for wnid in split.wnids if wnid not in boxed),

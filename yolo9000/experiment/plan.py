@@ -136,6 +136,13 @@ def what_does_not_fit(
             "image labels are given to boxes by P(label), which a net from random weights does not know: "
             "begin with `classification_steps`, or from trained weights with `init`"
         )
+    head, slides, sets = config.net.detector.head, config.net.loss == "slides", len(config.data.box_sets)
+    if sets > 1 and not config.is_classifier and (head != "anchors" or slides):
+        notes.append(
+            f"{'`loss` slides' if slides else f'`head` {head}'}: what one of the {sets} sets with boxes does not label "
+            "is background in its images, also where it is a class of another set; the `head` anchors with the `loss` "
+            "darknet leaves it alone"
+        )
     return notes
 
 

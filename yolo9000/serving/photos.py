@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from wordtree import WordTree
-from yolo9000.datasets.decode import MOST_PIXELS, decode, image_size
+from yolo9000.datasets.decode import MOST_PIXELS, decode, image_header
 from yolo9000.datasets.sample import Record, Unreadable
 from yolo9000.detection.boxes import iou
 from yolo9000.detection.config import DecodeConfig
@@ -86,7 +86,7 @@ def check_photo(data: bytes, limits: Limits) -> Photo:
     if not data.startswith(_BEGINNINGS) and not (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
         raise NoImageType("this is no JPEG, PNG, WebP, GIF, BMP or TIFF")
     try:
-        width, height = image_size(data, _PHOTO)
+        width, height, _ = image_header(data, _PHOTO)
     except Unreadable as error:
         if "million pixels" in str(error):  # the limit of every reader
             raise TooLarge(f"the picture has more than {most_pixels(limits) / 1e6:.4g} million pixels") from None

@@ -71,6 +71,10 @@ class OptimiserConfig:
             raise Mistake(f"`milestones` {max(self.milestones)}: a share of the phase's steps is needed, at most 1")
         if not self.learning_rate > 0:
             raise Mistake(f"`learning_rate` {self.learning_rate}: a positive number is needed")
+        if not 0 <= self.momentum < 1:
+            raise Mistake(f"`momentum` {self.momentum}: from 0 to below 1 is needed")
+        if self.burn_in_power is not None and not self.burn_in_power >= 0:
+            raise Mistake(f"`burn_in_power` {self.burn_in_power}: 0 or more is needed")
         for name in ("weight_decay", "burn_in", "gradient_clip"):
             if not getattr(self, name) >= 0:
                 raise Mistake(f"`{name}` {getattr(self, name)}: 0 or more is needed")

@@ -238,6 +238,8 @@ class _Training:
 
     def _start_phase(self, index: int, saved: dict[str, Any] | None) -> None:
         if index != self.index:
+            if self.phases[index].model is not self.phase.model:
+                self.best = None  # of another net, of which best.pt shall not stay
             self.index, self.phase_step = index, 0
         phase, model = self.phase, self.phase.model
         if not can_shard(model, self.config, self.processes):  # whose rows a device need not hold until they are cut
