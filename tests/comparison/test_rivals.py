@@ -112,7 +112,7 @@ def test_the_plot_of_both(rival: Path, coco: str, tmp_path: Path, capsys: pytest
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     capsys.readouterr()
     assert tool("speed_accuracy").main([TINY, "--cfg", cfg, *options, "--sizes", "100"]) == 2
-    assert "--sizes 100: multiples of 32 are needed" in capsys.readouterr().err
+    assert f"--sizes 100: {TINY} has cells of 32 pixels; take a multiple" in capsys.readouterr().err
     assert tool("speed_accuracy").main([TINY, "--cfg", cfg, *options, "--rounds", "0"]) == 2
     assert "--rounds 0: at least 1 is needed" in capsys.readouterr().err
 

@@ -11,8 +11,17 @@ import pytest
 from PIL import Image
 
 from yolo9000 import compare
-from yolo9000.comparison.runs import configuration_rows, draw_runs, format_runs, read_run, read_runs, result_rows
+from yolo9000.comparison.runs import (
+    _is_compared,
+    configuration_rows,
+    draw_runs,
+    format_runs,
+    read_run,
+    read_runs,
+    result_rows,
+)
 from yolo9000.runtime.mistakes import Mistake
+from yolo9000.training.curves import FACTS
 
 ROWS = "step,phase,loss,loss/box,ap50_boxed\n5,joint,4.0,1.0,\n10,joint,2.0,0.5,0.25\n15,joi"
 
@@ -109,6 +118,25 @@ def test_the_command_writes_tables_and_curves(
     assert "![curves](cmp.png)" in written
     with Image.open(tmp_path / "out" / "cmp.png") as picture:
         assert picture.size[0] == 1200  # loss and AP50 beside each other
+
+
+def test_results_that_are_damaged(runs: list[str], tmp_path: Path) -> None:
+    file = Path(runs[0]) / "results.csv"
+    file.write_bytes(b"step,phase,loss,left_out,ap50\n5,joint,4.0,1,0.5\n10,joint,\0\0\0,1,nan\n15,joint,1.5,2,0.75\n")
+    found = read_run(runs[0])
+    assert (found.column("loss"), found.column("ap50")) == (([5, 15], [4.0, 1.5]), ([5, 15], [0.5, 0.75]))
+    assert draw_runs([found, found], tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.size[0] == 1200  # loss and AP50; steps that were left out are no score
+    file.write_bytes(b"step,loss\n5,\xff\n")
+    with pytest.raises(Mistake, match="results.csv: cannot be read"):
+        read_run(runs[0])
+
+
+def test_what_is_no_score_is_known_in_both_places() -> None:
+    """`compare` needs no torch, and so does not import the list of the training."""
+    assert not [name for name in FACTS if name != "loss" and _is_compared(name)]
+    assert _is_compared("loss")
 
 
 def test_runs_without_results_have_no_curves(tmp_path: Path) -> None:

@@ -47,6 +47,13 @@ def test_two_classes_of_one_name_are_told_apart() -> None:
     assert class_table({"a": mice}).classes == ("mouse (n3)", "mouse (n4)")
 
 
+def test_the_last_evaluation_of_a_run_counts(tmp_path: Path) -> None:
+    for name, value in (("evaluation.json", 0.1), ("evaluation2.json", 0.9)):
+        (tmp_path / name).write_text(json.dumps({"classes": [row(1, value, name="dog")]}))
+    (method,) = read_evaluations([str(tmp_path)]).items()
+    assert method == (tmp_path.name, {"classes": [row(1, 0.9, name="dog")]})
+
+
 def test_mistakes_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="`metric` voc07: the evaluation of tree has none; VOC's figures are those of"):
         class_table(REPORTS, "voc07")

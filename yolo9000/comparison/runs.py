@@ -64,8 +64,8 @@ class RunFacts:
 
     def column(self, name: str) -> tuple[list[int], list[float]]:
         """Steps and values of the rows that have a number in this column."""
-        found = [(int(row["step"]), float(row[name])) for row in self.rows if row.get(name)]
-        return [step for step, _ in found], [value for _, value in found]
+        found = [(int(row["step"]), _parsed(row.get(name))) for row in self.rows]
+        return [step for step, value in found if value is not None], [value for _, value in found if value is not None]
 
 
 def read_run(path: str | Path, name: str | None = None) -> RunFacts:
@@ -108,11 +108,23 @@ def _read_json(file: Path) -> dict[str, Any]:
 def _read_rows(file: Path) -> Iterator[Mapping[str, str]]:
     if not file.is_file():
         return
-    with file.open(newline="", encoding="utf-8") as lines:
-        for row in csv.DictReader(lines):
-            # a run that is writing may have got as far as half a line
-            if (row.get("step") or "").isdecimal() and None not in row.values():
-                yield row
+    try:
+        with file.open(newline="", encoding="utf-8") as lines:
+            for row in csv.DictReader(lines):
+                # a run that is writing may have got as far as half a line
+                if (row.get("step") or "").isdecimal() and None not in row.values():
+                    yield row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise Mistake(f"{file}: cannot be read ({error})") from error
+
+
+def _parsed(text: str | None) -> float | None:
+    """The number that a field holds; None if there is none, as where a disk was full or the power failed."""
+    try:
+        value = float(text or "nan")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _leaves(config: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -336,5 +348,5 @@ def draw_runs(runs: Sequence[RunFacts], path: Path) -> bool:
 
 
 def _is_compared(column: str) -> bool:
-    facts = ("step", "phase", "images_seen", "learning_rate", "images_per_second", "gradient_norm")
+    facts = ("step", "phase", "images_seen", "learning_rate", "images_per_second", "gradient_norm", "left_out")
     return column not in facts and not column.startswith("loss/")

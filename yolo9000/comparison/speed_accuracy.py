@@ -103,8 +103,10 @@ def speed_accuracy(
         raise Mistake("there are no images to evaluate on; name some with `coco`, `voc`, `yolo`, `csv` or `tiles`")
     points = []
     for size in finder.sizes(sizes):
-        if size < 32 or (size % 32 and isinstance(finder.trained, TrainedModel)):
-            raise Mistake(f"`sizes` {size}: multiples of 32 are needed")
+        if isinstance(finder.trained, TrainedModel):
+            finder.trained.input_size(size, field="sizes")
+        elif size < 32:
+            raise Mistake(f"`sizes` {size}: 32 pixels at least are needed")
         loader = make_evaluation_loader(
             data.val_detection, size, batch_size=config.batch_size, workers=config.workers, letterbox=finder.letterbox
         )

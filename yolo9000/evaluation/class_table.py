@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from yolo9000.runtime.mistakes import Mistake
+from yolo9000.runtime.output_folder import latest_file
 
 Metric = Literal["ap50", "ap", "voc07", "voc10"]
 """AP at IoU .5 and over .5 to .95 by COCO's rules; VOC's of 2007, and of 2010 and later."""
@@ -108,7 +110,8 @@ def class_table(reports: Mapping[str, Mapping[str, Any]], metric: Metric = "ap50
     rows: dict[str, dict[str, float]] = {}
     for method, report in reports.items():
         entries = report.get("classes", [])
-        values = {_name(entry, entries): entry[metric] for entry in entries if entry.get(metric) is not None}
+        alike = Counter(map(_plain_name, entries))
+        values = {_name(entry, alike): entry[metric] for entry in entries if entry.get(metric) is not None}
         rows[method] = {name: value for name, value in values.items() if not math.isnan(value)}
         if not rows[method]:
             advice = "; VOC's figures are those of images in VOC's layout" if metric.startswith("voc") else ""
@@ -116,11 +119,10 @@ def class_table(reports: Mapping[str, Mapping[str, Any]], metric: Metric = "ap50
     return ClassTable(tuple(sorted({name for own in rows.values() for name in own})), rows)
 
 
-def _name(entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> str:
+def _name(entry: Mapping[str, Any], alike: Mapping[str, int]) -> str:
     """The name that the data have for a class, or that the net has; with its id if another has the same."""
     name = _plain_name(entry)
-    alike = sum(_plain_name(other) == name for other in entries)
-    return name if alike == 1 else f"{name} ({entry.get('id', entry['node'])})"
+    return name if alike[name] == 1 else f"{name} ({entry.get('id', entry['node'])})"
 
 
 def _plain_name(entry: Mapping[str, Any]) -> str:
@@ -133,8 +135,8 @@ def read_evaluations(named: Sequence[str]) -> dict[str, dict[str, Any]]:
     Parameters
     ----------
     named : sequence of str
-        A JSON file of an evaluation, or the folder that has an ``evaluation.json``. ``NAME=PATH`` names the method;
-        without it that is the name of the file, or of its folder.
+        A JSON file of an evaluation, or the folder that has an ``evaluation.json``, of which the last one counts.
+        ``NAME=PATH`` names the method; without it that is the name of the file, or of the folder.
 
     Raises
     ------
@@ -145,10 +147,11 @@ def read_evaluations(named: Sequence[str]) -> dict[str, dict[str, Any]]:
     reports: dict[str, dict[str, Any]] = {}
     for each in named:
         name, _, path = each.rpartition("=") if not Path(each).exists() else ("", "", each)
-        file = Path(path) / "evaluation.json" if Path(path).is_dir() else Path(path)
+        is_folder = Path(path).is_dir()
+        file = latest_file(Path(path) / "evaluation.json") if is_folder else Path(path)
         if not file.is_file():
             raise Mistake(f"{file}: no such evaluation; `python -m yolo9000.evaluate` writes one")
-        method = name or (file.resolve().parent.name if file.stem == "evaluation" else file.stem)
+        method = name or (file.resolve().parent.name if is_folder or file.stem == "evaluation" else file.stem)
         if method in reports:
             raise Mistake(f"{each}: there is a method {method} already; name it with NAME={path}")
         try:

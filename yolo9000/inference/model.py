@@ -83,8 +83,8 @@ class TrainedModel:
         """What the class channels mean."""
         return self.model.classes
 
-    def input_size(self, wanted: int | None = None) -> int:
-        """The side of the network's input that is wanted, or that of the training.
+    def input_size(self, wanted: int | None = None, *, field: str = "size") -> int:
+        """The side of the network's input that is wanted, or that of the training; an error calls it `field`.
 
         Raises
         ------
@@ -94,10 +94,10 @@ class TrainedModel:
         only = self.detector.only_size
         if wanted is not None and only not in (None, wanted):
             why = "its file was written for them" if self.detector.has_engine else "its last layers are fully connected"
-            raise Mistake(f"`size` {wanted}: {self.path} takes images of {only} pixels alone, as {why}")
+            raise Mistake(f"`{field}` {wanted}: {self.path} takes images of {only} pixels alone, as {why}")
         side = self.size if wanted is None else wanted
         if side < 1 or side % self.detector.stride:
-            raise Mistake(f"`size` {side}: {self.path} has cells of {self.detector.stride} pixels; take a multiple")
+            raise Mistake(f"`{field}` {side}: {self.path} has cells of {self.detector.stride} pixels; take a multiple")
         return side
 
 
