@@ -16,6 +16,7 @@ from wordtree import WordTree, save_tree
 from yolo9000.__main__ import main
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.experiment.config import DataConfig
+from yolo9000.experiment.coverage import measure_coverage
 from yolo9000.experiment.data import box_shapes, load_data
 from yolo9000.experiment.labels import classes_of_labels
 from yolo9000.models import TreeClasses
@@ -187,3 +188,27 @@ def test_classes_are_left_out_of_a_classifier(tmp_path: Path) -> None:
     )
     assert data.classification is not None
     assert [data.classification.read(i).image_label for i in range(len(data.classification))] == [1]
+
+
+def test_labels_of_tars_are_found_in_their_own_map(tmp_path: Path) -> None:
+    """A mouse of the desk is a device, and one of the pets an animal, in a training as in `tree coverage`."""
+    desk, pets = {"mouse": 2}, {"mouse": 3, "hamster": 4}
+    tree = WordTree(
+        ("n1", "n2", "n3", "n4", "n5"),
+        ("device", "animal", "mouse", "mouse", "hamster"),
+        (-1, -1, 0, 1, 1),
+        label_maps={"desk": desk, "pets_labels": pets},
+    )
+    (tmp_path / "desk.csv").write_text("path,x0,y0,x1,y1,label\na.jpg,1,1,30,30,mouse\n")
+    (tmp_path / "a.jpg").write_bytes(picture(0))
+    images = {"0.jpg": picture(1), "0.cls": b"mouse", "1.jpg": picture(2), "1.cls": b"hamster"}
+    write(tmp_path / "pets" / "train-0.tar", images)
+    write(tmp_path / "pets" / "val-0.tar", images)
+    sets = (("csv", str(tmp_path / "desk.csv")), ("label_tars", f"{tmp_path}/pets/{{train,val}}-0.tar"))
+    data = load_data(DataConfig(sets=sets), TreeClasses(tree))
+    assert data.detection is not None
+    assert data.classification is not None
+    assert data.detection.read(0).labels.tolist() == [2]
+    assert [data.classification.read(number).image_label for number in range(2)] == [3, 4]
+    assert data.image_labels == (3, 4)
+    assert measure_coverage(tree, sets).images.tolist() == [0, 0, 0, 1, 1]

@@ -21,6 +21,7 @@ from yolo9000.experiment.coverage import coverage_csv, format_coverage, measure_
 from yolo9000.experiment.data import load_data
 from yolo9000.experiment.labels import NodesByName, classes_of_labels
 from yolo9000.experiment.layouts import LAYOUTS
+from yolo9000.experiment.left_out import with_left_out
 from yolo9000.models import TreeClasses
 from yolo9000.runtime.mistakes import Mistake
 
@@ -106,6 +107,32 @@ def test_a_tree_without_the_label_map_is_asked_by_name(voc: Farm, caplog: pytest
     (said,) = [record.message for record in caplog.records]  # once, and not for each part of the data
     assert said.startswith(f"voc {root}: known by name alone: kangaroo is kangaroo.n.01 (n01877134): mammal > ")
     assert "dog" not in said.partition("alone")[2]  # a name of COCO's, which the tree has a map of
+
+
+def test_folders_of_images_are_asked_by_name_as_coverage_asks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    labels._tell_once.cache_clear()
+    for split in ("train", "val"):
+        for name in ("Norfolk terrier", "dog", "kangaroo"):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (32, 32)).save(tmp_path / split / name / "a.jpg")
+    tree = load_tree("yolo9000")
+    sets = (("imagenet", str(tmp_path)),)
+    with caplog.at_level(logging.WARNING):
+        data = load_data(DataConfig(sets=sets), TreeClasses(tree))
+    assert data.classification is not None
+    read = [data.classification.read(number) for number in range(3)]
+    meant = {record.key: tree.synsets[record.image_label or 0] for record in read}
+    assert meant == {
+        "Norfolk terrier/a.jpg": "norfolk_terrier.n.01",
+        "dog/a.jpg": "dog.n.01",
+        "kangaroo/a.jpg": "kangaroo.n.01",
+    }
+    found = measure_coverage(tree, sets)
+    assert (found.images.nonzero()[0].tolist(), found.lost) == (list(data.image_labels), ())
+    known = with_left_out(NodesByName(TreeClasses(tree)), ["n99999999"])  # beside classes left out, too
+    assert (known.get("n99999999"), known.get("kangaroo"), known.get("crane")) == (0, 7405, None)
+    (said,) = [record.message for record in caplog.records]
+    assert said.startswith(f"imagenet {tmp_path}: known by name alone: Norfolk terrier is norfolk_terrier.n.01 (")
 
 
 def test_a_name_of_several_nodes_is_no_guess(voc: Farm) -> None:

@@ -41,7 +41,6 @@ from yolo9000.experiment.labels import (
     classes_of_labels,
     labelled_nodes,
     taught_labels,
-    wnid_map,
 )
 from yolo9000.experiment.layouts import LAYOUTS
 from yolo9000.experiment.left_out import hidden, knows_all, shown, with_left_out
@@ -241,7 +240,7 @@ def _scene_split(name: str) -> Split:
 
 def _tiles(config: DataConfig, root: str, classes: Classes, size: int) -> Data:
     split = read_split(root)
-    label_map = wnid_map(classes)
+    label_map = NodesByName(classes, *LAYOUTS["tiles"].maps(root, config.splits[0]))
     boxed = chosen_classes(config.boxed, split.wnids, split.boxed)
     train, held_out = config.splits
     if train not in ("train", "val") or held_out not in ("train", "val"):
@@ -415,9 +414,11 @@ def _classification(config: DataConfig, classes: Classes, split: str) -> LabelSo
     layout, root = config.label_set
     if split != config.splits[0] and not LAYOUTS[layout].has_splits:
         return None
-    label_map = with_left_out(wnid_map(classes), config.left_out)
+    nodes = NodesByName(classes, *LAYOUTS[layout].maps(root, config.splits[0]))
     name = "imagenet" if layout.startswith("imagenet") else layout
+    label_map = with_left_out(nodes, config.left_out)
     source: LabelSource = _opened(config, layout, root, label_map, split, f"{name} ({split})")
+    nodes.log_resolved(f"{layout} {root}")
     return source
 
 

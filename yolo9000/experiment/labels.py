@@ -238,11 +238,6 @@ def labelled_nodes(classes: Classes, found: Iterable[int], *preferred: str, is_a
     return sorted(next((nodes for nodes in (*own, *others) if labels <= nodes), labels))
 
 
-def wnid_map(classes: Classes) -> dict[str, int]:
-    """Id of a node, or name that a source has for a class -> class of the net."""
-    return {composed(name): node for name, node in (name_map(classes, "imagenet") | dict(classes.ids)).items()}
-
-
 @contextlib.contextmanager
 def class_advice(config: DataConfig, classes: Classes) -> Iterator[None]:
     """Add to an error about labels that the net does not have, what it has, or how to get a tree that has them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -76,9 +77,10 @@ def knows_all(classes: Classes, wnids: Sequence[str]) -> bool:
     return set(wnids) <= set(classes.label_maps.get(LEFT_OUT, {})) | set(classes.ids)
 
 
-def with_left_out(label_map: Mapping[str, int], wnids: Sequence[str]) -> dict[str, int]:
+def with_left_out(label_map: Mapping[str, int], wnids: Sequence[str]) -> Mapping[str, int]:
     """A label map that knows left-out classes as well; where it has no label for them, nobody may read it."""
-    return dict.fromkeys(wnids, 0) | dict(label_map)
+    # a map that resolves names as they are asked for stays one, which a copy of its keys would not
+    return ChainMap(label_map, dict.fromkeys(wnids, 0))  # type: ignore[arg-type]  # nobody writes into it
 
 
 @dataclass(frozen=True)
