@@ -50,6 +50,24 @@ def test_the_data_may_have_other_names_for_the_same_classes() -> None:
     assert find_class_map("pets", PETS, ["Dog"]) == {"Cat": 2, "Dog": 1}
 
 
+def test_one_category_of_another_name_moves_no_other() -> None:
+    tree = WordTree(
+        ("n1", "n2", "n3"), ("cat", "dog", "tv"), (-1, -1, -1), label_maps={"x": {"cat": 0, "dog": 1, "tv": 2}}
+    )
+    assert find_class_map("x", tree, ["cat", "dog", "television"]) == {"cat": 0, "dog": 1, "television": 2}
+    for categories, others in (
+        (["dog", "cat", "television"], "tv"),
+        (["television", "cat", "dog"], "tv"),
+        (["cat", "television"], "dog, tv"),
+        (["cat", "dog", "tv", "television"], "there are none"),
+    ):
+        said = (
+            rf"`map` x: the data's categories television are none of its 3 classes, .* its others \({others}\), or give"
+        )
+        with pytest.raises(DatasetError, match=said):
+            find_class_map("x", tree, categories)
+
+
 def test_what_is_no_map(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"`map` lvis: no such file, .* there are pets, coco9k\.map, inet9k\.map"):
         find_class_map("lvis", PETS)

@@ -9,6 +9,7 @@ from pathlib import Path
 from wordtree import TreeError, WordTree, load_tree
 from wordtree.formats import read_map
 from yolo9000.darknet.cfg_files import BUNDLED_MAPS, read_names
+from yolo9000.datasets.box_index import listed
 from yolo9000.datasets.errors import DatasetError
 
 
@@ -23,7 +24,8 @@ def find_class_map(name: str, tree: WordTree, categories: Sequence[str] = ()) ->
     tree : WordTree
         The model's tree.
     categories : sequence of str
-        Names of the classes as the data have them, in their order; empty if the data do not say.
+        Names of the classes as the data have them, in their order; empty if the data do not say. They are matched by
+        name; by position if there are as many and those that both name stand at the same places.
 
     Returns
     -------
@@ -34,7 +36,8 @@ def find_class_map(name: str, tree: WordTree, categories: Sequence[str] = ()) ->
     Raises
     ------
     DatasetError
-        There is no such map, it does not fit the tree or the data, or two classes are one node.
+        There is no such map, it does not fit the tree or the data, it lacks a category of theirs, or two classes are
+        one node.
 
     Examples
     --------
@@ -51,7 +54,14 @@ def find_class_map(name: str, tree: WordTree, categories: Sequence[str] = ()) ->
     else:
         known = ", ".join(dict.fromkeys([*tree.label_maps, *BUNDLED_MAPS]))
         raise DatasetError(f"`map` {name}: no such file, and no label map of the tree; there are {known}")
-    if len(found) == len(categories) and not set(categories) <= set(found):
+    if unknown := [category for category in categories if category not in found]:
+        if not _stand_alike(list(found), categories):
+            others = listed([each for each in found if each not in categories]) or "there are none"
+            raise DatasetError(
+                f"`map` {name}: the data's categories {listed(unknown)} are none of its {len(found)} classes, and the "
+                f"two lists do not match by position either. Name them as the map names its others ({others}), or give "
+                "a file with the node of each category in a line, in the order of the data"
+            )
         found = dict(zip(categories, found.values(), strict=True))  # the same classes under other names
     if len(set(found.values())) < len(found):
         first: dict[int, str] = {}
@@ -68,6 +78,14 @@ def find_class_map(name: str, tree: WordTree, categories: Sequence[str] = ()) ->
 def with_class_map(tree: WordTree, nodes: Mapping[str, int]) -> WordTree:
     """The same tree, in which the classes of any data set are those of a map."""
     return replace(tree, label_maps={source: dict(nodes) for source in ("coco", "voc", "imagenet_det", "imagenet")})
+
+
+def _stand_alike(names: Sequence[str], categories: Sequence[str]) -> bool:
+    """Whether two lists may name the same classes one by one: what both have stands at the same places."""
+    shared = set(names) & set(categories)
+    return len(names) == len(set(categories)) == len(categories) and all(
+        ours == theirs for ours, theirs in zip(names, categories, strict=True) if {ours, theirs} & shared
+    )
 
 
 def _bundled(source: str, tree: WordTree) -> dict[str, int]:
