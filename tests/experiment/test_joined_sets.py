@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,6 +158,51 @@ def test_no_set_declares_what_another_ones_map_names(farm: str, tmp_path: Path) 
     nodes = joined.read(4).labelled_nodes
     assert nodes is not None
     assert nodes.tolist() == [2]  # only dogs for certain
+
+
+def test_sets_that_share_a_label_map_label_their_own_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sets go by one map, which has the names of both: as a training makes it of their labels."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    nodes = {"okapi": 0, "hen": 1, "forklift": 2, "crate": 3}
+    maps = dict.fromkeys(("voc", "boxes", "zoo"), nodes)
+    tree = WordTree(("n0", "n1", "n2", "n3"), tuple(nodes), (-1, -1, -1, -1), label_maps=maps)
+    sets: dict[str, list[str]] = {"voc": [], "csv": [], "box_tars": []}
+    for folder, names in (("farm", ["hen", "okapi"]), ("depot", ["crate", "forklift"])):
+        voc = Path(write_voc(tmp_path / folder, "train", "val"))
+        for number, name in enumerate(names, 1):  # the first has a hen or a crate
+            xml = (voc / "Annotations" / "1.xml").read_text().replace("dog", name)
+            (voc / "Annotations" / f"{number}.xml").write_text(xml.replace(names[0], name))
+        sets["voc"].append(str(voc))
+        write_image(tmp_path / folder / "a.png")
+        rows = [f"a.png,1,1,30,30,{name},{split}\n" for name, split in zip(names, ("train", "val"), strict=True)]
+        (tmp_path / folder / "boxes.csv").write_text("path,x0,y0,x1,y1,label,split\n" + "".join(rows))
+        sets["csv"].append(str(tmp_path / folder / "boxes.csv"))
+        (tmp_path / folder / "zoo").mkdir()
+        record = {"width": 64, "height": 48, "boxes": [[1, 1, 30, 30], [2, 2, 9, 9]], "labels": names}
+        with tarfile.open(tmp_path / folder / "zoo" / "train-0.tar", "w") as tar:
+            for member, data in (
+                ("a.png", (tmp_path / folder / "a.png").read_bytes()),
+                ("a.json", json.dumps(record).encode()),
+            ):
+                info = tarfile.TarInfo(member)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+        sets["box_tars"].append(str(tmp_path / folder / "zoo" / "train-0.tar"))
+    for layout, paths in sets.items():
+        config = DataConfig(sets=tuple((layout, path) for path in paths))
+        joined = load_data(config, TreeClasses(tree)).detection
+        assert isinstance(joined, JoinedSource)
+        # the CSV of the farm boxes okapis among its held-out images alone, and labels them all the same
+        assert [part.labelled_nodes.tolist() for part in joined.sources if part.labelled_nodes is not None] == [
+            [0, 1],
+            [2, 3],
+        ], layout
+    (tmp_path / "depot" / "ImageSets" / "Main" / "train.txt").write_text("1\n")
+    for xml in (tmp_path / "depot" / "Annotations").iterdir():
+        xml.write_text("<annotation></annotation>")  # photographs of nothing that anybody has named
+    empty = load_data(DataConfig(sets=tuple(("voc", path) for path in sets["voc"])), TreeClasses(tree)).detection
+    assert isinstance(empty, JoinedSource)
+    assert [empty.read(number).labelled_nodes.tolist() for number in (0, 2)] == [[0, 1], []]
 
 
 def test_a_class_of_difficult_boxes_alone_is_never_boxed(tmp_path: Path) -> None:

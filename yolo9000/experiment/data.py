@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from wordtree.labels import LabelError
 from yolo9000.datasets.box_index import BoxIndex, listed
 from yolo9000.datasets.coco import CocoSource
 from yolo9000.datasets.darknet_augment import DarknetCrops
@@ -368,9 +369,27 @@ def _box_set(config: DataConfig, classes: Classes, split: str, each: tuple[str, 
     declared = getattr(source, "nodes", None)  # an annotation file may list its categories
     if declared is None:
         found = np.unique(source.labels).tolist()
-        declared = labelled_nodes(classes, found, *maps, is_alone=len(config.box_sets) == 1)
+        is_alone = len(config.box_sets) == 1
+        declared = labelled_nodes(classes, found, *maps, is_alone=is_alone, names=_own_names(config, split, each))
     source.labelled_nodes = np.array(declared, np.int64)
     return source
+
+
+def _own_names(config: DataConfig, split: str, each: tuple[str, str]) -> Collection[str] | None:
+    """The names of a set's classes, if a set beside it goes by the same label map, which has the names of both then."""
+    layout, root = each
+    maps = {
+        name
+        for other, path in config.sets
+        if (other, path) != each
+        for name in LAYOUTS[other].maps(path, config.splits[0])
+    }
+    if maps.isdisjoint(LAYOUTS[layout].maps(root, config.splits[0])):
+        return None
+    try:
+        return LAYOUTS[layout].labels(root, split).classes
+    except LabelError:  # it names nothing at all, so it labels nothing
+        return ()
 
 
 def _opened(config: DataConfig, layout: str, root: str, label_map: Mapping[str, int], split: str, name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -210,7 +210,13 @@ def _tell_once(text: str) -> None:
     log.warning(text)
 
 
-def labelled_nodes(classes: Classes, found: Iterable[int], *preferred: str, is_alone: bool = True) -> list[int]:
+def labelled_nodes(
+    classes: Classes,
+    found: Iterable[int],
+    *preferred: str,
+    is_alone: bool = True,
+    names: Collection[str] | None = None,
+) -> list[int]:
     """What a source labels exhaustively: the nodes of the label map that its labels are from.
 
     Parameters
@@ -224,6 +230,8 @@ def labelled_nodes(classes: Classes, found: Iterable[int], *preferred: str, is_a
     is_alone : bool
         Whether it is the only set with boxes. Otherwise no other map is taken: it may be that of another set, which
         labels what this one does not.
+    names : collection of str, optional
+        The names of its classes, if its own map may have those of other sets as well: no others are taken from it.
 
     Examples
     --------
@@ -231,9 +239,16 @@ def labelled_nodes(classes: Classes, found: Iterable[int], *preferred: str, is_a
     >>> tree = WordTree(("n1", "n2", "n3"), ("a", "b", "c"), (-1, -1, -1), label_maps=maps)
     >>> labelled_nodes(TreeClasses(tree), [1], "coco")
     [1, 2]
+    >>> labelled_nodes(TreeClasses(tree), [1], "farm", is_alone=False, names=["cow"])
+    [1]
     """
     labels = set(found)
-    own = [set(classes.label_maps[name].values()) for name in preferred if name in classes.label_maps]
+    mine = None if names is None else {composed(name) for name in names}
+    own = [
+        {node for class_name, node in classes.label_maps[name].items() if mine is None or composed(class_name) in mine}
+        for name in preferred
+        if name in classes.label_maps
+    ]
     others = sorted((set(nodes.values()) for nodes in classes.label_maps.values()), key=len) if is_alone else []
     return sorted(next((nodes for nodes in (*own, *others) if labels <= nodes), labels))
 
