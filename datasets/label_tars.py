@@ -13,7 +13,7 @@ from yolo9000.datasets.box_index import nodes_of
 from yolo9000.datasets.complaints import Complaints
 from yolo9000.datasets.decode import decode
 from yolo9000.datasets.guarded import LeanChild
-from yolo9000.datasets.names import AnyClass, NameTable
+from yolo9000.datasets.names import AnyClass
 from yolo9000.datasets.sample import Kind, Record
 from yolo9000.datasets.tar_records import Labels, WrongRecord, is_label, read_json
 from yolo9000.datasets.tar_shards import Progress, Shards
@@ -124,7 +124,7 @@ class LabelTars:
         self.rows: NDArray[np.int64] = np.flatnonzero(of_class[classes] >= 0)
         self.classes: NDArray[np.int32] = classes[self.rows]
         self.labels: NDArray[np.int64] = of_class[self.classes]
-        self.names = NameTable(self.shards.names[row] for row in self.rows.tolist())
+        self.names = self.shards.names.taken(self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)

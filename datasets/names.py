@@ -53,6 +53,18 @@ class NameTable:
         table.blob, table.offsets = blob, offsets
         return table
 
+    def taken(self, rows: NDArray[np.intp]) -> NameTable:
+        """Return the table of some of the strings, by their numbers; the same one where that is all of them.
+
+        Examples
+        --------
+        >>> list(NameTable(["a.jpg", "b.jpg", "c.jpg"]).taken(np.array([2, 0])))
+        ['c.jpg', 'a.jpg']
+        """
+        if np.array_equal(rows, np.arange(len(self))):
+            return self
+        return NameTable.of_bytes(self.bytes_at(row) for row in rows.tolist())
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

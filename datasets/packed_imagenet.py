@@ -63,6 +63,8 @@ class PackedImageNet:
 
     Attributes
     ----------
+    names : NameTable
+        ``<wnid>/<file name>`` of each image.
     guard : LeanChild, optional
         The process that decodes the images, in place of this one.
 
@@ -97,7 +99,6 @@ class PackedImageNet:
         self.class_names: list[str] = tables["names"].tobytes().decode().split("\0")[:-1]
         check_tables(self.path, tables, len(self.class_names))
         self._offsets: NDArray[np.int64] = tables["offsets"]
-        self._keys = NameTable.of_arrays(tables["key_blob"], tables["key_offsets"])
         self._blob = int(tables["begin"])
         classes = tables["classes"].astype(np.int32)
         where = f"{name} ({self.path})"
@@ -106,13 +107,14 @@ class PackedImageNet:
         self._rows: NDArray[np.int64] = np.flatnonzero(labels >= 0)
         self.classes: NDArray[np.int32] = classes[self._rows]
         self.labels: NDArray[np.int64] = labels[self._rows]
+        self.names = NameTable.of_arrays(tables["key_blob"], tables["key_offsets"]).taken(self._rows)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def key(self, index: int) -> str:
         """Return ``<wnid>/<file name>`` of image `index`."""
-        return self._keys[int(self._rows[index])]
+        return self.names[index]
 
     def place(self, index: int) -> tuple[Path, int, int]:
         """Return the file that holds image `index`, and its offset and size there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import numpy as np
 
 from wordtree import WordTree, save_tree
 from yolo9000.datasets.box_index import BoxIndex
+from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.names import NameTable
+from yolo9000.datasets.packed_imagenet import PackedImageNet, write_pack
 from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.config_file import override
 from yolo9000.experiment.data import Data
+from yolo9000.experiment.left_out import shown
 from yolo9000.experiment.sameness import fingerprints, other_configuration, other_data, other_tree
 from yolo9000.models import FlatClasses
 
@@ -92,3 +96,48 @@ def test_data_that_were_changed() -> None:
         "paintings (boxes): it was not there",
     ]
     assert other_data({}, of(fewer)) == []
+
+
+def test_images_with_a_label_that_were_exchanged(tmp_path: Path) -> None:
+    """Of a folder, of a pack, and of what `left_out` leaves of either; earlier versions hashed less of the last two."""
+    nodes = {"cat": 0, "dog": 1, "fox": 1}
+
+    def sources(version: str, *images: str) -> dict[str, Any]:
+        for image in images:
+            file = tmp_path / version / image
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"no pixel of it is read")
+        folder = ImageNetSource(tmp_path / version, nodes, split=None)
+        write_pack(folder, tmp_path / f"{version}.h5")
+        pack = PackedImageNet(tmp_path / f"{version}.h5", nodes)
+        assert list(pack.names) == [pack.key(number) for number in range(len(pack))] == list(images)
+        left = {f"{kind} left": shown(source, ["cat"]) for kind, source in (("folder", folder), ("pack", pack))}
+        return {"folder": folder, "pack": pack, **left}
+
+    def labelled(source: Any) -> Data:
+        return dataclasses.replace(of(None), classification=source)
+
+    before = sources("before", "cat/1.jpg", "dog/1.jpg", "dog/2.jpg")
+    saved = {kind: {"fingerprints": fingerprints(labelled(source))} for kind, source in before.items()}
+    said = "imagenet (image labels): {} images as before, but other names, boxes or labels"
+
+    def differ(now: dict[str, Any]) -> list[str]:
+        """The sources whose change is noticed."""
+        found = {kind: other_data(saved[kind], labelled(source)) for kind, source in now.items()}
+        assert all(each in ([], [said.format(len(now[kind]))]) for kind, each in found.items())
+        return [kind for kind, each in found.items() if each]
+
+    assert differ(before) == []
+    assert differ(sources("other-dog", "cat/1.jpg", "dog/1.jpg", "dog/3.jpg")) == list(before)
+    assert differ(sources("other-cat", "cat/2.jpg", "dog/1.jpg", "dog/2.jpg")) == ["folder", "pack"]
+    nodes["dog"] = 2
+    assert differ(sources("other-label", "cat/1.jpg", "dog/1.jpg", "dog/2.jpg")) == list(before)
+
+    nothing = hashlib.sha256().hexdigest()
+    labels_alone = hashlib.sha256(b"int64 (3,);" + np.array([0, 1, 1]).tobytes()).hexdigest()
+    for kind, sha256 in (("pack", labels_alone), ("pack left", nothing), ("folder left", nothing)):
+        content = {"imagenet (image labels)": {"images": len(before[kind]), "sha256": sha256}}
+        assert saved[kind] != {"fingerprints": content}
+        assert other_data({"fingerprints": content}, labelled(before[kind])) == []  # the run goes on
+    content = {"imagenet (image labels)": {"images": 3, "sha256": nothing}}
+    assert other_data({"fingerprints": content}, labelled(before["folder"])) == [said.format(3)]

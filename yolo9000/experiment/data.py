@@ -292,12 +292,7 @@ def _without_boxes(
 
     train, held_out = shown(classification, config.left_out), shown(val_classification, config.left_out)
     unknown = hidden(val_classification, config.left_out) if knows_all(classes, config.left_out) else None
-    labels = {
-        label
-        for source, own in ((classification, train), (val_classification, held_out))
-        if source is not None and own is not None
-        for label in np.unique(source.labels[own.rows]).tolist()
-    }
+    labels = {label for own in (train, held_out) if own is not None for label in np.unique(own.labels).tolist()}
     return Data(
         classes=classes,
         detection=None,

@@ -13,8 +13,9 @@ from yolo9000.datasets.box_index import listed
 from yolo9000.datasets.errors import DatasetError
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.label_tars import LabelTars
+from yolo9000.datasets.names import NameTable
 from yolo9000.datasets.packed_imagenet import PackedImageNet
-from yolo9000.datasets.sample import Kind, Record, Source
+from yolo9000.datasets.sample import Kind, Record
 from yolo9000.models.classes import Classes
 from yolo9000.models.tree_classes import TreeClasses
 
@@ -85,9 +86,9 @@ def with_left_out(label_map: Mapping[str, int], wnids: Sequence[str]) -> Mapping
 
 @dataclass(frozen=True)
 class Selection:
-    """Some images of another source, by their numbers in it."""
+    """Some images with a label of another source, by their numbers in it."""
 
-    source: Source
+    source: ImageNetSource | PackedImageNet | LabelTars
     rows: NDArray[np.intp]
 
     @property
@@ -101,6 +102,14 @@ class Selection:
     @property
     def labelled_nodes(self) -> NDArray[np.int64] | None:
         return self.source.labelled_nodes
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        return self.source.labels[self.rows]
+
+    @property
+    def names(self) -> NameTable:
+        return self.source.names.taken(self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)

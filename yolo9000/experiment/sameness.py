@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -15,11 +15,13 @@ from wordtree import TreeError, WordTree, load_tree
 from yolo9000.datasets.box_index import BoxIndex
 from yolo9000.datasets.joined import single_sources
 from yolo9000.datasets.names import NameTable
+from yolo9000.datasets.packed_imagenet import PackedImageNet
 from yolo9000.datasets.sample import Source
 from yolo9000.experiment.beginning import MAY_CHANGE
 from yolo9000.experiment.config import RunConfig
 from yolo9000.experiment.config_file import differences, from_plain
 from yolo9000.experiment.data import Data
+from yolo9000.experiment.left_out import Selection
 from yolo9000.runtime.inventory import processor_name
 from yolo9000.runtime.mistakes import Mistake
 
@@ -65,15 +67,22 @@ def fingerprints(data: Data) -> dict[str, dict[str, Any]]:
     Pixels are not read. Scenes are drawn from their configuration, and have a number alone.
     """
     found: dict[str, dict[str, Any]] = {}
-    for kind, source in (("boxes", data.detection), ("image labels", data.classification)):
-        for part in [] if source is None else single_sources([source]):
-            found[f"{part.name} ({kind})"] = {"images": len(part), "sha256": _hash(part)}
+    for name, part in _parts(data).items():
+        found[name] = {"images": len(part), "sha256": _hash(part)}
     return found
 
 
-def _hash(source: Source) -> str:
+def _parts(data: Data) -> dict[str, Source]:
+    return {
+        f"{part.name} ({kind})": part
+        for kind, source in (("boxes", data.detection), ("image labels", data.classification))
+        for part in single_sources([source])
+    }
+
+
+def _hash(source: Source, tables: Sequence[str] = ("labels", "names")) -> str:
     digest = hashlib.sha256()
-    values: list[Any] = [getattr(source, name, None) for name in ("labels", "names")]
+    values: list[Any] = [getattr(source, name, None) for name in tables]
     index = getattr(source, "index", None)
     if isinstance(index, BoxIndex):
         values += [index.names, index.sizes, index.offsets, index.boxes_xyxy, index.labels, index.ignore]
@@ -87,19 +96,27 @@ def _hash(source: Source) -> str:
     return digest.hexdigest()
 
 
+def _older_hash(source: Source) -> str | None:
+    """What earlier versions wrote of those sources that they did not hash all of; their runs go on with it."""
+    if isinstance(source, Selection):
+        return _hash(source, ())
+    return _hash(source, ("labels",)) if isinstance(source, PackedImageNet) else None
+
+
 def other_data(content: Mapping[str, Any], data: Data) -> list[str]:
     """How the data differ from those that a checkpoint was trained on, a line for each source; see `fingerprints`."""
     before, now = content.get("fingerprints"), fingerprints(data)
     if before is None:
         return []
     found = [f"{name}: not there any more" for name in before if name not in now]
+    parts = _parts(data)
     for name, each in now.items():
         was = before.get(name)
         if was is None:
             found.append(f"{name}: it was not there")
         elif was["images"] != each["images"]:
             found.append(f"{name}: {each['images']:,} images (the checkpoint has {was['images']:,})")
-        elif was["sha256"] != each["sha256"]:
+        elif was["sha256"] not in (each["sha256"], _older_hash(parts[name])):
             found.append(f"{name}: {each['images']:,} images as before, but other names, boxes or labels")
     return found
 
