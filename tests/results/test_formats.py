@@ -262,6 +262,20 @@ def test_a_crop_that_is_too_long_for_a_jpeg_is_a_png(tmp_path: File) -> None:
         long.save(tmp_path / "a.jpg", enlarge=False)
 
 
+@pytest.mark.parametrize("suffix", [".mpg", ".fits", ".psd", ".h5", ".grib", ".wmf", ".xbm", ".blp", ".doc", ""])
+def test_a_suffix_that_no_coloured_picture_is_written_with_is_a_mistake(tmp_path: File, suffix: str) -> None:
+    """Pillow reads the first three only, leaves the next three to other packages, and XBM has no colours."""
+    with pytest.raises(Mistake, match=rf"no picture's format ends in {suffix or 'nothing'}; take \.jpg or \.png"):
+        results().save(tmp_path / f"a{suffix}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".PNG", ".webp", ".gif", ".bmp", ".tiff", ".pdf"])
+def test_a_picture_is_written_in_the_format_of_its_suffix(tmp_path: File, suffix: str) -> None:
+    results().save(tmp_path / f"a{suffix}")
+    assert (tmp_path / f"a{suffix}").stat().st_size > 100
+
+
 def test_boxes_beyond_the_image_are_cut_and_empty_ones_left_out(tmp_path: File) -> None:
     boxes = Boxes(np.array([[-9, -9, 8.5, 8.2], [90, 2, 95, 9]], np.float32), *[np.full(2, 0.5, np.float32)] * 3)
     one = results()

@@ -322,6 +322,23 @@ def picture_suffix(picture: Image.Image) -> str:
     return "jpg" if max(picture.size) <= MOST_JPEG_SIDE else "png"
 
 
+def is_written(suffix: str) -> bool:
+    """Whether a picture in colour can be written to a file with this suffix.
+
+    Examples
+    --------
+    >>> is_written(".PNG"), is_written(".doc"), is_written(".mpg"), is_written(".h5")
+    (True, False, False, False)
+    """
+    if (kind := Image.registered_extensions().get(suffix.lower())) is None:
+        return False
+    try:  # Pillow also registers what it only reads, what another package must write, and what has no colours
+        Image.new("RGB", (1, 1)).save(io.BytesIO(), kind)
+    except (KeyError, OSError, ValueError):
+        return False
+    return True
+
+
 def stem_of(name: str) -> str:
     """What files made from an image are called, without a suffix.
 

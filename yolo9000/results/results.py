@@ -289,14 +289,15 @@ class Results:
         Raises
         ------
         Mistake
-            The suffix is that of no format, or the picture is too long for a JPEG.
+            The suffix is that of no format that coloured pictures are written in, or the picture is too long for a
+            JPEG.
         FileExistsError
             It is the image itself, which is never written over. Any other file is.
         """
         out = pathlib.Path(file)
         if out.exists() and pathlib.Path(self.path).exists() and out.samefile(self.path):
             raise FileExistsError(f"{out}: is the image itself and is not written over; name another file")
-        if out.suffix.lower() not in Image.registered_extensions():
+        if not formats.is_written(out.suffix):
             raise Mistake(f"`file` {out}: no picture's format ends in {out.suffix or 'nothing'}; take .jpg or .png")
         quality: dict[str, Any] = {"quality": 95} if out.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
         picture = Image.fromarray(self.plot(**options))
