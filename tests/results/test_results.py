@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -354,6 +355,11 @@ def test_a_result_keeps_nothing_of_the_rest_of_its_batch() -> None:
     assert len(result) == 4
     features = result.kept.output._features  # type: ignore[attr-defined]
     assert features.untyped_storage().nbytes() == 4 * features.shape[1] * 4
+
+
+def test_a_notebook_shows_a_file_whose_name_is_no_utf_8() -> None:
+    found = dataclasses.replace(results([(0.5, {0: 2.0})]), path="caf\udce9 <b>.jpg")
+    assert b"<p>caf\\udce9 &lt;b&gt;.jpg (" in found._repr_html_().encode("utf-8")
 
 
 def test_boxes_are_a_table_of_their_own() -> None:

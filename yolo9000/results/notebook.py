@@ -8,6 +8,7 @@ import io
 from typing import TYPE_CHECKING
 
 from yolo9000.results.drawing import draw_results
+from yolo9000.runtime.mistakes import printable
 
 if TYPE_CHECKING:  # whose method calls this
     from yolo9000.results.results import Results
@@ -40,6 +41,7 @@ def as_html(results: Results) -> str:
         rows.append("".join(f"<td>{html.escape(cell)}</td>" for cell in (str(row), label, *numbers, str(path))))
     head = "".join(f"<th>{name}</th>" for name in ("", "label", "score", "objectness", "P(label)", "path"))
     table = f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
-    title = html.escape(f"{results.path} ({results.size[0]} x {results.size[1]})")
+    # printable, for the name of a file may be no UTF-8, which a notebook is written in
+    title = html.escape(f"{printable(results.path)} ({results.size[0]} x {results.size[1]})")
     found = table if rows else "<p>nothing was found</p>"
     return f'<div><p>{title}</p><img src="{source}" alt="{title}">{found}</div>'
