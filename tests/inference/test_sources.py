@@ -6,6 +6,7 @@ import io
 import re
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from yolo9000.inference.addresses import Limits
+from yolo9000.inference.addresses import Limits, fetch
 from yolo9000.inference.sources import NoImages, open_each, open_sources
 from yolo9000.runtime.mistakes import Mistake
 
@@ -291,6 +292,27 @@ def test_an_address_that_gives_no_image_is_named(address: str, page: str, reason
     (error,) = sources.unreadable
     assert error.key == f"{address}/{page}"
     assert re.search(reason, str(error))
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        ("https://example.org/Müller.jpg", "https://example.org/M%C3%BCller.jpg"),
+        ("https://example.org/M%C3%BCller.jpg?a=1&b=ü", "https://example.org/M%C3%BCller.jpg?a=1&b=%C3%BC"),
+        ("https://example.org/my photo.jpg", "https://example.org/my%20photo.jpg"),
+        ("https://me@bücher.example:8080/a~b.jpg", "https://me@xn--bcher-kva.example:8080/a~b.jpg"),
+    ],
+)
+def test_an_address_may_hold_any_letters(monkeypatch: pytest.MonkeyPatch, typed: str, sent: str) -> None:
+    asked = []
+
+    def opened(_: object, request: urllib.request.Request, **__: object) -> io.BufferedReader:
+        asked.append(request.full_url)
+        return io.BufferedReader(io.BytesIO(b"content"))  # type: ignore[arg-type]
+
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", opened)
+    assert fetch(typed) == b"content"
+    assert asked == [sent]
 
 
 @pytest.mark.parametrize("wrong", ["http://127.0.0.1:1/a.png", "http:///a.png", "http://[bad/a.png", "https://a b/c"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from typing import IO
@@ -34,7 +35,8 @@ def fetch(address: str, limits: Limits | None = None) -> bytes:
     Parameters
     ----------
     address : str
-        It begins with http or https, and is not followed to any other kind of address.
+        It begins with http or https, and is not followed to any other kind of address. It may hold any letters, as
+        browsers show them.
     limits : Limits, optional
 
     Raises
@@ -47,7 +49,7 @@ def fetch(address: str, limits: Limits | None = None) -> bytes:
     parts: list[bytes] = []
     try:
         opener = urllib.request.build_opener(_OnlyWeb)
-        request = urllib.request.Request(address, headers={"User-Agent": "yolo9000"})
+        request = urllib.request.Request(_in_ascii(address), headers={"User-Agent": "yolo9000"})
         with opener.open(request, timeout=limits.seconds) as answer:
             # what arrives is taken at once, for a read of all of it would wait for a slow server again and again
             while part := answer.read1(1 << 16):
@@ -69,6 +71,15 @@ def fetch(address: str, limits: Limits | None = None) -> bytes:
             raise
         raise Unreadable(address, f"cannot be reached ({error})") from error
     return b"".join(parts)
+
+
+def _in_ascii(address: str) -> str:
+    """An address as it is sent: a name of a machine by IDNA, all else in percents; what has percents stays."""
+    place = urllib.parse.urlsplit(address).netloc
+    user, at, host = place.rpartition("@")
+    if not host.isascii():
+        address = address.replace(place, f"{user}{at}{host.encode('idna').decode()}", 1)
+    return urllib.parse.quote(address, safe="%/:?#[]@!$&'()*+,;=~")
 
 
 class _OnlyWeb(urllib.request.HTTPRedirectHandler):
