@@ -19,10 +19,10 @@ from wordtree import WordTree
 from yolo9000.datasets.coco import CocoSource
 from yolo9000.models import FlatClasses, TreeClasses
 from yolo9000.results.boxes import Boxes, Path, Step
+from yolo9000.results.file_names import stem_of
 from yolo9000.results.formats import (
     class_names,
     save_crops,
-    stem_of,
     to_coco,
     to_csv,
     to_fiftyone,

@@ -14,12 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
+from yolo9000.datasets.coco import CocoSource
 from yolo9000.datasets.sample import Record
 from yolo9000.detection.config import DecodeConfig
 from yolo9000.inference.model import load_detector
 from yolo9000.inference.predictor import Predictor
 from yolo9000.inference.sources import open_sources
 from yolo9000.results.config import SaveConfig
+from yolo9000.results.file_names import seen_from
 from yolo9000.results.finding import find_in_images
 from yolo9000.results.results import Results
 from yolo9000.results.writing import PredictionWriter
@@ -97,6 +99,49 @@ def test_every_format_has_the_same_numbers(run: RunFolder, tmp_path: Path) -> No
     assert [float(line.split()[-1]) for line in lines] == scores
     assert (tmp_path / "classes.txt").read_text().split() == ["animal", "vehicle", "dog", "cat", "car", "poodle"]
     assert len([name for name in there if name.startswith("crops/animal/7-")]) == len(scores)
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [("photo.jpg", "../../photo.jpg"), ("photos/a.jpg", "../../photos/a.jpg"), ("/", "../../photos/b.jpg")],
+)
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_training_reads_the_images_themselves(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, expected: str, linked: bool
+) -> None:
+    """And never the pictures with boxes that lie beside coco.json; also where the folder is a link to elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    named = str(tmp_path / "photos" / "b.jpg") if named == "/" else named
+    Path(named).parent.mkdir(exist_ok=True)
+    Image.new("RGB", (400, 300), (127, 127, 127)).save(named)
+    out = Path("runs", "predict")
+    if linked:
+        Path("far", "away", "predict").mkdir(parents=True)
+        out.parent.mkdir()
+        out.symlink_to(tmp_path / "far" / "away" / "predict")
+        expected = f"../{expected}"
+    write(run, [grey(named, (400, 300))], out, flat_head=True, config=SaveConfig(save_coco=True))
+    coco = json.loads((out / "coco.json").read_text())
+    assert [each["file_name"] for each in coco["images"]] == [expected]
+    assert json.loads((out / "predictions.json").read_text())[0]["image"] == named
+    record = CocoSource(out / "coco.json", {"animal": 0}).read(0)
+    assert len(record.boxes_xyxy) == len(coco["annotations"]) > 0
+    assert np.unique(record.image).tolist() == [127]  # no box is drawn
+
+
+def test_what_is_no_file_keeps_its_name_in_coco(run: RunFolder, tmp_path: Path) -> None:
+    named = ["https://example.org/a.jpg", "clip.mp4#3"]
+    write(run, [grey(name) for name in named], tmp_path, config=SaveConfig(save_coco=True))
+    assert [each["file_name"] for each in json.loads((tmp_path / "coco.json").read_text())["images"]] == named
+
+
+def test_an_image_on_another_drive_is_named_absolutely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_way(*_: object) -> str:
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    monkeypatch.setattr("os.path.relpath", no_way)
+    image = photo(tmp_path / "a.jpg")
+    assert seen_from(tmp_path / "out", str(image)) == str(tmp_path.resolve() / "a.jpg")
 
 
 def test_nothing_is_made_where_nothing_is_written(run: RunFolder, tmp_path: Path) -> None:

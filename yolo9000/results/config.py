@@ -32,7 +32,8 @@ class SaveConfig:
     save_json : bool
         predictions.json: all numbers, with the whole path of each label. Boxes are in pixels of the upright image.
     save_coco : bool
-        coco.json: COCO's format with scores, which annotation tools read, and so does a training.
+        coco.json: COCO's format with scores, which annotation tools read, and so does a training. The names of the
+        files lead from its folder to the images; frames of videos and addresses are no files, and no training has them.
     save_txt : bool
         labels/NAME.txt: YOLO's text, a line "class cx cy w h score" a box; classes.txt names the classes.
     save_csv : bool

@@ -9,15 +9,14 @@ from __future__ import annotations
 import csv
 import importlib
 import io
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
 
+from yolo9000.results.file_names import file_name, picture_suffix, seen_from, stem_of
 from yolo9000.runtime.mistakes import Mistake
 
 if TYPE_CHECKING:  # its methods `to_json` and so on import this module
@@ -26,9 +25,6 @@ if TYPE_CHECKING:  # its methods `to_json` and so on import this module
 
 COORDINATES = "pixels of the upright image"
 """What a JSON file says of its boxes: a photograph is turned as its EXIF orientation says before it is looked at."""
-
-MOST_JPEG_SIDE = 65_500
-"""Pixels of the longest side that libjpeg writes."""
 
 _COLUMNS = ("image", "x0", "y0", "x1", "y1", "label", "node", "id", "score", "objectness", "probability", "path")
 
@@ -78,7 +74,7 @@ def _detection(results: Results, row: int) -> dict[str, Any]:
     return found
 
 
-def to_coco(results: Results | Iterable[Results]) -> dict[str, Any]:
+def to_coco(results: Results | Iterable[Results], *, folder: str | Path | None = None) -> dict[str, Any]:
     """The detections as a data set in COCO's format, with a ``score`` for each annotation.
 
     Its annotations are what ``pycocotools`` takes by ``loadRes``; the whole is what annotation tools and our own
@@ -89,6 +85,8 @@ def to_coco(results: Results | Iterable[Results]) -> dict[str, Any]:
     results : Results, or several
         The id of an image is its number in COCO's file names (``000000000139.jpg``) if all have one, else its place
         from 1 on. The id of a category is its node plus 1, for some tools take 0 for the background.
+    folder : str or Path, optional
+        Where the JSON will lie. The name of an image that is a file then leads to it from there.
 
     Returns
     -------
@@ -104,7 +102,8 @@ def to_coco(results: Results | Iterable[Results]) -> dict[str, Any]:
     for place, (one, stem) in enumerate(zip(each, stems, strict=True), 1):
         image_id = int(stem) if numbered else place
         width, height = one.size
-        images.append({"id": image_id, "file_name": one.path, "width": width, "height": height})
+        name = one.path if folder is None else seen_from(Path(folder), one.path)
+        images.append({"id": image_id, "file_name": name, "width": width, "height": height})
         for detection in to_json(one)["detections"]:
             x0, y0, x1, y1 = detection["box_xyxy"]
             category = detection["node"] + 1
@@ -309,66 +308,6 @@ def save_crops(results: Results, folder: str | Path) -> list[Path]:
         crop.save(file, quality=95)
         written.append(file)
     return written
-
-
-def picture_suffix(picture: Image.Image) -> str:
-    """What the file of a picture ends in: jpg, or png for one that is too long for a JPEG.
-
-    Examples
-    --------
-    >>> picture_suffix(Image.new("RGB", (65_500, 1))), picture_suffix(Image.new("RGB", (1, 65_501)))
-    ('jpg', 'png')
-    """
-    return "jpg" if max(picture.size) <= MOST_JPEG_SIDE else "png"
-
-
-def is_written(suffix: str) -> bool:
-    """Whether a picture in colour can be written to a file with this suffix.
-
-    Examples
-    --------
-    >>> is_written(".PNG"), is_written(".doc"), is_written(".mpg"), is_written(".h5")
-    (True, False, False, False)
-    """
-    if (kind := Image.registered_extensions().get(suffix.lower())) is None:
-        return False
-    try:  # Pillow also registers what it only reads, what another package must write, and what has no colours
-        Image.new("RGB", (1, 1)).save(io.BytesIO(), kind)
-    except (KeyError, OSError, ValueError):
-        return False
-    return True
-
-
-def stem_of(name: str) -> str:
-    """What files made from an image are called, without a suffix.
-
-    Parameters
-    ----------
-    name : str
-        That of the image: a file, an address, or a frame such as ``clip.mp4#12``.
-
-    Examples
-    --------
-    >>> stem_of("a/cat.jpg"), stem_of("clips/clip.mp4#12"), stem_of("https://example.org/dog.png?size=2")
-    ('cat', 'clip-000012', 'dog')
-    """
-    if name.lower().startswith(("http://", "https://")):
-        return file_name(Path(urlsplit(name).path).stem or "image")
-    video, _, frame = name.rpartition("#")
-    if video and frame.isdecimal():
-        return f"{Path(video).stem}-{int(frame):06d}"
-    return Path(name).stem
-
-
-def file_name(label: str) -> str:
-    """A label as the name of a file or folder.
-
-    Examples
-    --------
-    >>> file_name("Norfolk terrier"), file_name("A/C: on"), file_name("..")
-    ('Norfolk terrier', 'A_C_ on', '_')
-    """
-    return re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", label).strip(". ")[:100] or "_"
 
 
 def _several(results: Results | Iterable[Results]) -> list[Results]:

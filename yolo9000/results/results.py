@@ -24,6 +24,7 @@ from yolo9000.models.classes import Classes
 from yolo9000.results import formats
 from yolo9000.results.boxes import Boxes, Path, paths_of
 from yolo9000.results.drawing import draw_results
+from yolo9000.results.file_names import is_written, picture_suffix
 from yolo9000.results.kept import KeptBoxes
 from yolo9000.results.notebook import as_html
 from yolo9000.runtime.mistakes import Mistake
@@ -297,11 +298,11 @@ class Results:
         out = pathlib.Path(file)
         if out.exists() and pathlib.Path(self.path).exists() and out.samefile(self.path):
             raise FileExistsError(f"{out}: is the image itself and is not written over; name another file")
-        if not formats.is_written(out.suffix):
+        if not is_written(out.suffix):
             raise Mistake(f"`file` {out}: no picture's format ends in {out.suffix or 'nothing'}; take .jpg or .png")
         quality: dict[str, Any] = {"quality": 95} if out.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
         picture = Image.fromarray(self.plot(**options))
-        if out.suffix.lower() in (".jpg", ".jpeg") and formats.picture_suffix(picture) != "jpg":
+        if out.suffix.lower() in (".jpg", ".jpeg") and picture_suffix(picture) != "jpg":
             raise Mistake(f"`file` {out}: {picture.width} x {picture.height} pixels are too long for a JPEG; take .png")
         picture.save(out, **quality)
 

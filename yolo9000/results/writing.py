@@ -15,7 +15,8 @@ from PIL import Image
 
 from yolo9000.results.config import SaveConfig
 from yolo9000.results.drawing import LEAST_TEXT, draw_results, load_font
-from yolo9000.results.formats import class_names, picture_suffix, save_crops, stem_of, to_coco, to_csv, to_json, to_txt
+from yolo9000.results.file_names import picture_suffix, stem_of
+from yolo9000.results.formats import class_names, save_crops, to_coco, to_csv, to_json, to_txt
 from yolo9000.results.results import Results
 from yolo9000.results.video import VideoFile
 from yolo9000.runtime.checkpoint import write_atomically
@@ -121,7 +122,7 @@ class PredictionWriter:
             self._write(REPORT, json.dumps(self._entries, indent=1) + "\n")
             written.append(REPORT)
         if self._kept and self._config.save_coco:
-            self._write(COCO, json.dumps(to_coco(self._kept), indent=1) + "\n")
+            self._write(COCO, json.dumps(to_coco(self._kept, folder=self._folder.path), indent=1) + "\n")
             written.append(COCO)
         if self._kept and self._config.save_csv:
             self._write(TABLE, to_csv(self._kept))
