@@ -98,7 +98,13 @@ def test_every_format_has_the_same_numbers(run: RunFolder, tmp_path: Path) -> No
     lines = [line for name in ("7", "7-2") for line in (tmp_path / f"labels/{name}.txt").read_text().splitlines()]
     assert [float(line.split()[-1]) for line in lines] == scores
     assert (tmp_path / "classes.txt").read_text().split() == ["animal", "vehicle", "dog", "cat", "car", "poodle"]
-    assert len([name for name in there if name.startswith("crops/animal/7-")]) == len(scores)
+    each = len(entries[0]["detections"])  # the other image has as many, for the two are equal
+    numbers = [*range(1, each + 1)]
+    assert [name for name in there if name.startswith("crops/")] == sorted(
+        f"crops/animal/{stem}-{number}.jpg" for stem in ("7", "7-2") for number in numbers
+    )
+    write(run, records[::-1], tmp_path, flat_head=True, config=config)
+    assert files(tmp_path) == there  # what is written again takes the place of what was there
 
 
 @pytest.mark.parametrize(
@@ -247,6 +253,17 @@ def test_an_input_whose_turn_is_still_to_come_is_not_written_over(run: RunFolder
     with pytest.raises(FileExistsError, match=r"cat-2\.jpg: is one of the images"):
         write(run, [grey(str(each)) for each in inputs], tmp_path / "out", inputs=inputs[::2])
     assert inputs[2].read_bytes() == before
+
+
+def test_an_input_among_the_crops_is_not_written_over(run: RunFolder, tmp_path: Path) -> None:
+    inputs = [photo(tmp_path / "a.jpg"), tmp_path / "out" / "crops" / "animal" / "a-1.jpg"]
+    inputs[1].parent.mkdir(parents=True)
+    photo(inputs[1])
+    before = inputs[1].read_bytes()
+    crops = SaveConfig(save_crops=True)
+    with pytest.raises(FileExistsError, match=r"a-1\.jpg: is one of the images"):
+        write(run, [grey("a.jpg", (400, 300))], tmp_path / "out", flat_head=True, inputs=inputs, config=crops)
+    assert inputs[1].read_bytes() == before
 
 
 def test_a_list_of_predictions_that_is_an_input_is_not_written_over(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import importlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # its methods `to_json` and so on import this module
 
 COORDINATES = "pixels of the upright image"
 """What a JSON file says of its boxes: a photograph is turned as its EXIF orientation says before it is looked at."""
+
+CROP_QUALITY = 95
+"""That of a JPEG: a picture cut out may be looked at closely, or be trained on."""
 
 _COLUMNS = ("image", "x0", "y0", "x1", "y1", "label", "node", "id", "score", "objectness", "probability", "path")
 
@@ -292,22 +295,26 @@ def save_crops(results: Results, folder: str | Path) -> list[Path]:
     list of Path
         The files that were written, as `picture_suffix` says; a box of less than a pixel has none.
     """
-    width, height = results.size
     written = []
-    for row, (x0, y0, x1, y1) in enumerate(results.boxes.xyxy.tolist()):
-        left, upper = max(0, int(np.floor(x0))), max(0, int(np.floor(y0)))
-        right, lower = min(width, int(np.ceil(x1))), min(height, int(np.ceil(y1)))
-        if right <= left or lower <= upper:
-            continue
-        place = Path(folder) / file_name(results.labels[row])
+    for label, crop in cut_out(results):
+        place = Path(folder) / label
         place.mkdir(parents=True, exist_ok=True)
-        crop = Image.fromarray(results.image[upper:lower, left:right])
         stem, suffix, number = stem_of(results.path), picture_suffix(crop), 1
         while (file := place / f"{stem}-{number}.{suffix}").exists():
             number += 1
-        crop.save(file, quality=95)
+        crop.save(file, quality=CROP_QUALITY)
         written.append(file)
     return written
+
+
+def cut_out(results: Results) -> Iterator[tuple[str, Image.Image]]:
+    """The folder and the pixels of each box that has a pixel at least; the folder is called as the label."""
+    width, height = results.size
+    for row, (x0, y0, x1, y1) in enumerate(results.boxes.xyxy.tolist()):
+        left, upper = max(0, int(np.floor(x0))), max(0, int(np.floor(y0)))
+        right, lower = min(width, int(np.ceil(x1))), min(height, int(np.ceil(y1)))
+        if right > left and lower > upper:
+            yield file_name(results.labels[row]), Image.fromarray(results.image[upper:lower, left:right])
 
 
 def _several(results: Results | Iterable[Results]) -> list[Results]:

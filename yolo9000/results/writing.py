@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +17,7 @@ from PIL import Image
 from yolo9000.results.config import SaveConfig
 from yolo9000.results.drawing import LEAST_TEXT, draw_results, load_font
 from yolo9000.results.file_names import picture_suffix, stem_of
-from yolo9000.results.formats import class_names, save_crops, to_coco, to_csv, to_json, to_txt
+from yolo9000.results.formats import CROP_QUALITY, class_names, cut_out, to_coco, to_csv, to_json, to_txt
 from yolo9000.results.results import Results
 from yolo9000.results.video import VideoFile
 from yolo9000.runtime.checkpoint import write_atomically
@@ -98,7 +99,7 @@ class PredictionWriter:
         if config.save_txt:
             self._folder.file(f"labels/{stem}.txt").write_text(to_txt(results), encoding="utf-8")
         if config.save_crops:
-            self._crops += len(save_crops(results, self._folder.file("crops/-").parent))
+            self._write_crops(results, stem)
         if config.save_json:
             self._entries.append(entry)
         if config.save_coco or config.save_csv or config.save_txt:
@@ -145,6 +146,14 @@ class PredictionWriter:
     def _draw(self, results: Results) -> Image.Image:
         config = self._config
         return draw_results(results, path=config.show_path, text_size=config.text_size, font=config.font)
+
+    def _write_crops(self, results: Results, stem: str) -> None:
+        numbers: Counter[str] = Counter()
+        for label, crop in cut_out(results):
+            numbers[label] += 1
+            name = f"crops/{label}/{stem}-{numbers[label]}.{picture_suffix(crop)}"
+            crop.save(self._folder.file(name), quality=CROP_QUALITY)
+            self._crops += 1
 
     def _video(self, name: str) -> VideoFile:
         if name not in self._videos:
