@@ -19,7 +19,7 @@ from wordtree import WordTree
 from yolo9000.datasets.coco import CocoSource
 from yolo9000.models import FlatClasses, TreeClasses
 from yolo9000.results.boxes import Boxes, Path, Step
-from yolo9000.results.file_names import stem_of
+from yolo9000.results.file_names import file_name, stem_of
 from yolo9000.results.formats import (
     class_names,
     save_crops,
@@ -251,6 +251,16 @@ def test_crops_lie_in_a_folder_of_their_label(tmp_path: File) -> None:
         assert np.asarray(dog)[10, 10, 0] > 240
         assert np.asarray(vehicle)[20, 30, 0] < 15
     assert save_crops(results("more/a.jpg"), tmp_path)[0] == tmp_path / "dog" / "a-2.jpg"  # nothing is replaced
+
+
+def test_names_are_cut_by_their_bytes_and_not_within_a_letter(tmp_path: File) -> None:
+    assert stem_of("a" * 250 + ".jpg") == "a" * 200
+    assert stem_of("é" * 125 + ".jpg") == "é" * 100
+    assert stem_of("a" + "é" * 125 + ".jpg") == "a" + "é" * 99
+    assert stem_of("a" * 246 + ".mp4#12") == "a" * 200 + "-000012"
+    assert file_name("語" * 100) == "語" * 66
+    files = save_crops(results("a" * 250 + ".jpg"), tmp_path)
+    assert [file.name for file in files] == ["a" * 200 + "-1.jpg"] * 2
 
 
 def test_a_crop_that_is_too_long_for_a_jpeg_is_a_png(tmp_path: File) -> None:

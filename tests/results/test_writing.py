@@ -150,6 +150,17 @@ def test_an_image_on_another_drive_is_named_absolutely(tmp_path: Path, monkeypat
     assert seen_from(tmp_path / "out", str(image)) == str(tmp_path.resolve() / "a.jpg")
 
 
+def test_names_of_the_most_bytes_that_a_file_can_have(run: RunFolder, tmp_path: Path) -> None:
+    records = [grey("a" * 249 + end, (400, 300)) for end in ("1.jpg", "2.jpg")]
+    write(run, records, tmp_path, flat_head=True, config=SaveConfig(save_txt=True, save_crops=True, save_json=False))
+    stem = "a" * 200
+    there = [name for name in files(tmp_path) if not name.startswith("crops/") or name.endswith("-1.jpg")]
+    assert there == [
+        f"{stem}-2.jpg", f"{stem}.jpg", "classes.txt", f"crops/animal/{stem}-1.jpg", f"crops/animal/{stem}-2-1.jpg",
+        f"labels/{stem}-2.txt", f"labels/{stem}.txt",
+    ]  # fmt: skip
+
+
 def test_nothing_is_made_where_nothing_is_written(run: RunFolder, tmp_path: Path) -> None:
     nothing = SaveConfig(pictures=False, save_json=False)
     assert len(write(run, [grey("a.jpg")], tmp_path / "runs" / "predict", config=nothing)) == 1

@@ -13,6 +13,9 @@ from PIL import Image
 MOST_JPEG_SIDE = 65_500
 """Pixels of the longest side that libjpeg writes."""
 
+MOST_BYTES = 200
+"""What the name of an image takes in those of the files made from it: a file system takes 255 for the whole."""
+
 
 def picture_suffix(picture: Image.Image) -> str:
     """What the file of a picture ends in: jpg, or png for one that is too long for a JPEG.
@@ -48,7 +51,8 @@ def stem_of(name: str) -> str:
     Parameters
     ----------
     name : str
-        That of the image: a file, an address, or a frame such as ``clip.mp4#12``.
+        That of the image: a file, an address, or a frame such as ``clip.mp4#12``. Of a very long one it is the
+        beginning, which two images may share.
 
     Examples
     --------
@@ -59,8 +63,8 @@ def stem_of(name: str) -> str:
         return file_name(Path(urlsplit(name).path).stem or "image")
     video, _, frame = name.rpartition("#")
     if video and frame.isdecimal():
-        return f"{Path(video).stem}-{int(frame):06d}"
-    return Path(name).stem
+        return f"{_shortened(Path(video).stem)}-{int(frame):06d}"
+    return _shortened(Path(name).stem)
 
 
 def file_name(label: str) -> str:
@@ -71,7 +75,15 @@ def file_name(label: str) -> str:
     >>> file_name("Norfolk terrier"), file_name("A/C: on"), file_name("..")
     ('Norfolk terrier', 'A_C_ on', '_')
     """
-    return re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", label).strip(". ")[:100] or "_"
+    return _shortened(re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", label).strip(". ")[:100]) or "_"
+
+
+def _shortened(name: str) -> str:
+    """The beginning of a name of a file, as long as leaves place for numbers and a suffix."""
+    name = name[:MOST_BYTES]
+    while len(name.encode("utf-8", "surrogatepass")) > MOST_BYTES:  # what is no UTF-8 counts for more than it takes
+        name = name[:-1]
+    return name
 
 
 def seen_from(folder: Path, name: str) -> str:
