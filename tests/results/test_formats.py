@@ -155,6 +155,7 @@ def test_ids_are_the_numbers_of_coco_s_files_if_all_have_one() -> None:
     assert [image["id"] for image in to_coco([*two, results("a.jpg")])["images"]] == [1, 2, 3]
     assert [image["id"] for image in to_coco([two[0], two[0]])["images"]] == [1, 2]
     assert [image["id"] for image in to_coco(results("\u00b2.jpg"))["images"]] == [1]  # a digit, and no number
+    assert [image["id"] for image in to_coco(results("20240131120000123456.jpg"))["images"]] == [1]  # above 2^63
 
 
 def test_coco_is_read_by_pycocotools_and_by_our_own_reader(tmp_path: File, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,7 +101,9 @@ def to_coco(results: Results | Iterable[Results], *, folder: str | Path | None =
     categories: dict[int, dict[str, Any]] = {}
     each = _several(results)
     stems = [stem_of(one.path) for one in each]
-    numbered = all(stem.isdecimal() for stem in stems) and len({int(stem) for stem in stems}) == len(stems)
+    # an id of more than 63 bits is none to readers: a timestamp is no number of an image
+    numbered = all(stem.isdecimal() and len(stem) < 19 for stem in stems)
+    numbered = numbered and len({int(stem) for stem in stems}) == len(stems)
     for place, (one, stem) in enumerate(zip(each, stems, strict=True), 1):
         image_id = int(stem) if numbered else place
         width, height = one.size
