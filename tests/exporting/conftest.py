@@ -48,7 +48,11 @@ def trained() -> TrainedModel:
             torch.nn.init.normal_(weight, std=0.5)
             torch.nn.init.normal_(bias)
     content = {
-        "data": {"sets": [["coco", "/home/somebody/coco"]], "tree": "/home/somebody/tree.json"},
+        "data": {
+            "sets": [["coco", "/home/somebody/coco"]],
+            "tree": "/home/somebody/tree.json",
+            "keep_scenes": "/home/somebody/kept",
+        },
         "batch_size": 8,
         "phases": [["joint", 40]],
         "position": {"step": 40, "images_seen": 320},

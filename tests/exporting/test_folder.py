@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -12,8 +13,10 @@ import pytest
 import torch
 
 from wordtree import TreeMismatch, WordTree, save_tree
+from yolo9000.detection.config import DecodeConfig
 from yolo9000.exporting.errors import ExportError
-from yolo9000.exporting.folder import is_exported, read_folder
+from yolo9000.exporting.folder import describe_export, is_exported, read_folder
+from yolo9000.exporting.model_card import model_card
 from yolo9000.exporting.opening import open_any, open_exported
 from yolo9000.exporting.writing import export_model
 from yolo9000.inference.model import TrainedModel
@@ -38,6 +41,25 @@ def test_no_path_of_the_machine_is_told(exports: Callable[..., Any]) -> None:
     assert "somebody" not in (folder.path / "config.json").read_text()
     assert folder.about["data"]["sets"] == [["coco", "coco"]]
     assert folder.about["data"]["tree"] == "tree.json"
+    assert folder.about["data"]["keep_scenes"] == "kept"
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("https://host/zoo/{train,val}.tar?X-Amz-Signature=abc/def", "{train,val}.tar"),
+        ("https://ann:secret@host/zoo.tar#abc", "zoo.tar"),
+        ("https://ann:secret@host", "host"),
+        ("https://ann:se?ret@host/", "host"),
+        ("s3://zoo/a@b.tar", "a@b.tar"),
+        ("data/what?", "what?"),  # no URL
+    ],
+)
+def test_no_key_to_the_data_is_told(place: str, name: str, trained: TrainedModel) -> None:
+    signed = dataclasses.replace(trained, content={**trained.content, "data": {"sets": [["box_tars", place]]}})
+    about = describe_export(signed, kind="safetensors", form="weights", size=96, decode=DecodeConfig())
+    assert about["data"]["sets"] == [["box_tars", name]]
+    assert f"| box_tars | {name} | your own" in model_card(signed)
 
 
 def test_what_is_an_export(folder: Path, run: RunFolder, tmp_path: Path) -> None:

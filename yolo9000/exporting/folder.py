@@ -20,6 +20,7 @@ import contextlib
 import copy
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -169,11 +170,24 @@ def _classes_in(net: Mapping[str, Any]) -> dict[str, Any]:
 def _without_paths(data: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of data with the last names of folders and files alone: an export goes to other machines."""
     plain = dict(data)
-    plain["sets"] = [[layout, Path(path).name] for layout, path in data.get("sets") or ()]
-    for key in ("tree", "val", "boxed"):
+    plain["sets"] = [[layout, last_name(path)] for layout, path in data.get("sets") or ()]
+    for key in ("tree", "val", "boxed", "keep_scenes"):
         if isinstance(plain.get(key), str):
-            plain[key] = Path(plain[key]).name
+            plain[key] = last_name(plain[key])
     return plain
+
+
+def last_name(place: str) -> str:
+    """The last name of a path or URL, without what a URL lets people in by: a signature, or a name and password.
+
+    Examples
+    --------
+    >>> last_name("/home/ann/coco"), last_name("https://ann:secret@host/zoo/{train,val}.tar?signature=abc")
+    ('coco', '{train,val}.tar')
+    """
+    if "://" in place:
+        place = re.split(r"[?#]", re.sub(r"://[^/]*@", "://", place))[0]
+    return Path(place).name
 
 
 # ------------------------------------------------------------------------------------------------------------- write

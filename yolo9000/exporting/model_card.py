@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from yolo9000.exporting.folder import last_name
 from yolo9000.inference.model import TrainedModel
 from yolo9000.models.classes import Classes
 from yolo9000.runtime.output_folder import latest_file
@@ -104,7 +104,7 @@ def _data(data: Mapping[str, Any] | None, layouts: list[str], license: str | Non
     if data is None:
         return f"The checkpoint does not say which data it was trained on: fill this in.\n\n{stated}"
     rows = ["| set | name | terms |", "| --- | --- | --- |"]
-    names = [Path(path).name for _, path in data.get("sets", ())] or ["scenes drawn as they are read"]
+    names = [last_name(path) for _, path in data.get("sets", ())] or ["scenes drawn as they are read"]
     for layout, name in zip(layouts, names, strict=True):
         rows.append(f"| {layout} | {_cell(name)} | {LICENCES.get(layout, 'your own: fill this in')} |")
     own = "" if layouts == ["scenes"] else (
