@@ -120,19 +120,13 @@ class YoloSource(IndexedSource):
         self.nodes = sorted({node for node in nodes if node >= 0})
         self.class_names = {node: name for node, name in zip(nodes, data.names, strict=True) if node >= 0}
         images = images_of(data, split)
-        label_files = [label_file_of(image) for image in images]
-        there = [file.is_file() for file in label_files]
-        if not any(there):
-            raise DatasetError(
-                f"{data.file}: none of the {len(images)} images of {split} has a file of labels; looked for "
-                f"{label_files[0]} and its like. Expected:\n{LAYOUT}"
-            )
+        there = require_labels(data, images, split)
         sizes = np.array([upright_size_of_file(image) for image in images], np.int32).reshape(-1, 2)
         complaints = Complaints(_LINE)
         rows: list[tuple[int, int, float, float, float, float]] = []
         twice = 0
-        for number, (file, is_there) in enumerate(zip(label_files, there, strict=True)):
-            found = _read_labels(file, data, complaints) if is_there else []
+        for number, (image, is_there) in enumerate(zip(images, there, strict=True)):
+            found = _read_labels(label_file_of(image), data, complaints) if is_there else []
             distinct = dict.fromkeys(found)
             twice += len(found) - len(distinct)
             rows += [(number, *row) for row in distinct]
@@ -142,6 +136,17 @@ class YoloSource(IndexedSource):
         labels = np.array(nodes, np.int64)[table[:, 1].astype(np.int64)]
         boxes = table[:, 2:] * np.tile(sizes[image_of], 2)
         self.index = BoxIndex.of_files(name, images, sizes, image_of, boxes, labels, written_twice=twice)
+
+
+def require_labels(data: YoloData, images: Sequence[Path], split: str) -> list[bool]:
+    """Return whether each image of a split has a file of labels; if none has, they are looked for at a wrong place."""
+    there = [label_file_of(image).is_file() for image in images]
+    if not any(there):
+        raise DatasetError(
+            f"{data.file}: none of the {len(images)} images of {split} has a file of labels; looked for "
+            f"{label_file_of(images[0])} and its like. Expected:\n{LAYOUT}"
+        )
+    return there
 
 
 def read_data_yaml(root: str | Path) -> YoloData:

@@ -28,6 +28,7 @@ from yolo9000.checking.findings import KINDS
 from yolo9000.datasets.coco import CocoSource
 from yolo9000.datasets.errors import DatasetError, Unreadable
 from yolo9000.datasets.unreadable import UnreadableCounter, read_or_next
+from yolo9000.experiment.layouts import LAYOUTS
 
 CAT, DOG = "n02121620", "n02084071"
 NODES = {"cat": 1, "dog": 2}
@@ -468,6 +469,44 @@ def test_a_set_that_cannot_be_opened_is_a_finding(tmp_path: Path, capsys: pytest
     assert status == 1
     assert main(["check"]) == 2
     assert "name them as for a training" in capsys.readouterr().err
+
+
+def without_images(root: Path) -> tuple[str, str]:
+    coco = Coco()
+    coco.lists["images"], coco.lists["annotations"], coco.files = [], [], {}
+    coco.write(root)
+    return "coco", "instances_train.json"
+
+
+def without_names(root: Path) -> tuple[str, str]:
+    write_voc(root)
+    (root / "ImageSets/Main/train.txt").write_text("\n")
+    return "voc", "train.txt"
+
+
+def without_labels(root: Path) -> tuple[str, str]:
+    write_yolo(root)
+    (root / "labels/train/0.txt").unlink()
+    return "yolo", "data.yaml"
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (without_images, "names no image"),
+        (without_names, "names no image"),
+        (without_labels, "none of the 1 images of train has a file of labels; looked for .*0.txt"),
+    ],
+)
+def test_a_set_of_nothing_is_refused_as_by_a_training(
+    write: Callable[[Path], tuple[str, str]], said: str, tmp_path: Path
+) -> None:
+    layout, file = write(tmp_path / "set")
+    status, found, report = check(tmp_path, f"--{layout}", str(tmp_path / "set"))
+    assert (status, found) == (1, {("refused", file, "", None)})
+    assert re.search(said, report["findings"][0]["text"])
+    with pytest.raises(DatasetError, match=said):
+        LAYOUTS[layout].open(str(tmp_path / "set"), NODES, "train", layout)
 
 
 def without_val_folder(root: Path) -> str:

@@ -44,10 +44,10 @@ def read_coco(path: str, split: str) -> Part:
     file, folder = locate(Path(path), split, None)
     part.annotations = str(file)
     lists: dict[str, list[tuple[str, int, dict[str, Any]]]] = {name: [] for name in _LISTS}
-    there = set()
+    there: dict[str, int] = {}
     try:
         for name, number, line, entry in _entries(file):
-            there.add(name)
+            there[name] = number + 1
             if number < 0:
                 continue
             record = f"{name}[{number}]"
@@ -61,6 +61,8 @@ def read_coco(path: str, split: str) -> Part:
     for name in _LISTS:
         if name not in there:
             part.find("wrong-record", file, f"there is no list {name}")
+    if there.get("images") == 0:
+        part.find("refused", file, "it names no image")
     image_of = _images(part, file, folder, lists["images"])
     name_of: dict[int, str] = {}
     for record, line, entry in lists["categories"]:

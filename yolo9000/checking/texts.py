@@ -46,6 +46,8 @@ def read_voc(path: str, split: str) -> Part:
         else:
             _read_xml(part, root / voc.XMLS / f"{name}.xml", root / voc.IMAGES / images[name], images[name], 1)
         seen.add(name)
+    if not seen:
+        part.find("refused", listing, "it names no image")
     for name in sorted(xmls - set(images) - seen):
         part.find("label-without-image", root / voc.XMLS / f"{name}.xml", f"there is no image {name}")
     for name in sorted(set(images) - xmls - seen):
@@ -127,6 +129,10 @@ def read_yolo(path: str, split: str) -> Part:
         folders.add(file.parent)
         if file.is_file():
             _read_labels(part, data, file, number)
+    try:
+        yolo.require_labels(data, images, split)
+    except DatasetError as error:
+        part.find("refused", data.file, str(error))
     if (used := _texts_of(data)) is None:
         return part
     for folder in sorted(folders):
