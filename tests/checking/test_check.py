@@ -584,6 +584,41 @@ def test_an_annotation_file_is_one_part(tmp_path: Path, capsys: pytest.CaptureFi
     assert "--val holds out photographs with boxes, and no set of them is named" in capsys.readouterr().err
 
 
+GOOD = """{"info": {},
+"images": [
+{"id": 1, "file_name": "0.jpg", "width": 64, "height": 48},
+{"id": 2, "file_name": "1.jpg", "width": 64, "height": 48}
+],
+"categories": [{"id": 1, "name": "cat"}],
+"annotations": []
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "line", "said"),
+    [
+        ("48}\n],", "48},\n],", 4, "there is a comma before ']'"),
+        ('"annotations": []\n', '"annotations": [],\n', 7, "there is a comma before '}'"),
+        ('"info": {},', '"info": {}', 2, "',' is due, not '\"'"),
+        ('],\n"categories"', ']\n"categories"', 6, "',' is due, not '\"'"),
+        ("48},\n", "48}\n", 4, "',' is due, not '{'"),
+        ('"info"', "1", 1, "a key in quotes is due, not 1"),
+    ],
+)
+def test_json_that_a_training_refuses(right: str, wrong: str, line: int, said: str, tmp_path: Path) -> None:
+    coco = Coco()
+    coco.write(tmp_path / "set")
+    file = tmp_path / "set/annotations/instances_train.json"
+    assert GOOD.count(right) == 1
+    file.write_text(GOOD.replace(right, wrong))
+    status, found, report = check(tmp_path, "--coco", str(file))
+    assert (status, found) == (1, {("wrong-record", "instances_train.json", "", line)})
+    assert report["findings"][0]["text"] == f"it is not valid JSON: {said}"
+    with pytest.raises(DatasetError, match="is not valid JSON"):
+        CocoSource(file, NODES)
+
+
 def test_a_relative_table_may_hang_over_by_rounding(tmp_path: Path) -> None:
     write_csv(tmp_path / "csv")
     rows = "0.jpg,0.1,0.1,1.000001,0.9,cat\n0.jpg,0.5,0.5,0.9,0.9,dog\n0.jpg,0.5,0.5,1.5,0.9,dog\n"

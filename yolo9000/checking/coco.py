@@ -172,6 +172,8 @@ def _entries(file: Path) -> Iterator[tuple[str, int, int, Any]]:
         at = _expect(text, 0, "{")
         while text[at] != "}":
             name, at = decoder.raw_decode(text, at)
+            if not isinstance(name, str):
+                raise ValueError(f"a key in quotes is due, not {short(name)}")
             at = _expect(text, at, ":")
             if name in _LISTS and text[at] == "[":
                 at = _skip(text, at + 1)
@@ -182,12 +184,12 @@ def _entries(file: Path) -> Iterator[tuple[str, int, int, Any]]:
                     value, end = decoder.raw_decode(text, at)
                     yield name, number, line, value
                     number, at = number + 1, _skip(text, end)
-                    at = _expect(text, at, ",") if text[at] != "]" else at
+                    at = _next(text, at, "]")
                 at = _skip(text, at + 1)
             else:
                 _, at = decoder.raw_decode(text, at)
                 at = _skip(text, at)
-            at = _expect(text, at, ",") if text[at] == "," else at
+            at = _next(text, at, "}")
         if rest := text[at + 1 :].strip():
             raise ValueError(f"{short(rest)} comes after its end")
     except json.JSONDecodeError as error:
@@ -203,6 +205,16 @@ def _skip(text: str, at: int) -> int:
     while text[at] in _BLANK:
         at += 1
     return at
+
+
+def _next(text: str, at: int, closing: str) -> int:
+    """Where the next member begins, or where the closing bracket is: no comma stands before that."""
+    if text[at] == closing:
+        return at
+    begin = _expect(text, at, ",")
+    if text[begin] == closing:
+        raise ValueError(f"there is a comma before {closing!r}")
+    return begin
 
 
 def _expect(text: str, at: int, sign: str) -> int:
