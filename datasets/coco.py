@@ -304,7 +304,7 @@ def _repeated(ids: Sequence[int]) -> str:
     return listed(map(str, unique[counts > 1].tolist()))
 
 
-def _side(value: Any) -> int:
+def side_of(value: Any) -> int:
     """Return the width or height that an image's entry states; 0, meaning unknown, if it is no valid number."""
     return int(value) if isinstance(value, int | float) and 0 < value < 2**31 else 0
 
@@ -339,7 +339,7 @@ def _images(
             f"{where}: {len(missing)} of its {len(names)} images are not in {folder}: {listed(missing)}. "
             f"Found there: {contents(folder, most=3)}"
         )
-    sizes = np.array([(_side(entry.get("width")), _side(entry.get("height"))) for entry in entries], np.int32)
+    sizes = np.array([(side_of(entry.get("width")), side_of(entry.get("height"))) for entry in entries], np.int32)
     for i in np.flatnonzero((sizes <= 0).any(axis=1)):
         sizes[i] = size_of_file(folder / names[i])
     return names, ids, sizes

@@ -153,10 +153,13 @@ def unlisted_image(coco: Coco) -> tuple[str, Any]:
     return "image-without-annotation", "more.jpg"
 
 
-def other_size(coco: Coco) -> tuple[str, Any]:
-    entry = coco.image("size.jpg", width=640)
-    coco.box(entry, [1, 2, 3, 4])
-    return "other-size", entry
+def other_size(width: float) -> Seed:
+    def seed(coco: Coco) -> tuple[str, Any]:
+        entry = coco.image(f"{width} wide.jpg", width=width)
+        coco.box(entry, [1, 2, 3, 4])
+        return "other-size", entry
+
+    return seed
 
 
 def strange_category(coco: Coco) -> tuple[str, Any]:
@@ -225,7 +228,8 @@ SEEDS: dict[str, Seed] = {
     "listed twice": again("listed-twice", "images", id=902),
     "gone": missing_image,
     "more": unlisted_image,
-    "another size": other_size,
+    "another size": other_size(640),
+    "another size, as a fraction": other_size(640.0),
     "axolotl": strange_category,
     "twin": in_both,
     "like": alike,

@@ -10,7 +10,7 @@ from typing import Any
 
 from yolo9000.checking.findings import Box, ImageFile, Part
 from yolo9000.datasets.box_index import names_in
-from yolo9000.datasets.coco import FIELDS, is_flag, is_id, locate, short, without_polygons
+from yolo9000.datasets.coco import FIELDS, is_flag, is_id, locate, short, side_of, without_polygons
 
 _BLANK = " \t\r\n"
 _LISTS = tuple(name for name, _, _ in FIELDS)
@@ -97,8 +97,8 @@ def _images(part: Part, file: Path, folder: Path, entries: list[tuple[str, int, 
         if name in first:
             part.find("listed-twice", file, f"{name} is {first[name]} already", image=name, **where)
         first.setdefault(name, record)
-        sides: list[Any] = [entry.get("width"), entry.get("height")]
-        stated = (sides[0], sides[1]) if all(is_id(side) and side > 0 for side in sides) else None
+        sides = side_of(entry.get("width")), side_of(entry.get("height"))
+        stated = sides if all(sides) else None
         place[entry["id"]] = len(part.images)
         part.images.append(ImageFile(path=folder / name, key=name, stated=stated, **where))
     named = {entry["file_name"] for _, _, entry in entries}
