@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from wordtree import load_tree
 from yolo9000 import predict
 from yolo9000.__main__ import COMMANDS, main, there
 from yolo9000.options import parse
@@ -132,3 +133,14 @@ def test_a_word_that_is_also_the_value_of_an_option_stands_anywhere() -> None:
     for line in ("run --classes dog --threshold 0.6 dog", "run dog --threshold 0.6 --classes dog"):
         found = parse(predict.Command, line.split(), program="yolo9000 predict", about="", options=predict.Options)
         assert (found.paths, found.config.classes) == (("run", "dog"), ("dog",))
+
+
+def test_an_exported_tree_is_what_its_ending_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("sled.json", "sled.json.gz"):
+        assert main(["tree", "export", "sled", "--out", str(tmp_path / name)]) == 0
+        assert load_tree(tmp_path / name) == load_tree("yolo9000").below("sled").tree
+    assert (tmp_path / "sled.json.gz").read_bytes()[:2] == b"\x1f\x8b"  # as gzip begins
+    for words in ([], ["--form", "csv"], ["--form", "json"]):
+        assert main(["tree", "export", "sled", "--out", str(tmp_path / "sled.tree"), *words]) == 2
+        assert "darknet's .tree is written by tree build with its --darknet-out" in capsys.readouterr().err
+    assert not (tmp_path / "sled.tree").exists()

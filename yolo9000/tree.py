@@ -230,19 +230,24 @@ examples:
     parser.add_argument("--force", action="store_true", help="overwrite")
 
     def act(given: argparse.Namespace) -> int:
+        from wordtree.formats import JSON_SUFFIXES, tree_files
         from wordtree.writing import check_writable, write_new_files
 
-        form = given.form
-        if form is None:
-            endings = {".csv": "csv", ".dot": "dot", ".gv": "dot", ".nwk": "newick", ".newick": "newick", ".tree": ""}
-            form = "json" if given.out is None else endings.get(given.out.suffix.lower(), "json")
-            if not form:
-                raise Mistake(f"`out` {given.out}: darknet's .tree is written by tree build with its --darknet-out")
+        ending = "" if given.out is None else given.out.suffix.lower()
+        if ending == ".tree":
+            raise Mistake(f"`out` {given.out}: darknet's .tree is written by tree build with its --darknet-out")
+        endings = {".csv": "csv", ".dot": "dot", ".gv": "dot", ".nwk": "newick", ".newick": "newick"}
+        form = given.form or endings.get(ending, "json")
         if given.out is not None:
             check_writable([given.out], force=given.force)
         tree = load_tree(given.tree)
         node = _node(tree, given.node)
-        text = FORMS[form](tree if node is None else tree.below(node).tree)
+        tree = tree if node is None else tree.below(node).tree
+        if form == "json" and given.out is not None and given.out.name.endswith(JSON_SUFFIXES):
+            write_new_files(tree_files(tree, given.out), force=given.force)  # packed, if its ending says so
+            print(f"{given.out}: {form}")
+            return 0
+        text = FORMS[form](tree)
         if given.out is None:
             _print(text)
         else:
