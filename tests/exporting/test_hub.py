@@ -167,6 +167,13 @@ def test_the_card_says_what_is_not_known(trained: TrainedModel, tmp_path: Path) 
     assert "| ap50_boxed | 0.4 |" in card
 
 
+@pytest.mark.parametrize(
+    ("path", "title"), [("yolo9000.weights", "yolo9000"), ("nets/mine.pt", "mine"), ("runs/pets/best.pt", "pets")]
+)
+def test_the_card_has_the_name_of_the_net(path: str, title: str, trained: TrainedModel) -> None:
+    assert f"\n# {title}\n" in model_card(dataclasses.replace(trained, path=Path(path)))
+
+
 def test_many_classes_are_summed_up(trained: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("yolo9000.exporting.model_card.MOST_ROWS", 2)
     card = model_card(trained, counts={node: (node, 10 * node) for node in range(7)})

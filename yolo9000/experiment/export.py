@@ -6,11 +6,10 @@ from pathlib import Path
 
 from yolo9000.experiment.label_counts import counts_if_there
 from yolo9000.exporting.config import ExportConfig
-from yolo9000.exporting.folder import describes_export
+from yolo9000.exporting.folder import name_of
 from yolo9000.exporting.hub import save_pretrained
 from yolo9000.exporting.writing import export_model
 from yolo9000.inference.model import TrainedModel
-from yolo9000.runtime.run_folder import RunFolder
 
 
 def export_as(trained: TrainedModel, config: ExportConfig, *, size: int | None = None) -> Path:
@@ -20,7 +19,7 @@ def export_as(trained: TrainedModel, config: ExportConfig, *, size: int | None =
     ----------
     trained : TrainedModel
     config : ExportConfig
-        Without `out` the folder is NAME-FORMAT in the working directory, see `name_of`.
+        Without `out` the folder is NAME-FORMAT in the working directory, see `yolo9000.exporting.folder.name_of`.
     size : int, optional
         The side of the input that is taken unless another is wanted; that of the training by default.
 
@@ -50,22 +49,3 @@ def export_as(trained: TrainedModel, config: ExportConfig, *, size: int | None =
         opset=config.opset,
     )
     return out
-
-
-def name_of(file: str | Path) -> str:
-    """What a net is called: by the folder of its run or export, whose files have the same names in all, or by its file.
-
-    Parameters
-    ----------
-    file : str or Path
-        The checkpoint, the weights, or the file of an export.
-
-    Examples
-    --------
-    >>> name_of("runs/joint/last.pt"), name_of("nets/mine.pt"), name_of("yolo9000.weights")
-    ('joint', 'mine', 'yolo9000')
-    """
-    file = Path(file)
-    run = RunFolder(file.parent)
-    named_alike = file in (run.last, run.best, *run.earlier) or describes_export(file)
-    return file.parent.resolve().name if named_alike else file.stem

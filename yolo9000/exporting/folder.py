@@ -38,6 +38,7 @@ from yolo9000.inference.model import TrainedModel
 from yolo9000.inference.nets import spec_of
 from yolo9000.models.grid import GridSpec
 from yolo9000.models.region import RegionSpec
+from yolo9000.runtime.run_folder import RunFolder
 
 FORMAT, VERSION = "yolo9000-export", 1
 CONFIG, TREE, HEAD, CARD = "config.json", "tree.json", "head.safetensors", "README.md"
@@ -265,6 +266,25 @@ def describes_export(path: str | Path) -> bool:
     (False, True)
     """
     return bool(_says_so(Path(path)))
+
+
+def name_of(file: str | Path) -> str:
+    """What a net is called: by the folder of its run or export, whose files have the same names in all, or by its file.
+
+    Parameters
+    ----------
+    file : str or Path
+        The checkpoint, the weights, or the file of an export.
+
+    Examples
+    --------
+    >>> name_of("runs/joint/last.pt"), name_of("nets/mine.pt"), name_of("yolo9000.weights")
+    ('joint', 'mine', 'yolo9000')
+    """
+    file = Path(file)
+    run = RunFolder(file.parent)
+    named_alike = file in (run.last, run.best, *run.earlier) or describes_export(file)
+    return file.parent.resolve().name if named_alike else file.stem
 
 
 def _says_so(path: Path) -> bool | None:

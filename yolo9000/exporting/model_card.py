@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from yolo9000.exporting.folder import last_name
+from yolo9000.exporting.folder import last_name, name_of
 from yolo9000.inference.model import TrainedModel
 from yolo9000.models.classes import Classes
 from yolo9000.runtime.output_folder import latest_file
@@ -47,12 +47,11 @@ def model_card(trained: TrainedModel, *, license: str | None = None, counts: Cou
         Scores are those of the last evaluation beside the checkpoint, or the last ones of ``results.csv``.
     """
     folder = RunFolder(trained.path.parent)
-    name = trained.path.parent.name
     data = trained.content.get("data")
     layouts = [layout for layout, _ in (data or {}).get("sets", ())] or (["scenes"] if data is not None else [])
     parts = [
         _header(license),
-        f"# {name}\n\n{_what(trained)}",
+        f"# {name_of(trained.path)}\n\n{_what(trained)}",
         _USE,
         f"## Data and their licences\n\n{_data(data, layouts, license)}",
         f"## Training\n\n{_training(trained)}",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from yolo9000.experiment.export import name_of
+from yolo9000.exporting.folder import name_of
 
 
 def test_a_net_is_called_by_its_run_or_its_export_or_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
