@@ -80,9 +80,12 @@ def _export(command: Command) -> int:
     trained = open_as(command.run, opened)
     out = export_as(trained, config, size=opened.size)
     print(f"written to {out}: {describe_files(out)}")
-    status = _check(trained, out, images, config) if images else 0
-    if config.push_to_hub:
-        print(f"uploaded to {push_to_hub(out, config.push_to_hub)}")
+    try:
+        status = _check(trained, out, images, config) if images else 0
+        if config.push_to_hub:
+            print(f"uploaded to {push_to_hub(out, config.push_to_hub)}")
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {out} is written") from None
     return status
 
 

@@ -142,6 +142,26 @@ def test_the_command(
     assert [box["node"] for box in seen[0]["detections"]] == [box["node"] for box in before[0]["detections"]]
 
 
+@pytest.mark.parametrize("place", ["checking.compare", "hub.push_to_hub"])
+def test_ctrl_c_after_the_folder_was_written(
+    place: str,
+    run: RunFolder,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(f"yolo9000.exporting.{place}", stop)
+    words = ["--format", "safetensors", "--check", str(photo), "--push-to-hub", "somebody/pets", "--out", "mine"]
+    assert main([str(run.path), *words]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "interrupted; mine is written"
+    assert (tmp_path / "mine" / "config.json").exists()
+
+
 def test_a_decoded_export_predicts_as_it_was_exported_unless_it_is_asked_otherwise(
     run: RunFolder, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
