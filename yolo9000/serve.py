@@ -140,7 +140,7 @@ def make_app(run: str | None, config: ServeConfig) -> Guard:
 
 def _origin(tree: str) -> str:
     """What a page calls a tree: a bundled one by its name, and a file without its folder."""
-    return tree.replace("\\", "/").rpartition("/")[2]
+    return tree.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def _listen(config: ServeConfig) -> socket.socket:

@@ -13,11 +13,17 @@ from pathlib import Path
 import pytest
 
 from wordtree import WordTree, save_tree
+from yolo9000.inference.config import OpenConfig
 from yolo9000.runtime.run_folder import RunFolder
-from yolo9000.serve import main
+from yolo9000.serve import main, make_app
+from yolo9000.serving.config import ServeConfig
+
+pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
+pytest.importorskip("httpx", reason="the client of the tests is not installed")
+
+from fastapi.testclient import TestClient
 
 ROOT = Path(__file__).resolve().parents[2]
-pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 
 
 @pytest.mark.slow
@@ -60,6 +66,15 @@ def test_what_cannot_be_opened_is_one_line(run: RunFolder, tmp_path: Path, capsy
         error = capsys.readouterr().err
         assert said in error
         assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_a_tree_is_called_by_the_last_name_of_its_folder(ending: str, tmp_path: Path) -> None:
+    (tmp_path / "joint").mkdir()
+    save_tree(WordTree(("n1", "n2"), ("animal", "dog"), (-1, 0)), tmp_path / "joint" / "tree.json")
+    app = make_app(None, ServeConfig(open=OpenConfig(tree=f"{tmp_path}/joint{ending}")))
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/api/tree").json()["tree"] == "joint"
 
 
 def test_a_tree_alone_needs_no_torch() -> None:
