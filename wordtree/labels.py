@@ -231,19 +231,23 @@ def category_file(path: str | Path) -> dict[str, str]:
     LabelError
         If the file has another format. The message names the line or key.
     """
+    return {name: concept for name, concept in stated_concepts(path).items() if concept is not None}
+
+
+def stated_concepts(path: str | Path) -> dict[str, str | None]:
+    """Return what `category_file` returns, and with it the categories that ``-`` leaves out; their concept is None."""
     path = Path(path)
     if path.suffix.lower() == ".json":
         found = _categories(path)
         coco = coco_classes()
         meant = coco if all(name in coco for name, _ in found) else {}
-        classes = {}
+        classes: dict[str, str | None] = {}
         for name, category in found:
             key = "concept" if category.get("concept") else "wnid"
             concept = category.get(key) or meant.get(name, name)
             if not isinstance(concept, str):
                 raise LabelError(f'{path}: category {name!r}: "{key}" must be text, not {concept!r}')
-            if concept.strip() != LEFT_OUT:
-                classes[name] = concept.strip()
+            classes[name] = None if concept.strip() == LEFT_OUT else concept.strip()
         return classes
     return _category_csv(path)
 
@@ -324,7 +328,7 @@ def _categories(path: Path) -> list[tuple[str, dict[str, Any]]]:
     return [(category["name"], category) for category in categories]
 
 
-def _category_csv(path: Path) -> dict[str, str]:
+def _category_csv(path: Path) -> dict[str, str | None]:
     rows = [(number, [cell.strip() for cell in row]) for number, row in _csv_rows(path)]
     if not rows:
         raise LabelError(f"{path}: the file is empty")
@@ -335,14 +339,13 @@ def _category_csv(path: Path) -> dict[str, str]:
     if "name" in header and "concept" in header:
         name_column, concept_column = header.index("name"), header.index("concept")
         rows = rows[1:]
-    classes = {}
+    classes: dict[str, str | None] = {}
     _refuse_twice((f"{path}:{number}", row[name_column]) for number, row in rows if len(row) > name_column)
     for number, row in rows:
         if len(row) <= name_column or not row[name_column]:
             raise LabelError(f"{path}:{number}: expected 'name,concept', found {','.join(row)!r}")
         concept = row[concept_column] if len(row) > concept_column else ""
-        if concept != LEFT_OUT:
-            classes[row[name_column]] = concept or row[name_column]
+        classes[row[name_column]] = None if concept == LEFT_OUT else concept or row[name_column]
     return classes
 
 

@@ -1,4 +1,7 @@
-"""Building one tree that has the classes of several data sets."""
+"""Building one tree that has the classes of several data sets.
+
+It is one file because what a source holds, how sources are merged and what a template says depend on each other.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,8 @@ class LabelSource:
     mapped : bool
         Whether the tree gets a map of the classes. It is False if the class names are the ids of the nodes and no
         data set uses them as labels: the map would repeat the ids and take a third of the file.
+    left_out : frozenset of str
+        Classes that the file has and leaves out with ``-``. A source of the same name does not bring them back.
     """
 
     name: str
@@ -49,6 +54,7 @@ class LabelSource:
     fillable: bool = False
     template: bool = False
     mapped: bool = True
+    left_out: frozenset[str] = frozenset()
 
 
 def coco() -> LabelSource:
@@ -169,7 +175,11 @@ def categories(path: Path) -> LabelSource:
     """
     template = path.name.endswith(TEMPLATE_SUFFIX)
     name = path.name.removesuffix(TEMPLATE_SUFFIX) if template else path.stem
-    return LabelSource(name, labels.category_file(path), fillable=True, template=template)
+    stated = labels.stated_concepts(path)
+    classes = {each: concept for each, concept in stated.items() if concept is not None}
+    return LabelSource(
+        name, classes, fillable=True, template=template, left_out=frozenset(stated.keys() - classes.keys())
+    )
 
 
 @dataclass(frozen=True)
@@ -218,7 +228,8 @@ def merge_sources(sources: Iterable[LabelSource]) -> tuple[LabelSource, ...]:
     Raises
     ------
     LabelError
-        If two sources of the same name give a class different concepts and neither source is a template.
+        If two sources of the same name give a class different concepts, or one of them leaves it out, and neither
+        source is a template.
     """
     merged: dict[str, LabelSource] = {}
     for source in sources:
@@ -228,12 +239,18 @@ def merge_sources(sources: Iterable[LabelSource]) -> tuple[LabelSource, ...]:
             continue
         if not first.template and not source.template:
             clash = [n for n in source.classes if first.classes.get(n, source.classes[n]) != source.classes[n]]
+            clash += sorted(first.left_out & source.classes.keys() | source.left_out & first.classes.keys())
             if clash:
                 raise LabelError(f"two sources are called {source.name!r} and differ in class {clash[0]!r}; rename one")
-        classes = {**first.classes, **source.classes}
-        if first.template:
-            classes |= first.classes
-        merged[source.name] = replace(first, classes=classes, template=first.template or source.template)
+        winner, other = (first, source) if first.template else (source, first)
+        left_out = winner.left_out | (other.left_out - winner.classes.keys())
+        both = {**first.classes, **source.classes, **winner.classes}
+        merged[source.name] = replace(
+            first,
+            classes={name: concept for name, concept in both.items() if name not in left_out},
+            template=first.template or source.template,
+            left_out=left_out,
+        )
     return tuple(merged.values())
 
 

@@ -322,6 +322,21 @@ def test_a_template_goes_first_wherever_it_stands_and_files_of_one_name_do_not_o
         resolve_labels([own, LabelSource("site", {"crane": "crane.n.05"}, fillable=True)])
 
 
+def test_what_a_template_leaves_out_stays_out_beside_the_file_it_was_made_for(tmp_path: Path) -> None:
+    own = LabelSource("nouns", {"kangaroo": "kangaroo", "crane": "crane", "zebra": "zebra"}, fillable=True)
+    template = categories(written(tmp_path, "nouns.categories.csv", "name,concept\nkangaroo,\ncrane,-\nzebra,-\n"))
+    for pair in ([own, template], [template, own], [own, template, own]):
+        tree = build_from_labels(resolve_labels(pair))
+        assert list(tree.label_maps["nouns"]) == ["kangaroo"]
+        assert tree.notes["sources"]["nouns"]["classes"] == 1
+    # What the template states is not left out by the file that it was made for.
+    rows = categories(written(tmp_path, "nouns.csv", "name,concept\nkangaroo,-\n"))
+    for pair in ([rows, template], [template, rows]):
+        assert list(build_from_labels(resolve_labels(pair)).label_maps["nouns"]) == ["kangaroo"]
+    with pytest.raises(LabelError, match="two sources are called 'nouns' and differ in class 'kangaroo'"):
+        resolve_labels([own, rows])
+
+
 def test_first_sense_accepts_and_reports() -> None:
     nouns = LabelSource("mine", {"crane": "crane", "zebra": "zebra"}, fillable=True)
     tree = build_from_labels(resolve_labels([nouns], first_sense=True))
