@@ -25,6 +25,7 @@ _BETWEEN_WORDS = re.compile(r"[\s,;:>()/]+")
 _MOST_INSIDE = 2000
 _MOST_IN_CONTEXT = 200
 _MOST_COMPARED = 4000
+_MOST_LONGER = 3
 _MOST_WORDS = 4
 MOST_LETTERS = 100
 """A longer text is cut: no name is as long, and spelling is compared letter by letter."""
@@ -75,8 +76,8 @@ class SearchIndex:
         self._tree = tree
         texts, nodes, kinds = _names_of(tree)
         self._texts, self._nodes = texts, np.array(nodes, np.int32)
-        lengths = np.array([len(text) for text in texts])
-        order = np.lexsort((self._nodes, lengths, np.array(kinds)))
+        self._lengths = np.array([len(text) for text in texts])
+        order = np.lexsort((self._nodes, self._lengths, np.array(kinds)))
         self._rank = np.empty(len(texts), np.int64)  # a display name before a lemma, a short name before a long one
         self._rank[order] = np.arange(len(texts))
         starts: list[tuple[str, int, bool]] = []
@@ -174,15 +175,21 @@ class SearchIndex:
         return any(part.startswith(word) for name in above for part in name.split())
 
     def _alike(self, wanted: str, limit: int) -> list[Match]:
-        low = bisect_left(self._starts, wanted[:2])
-        high = min(bisect_left(self._starts, wanted[:2] + _AFTER_ALL), low + _MOST_COMPARED)
-        near = {self._starts[place]: place for place in range(low, high) if self._is_whole[place]}
-        lengths = range(len(wanted) - 3, len(wanted) + 4)
-        close = difflib.get_close_matches(
-            wanted, [text for text in near if len(text) in lengths], n=min(limit, 5), cutoff=0.8
-        )
-        nodes = {int(self._nodes[self._entry_of[near[text]]]): text for text in reversed(close)}
-        return [Match(node, text, "alike") for node, text in reversed(nodes.items())]
+        """Nodes with a name that begins with the same two letters, is about as long, and is spelled like the text."""
+        low, high = (bisect_left(self._starts, wanted[:2] + end) for end in ("", _AFTER_ALL))
+        entries = self._entry_of[low:high][self._is_whole[low:high]]
+        entries = entries[np.abs(self._lengths[entries] - len(wanted)) <= _MOST_LONGER]
+        # If so many are left, those that share the most letters at the beginning are compared: the neighbours.
+        place = bisect_left(entries, wanted, key=lambda entry: self._texts[entry])
+        entries = entries[max(0, place - _MOST_COMPARED // 2) :][:_MOST_COMPARED]
+        namesakes: dict[str, list[int]] = {}
+        for entry in entries[np.argsort(self._rank[entries])].tolist():
+            namesakes.setdefault(self._texts[entry], []).append(int(self._nodes[entry]))
+        found: dict[int, Match] = {}
+        for text in difflib.get_close_matches(wanted, namesakes, n=min(limit, 5), cutoff=0.8):
+            for node in namesakes[text]:
+                found.setdefault(node, Match(node, text, "alike"))
+        return list(found.values())
 
 
 def search(tree: WordTree, text: str, limit: int | None = None) -> tuple[int, ...]:

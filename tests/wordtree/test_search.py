@@ -67,6 +67,23 @@ def test_what_is_spelled_alike_is_found_where_nothing_else_is() -> None:
     assert found("xyz") == []
 
 
+def test_all_namesakes_of_what_is_spelled_alike_are_found() -> None:
+    assert found("crann") == [(4, "alike"), (6, "alike")]
+    assert found("kitte") == [(5, "alike"), (8, "alike")]
+    bundled = load_tree("yolo9000")
+    assert [bundled.synsets[match.node] for match in SearchIndex(bundled).search("crann")] == [
+        "crane.n.04",
+        "crane.n.05",
+    ]
+
+
+@pytest.mark.parametrize("others", ["coa{:05}", "coz{:05}", "cowb{:04}"])
+def test_what_is_spelled_alike_is_found_among_many_that_begin_so(others: str) -> None:
+    names = ("cowboy", *(others.format(number) for number in range(9_000)))
+    tree = WordTree(tuple(f"w{node}" for node in range(len(names))), names, (-1,) * len(names))
+    assert [match.name for match in SearchIndex(tree).search("cowbiy", limit=1)] == ["cowboy"]
+
+
 @pytest.mark.parametrize("text", ["", "  ", "_", "\n", "é", "%00", "(", "a" * 10_000, "\ud800", "\x00crane"])
 def test_any_text_is_answered(text: str) -> None:
     assert isinstance(INDEX.search(text), list)
