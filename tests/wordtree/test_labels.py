@@ -193,6 +193,12 @@ def test_categories_from_csv(tmp_path: Path) -> None:
         category_file(written(tmp_path, "e.csv", "\n"))
 
 
+def test_a_class_may_begin_with_a_number_sign(tmp_path: Path) -> None:
+    text = "name,concept\n#5 screw,screw.n.04\n#hash\nkangaroo,\n"
+    expected = {"#5 screw": "screw.n.04", "#hash": "#hash", "kangaroo": "kangaroo"}
+    assert category_file(written(tmp_path, "a.csv", text)) == expected
+
+
 def coco_json(folder: Path, categories: list[dict[str, object]], name: str = "a.json") -> Path:
     """Write a COCO JSON."""
     return written(folder, name, json.dumps({"images": [], "categories": categories}))
