@@ -244,10 +244,11 @@ def stated_concepts(path: str | Path) -> dict[str, str | None]:
         classes: dict[str, str | None] = {}
         for name, category in found:
             key = "concept" if category.get("concept") else "wnid"
-            concept = category.get(key) or meant.get(name, name)
-            if not isinstance(concept, str):
-                raise LabelError(f'{path}: category {name!r}: "{key}" must be text, not {concept!r}')
-            classes[name] = None if concept.strip() == LEFT_OUT else concept.strip()
+            said = category.get(key) or ""
+            if not isinstance(said, str):
+                raise LabelError(f'{path}: category {name!r}: "{key}" must be text, not {said!r}')
+            concept = said.strip() or meant.get(name, name)
+            classes[name] = None if said.strip() == LEFT_OUT else concept
         return classes
     return _category_csv(path)
 

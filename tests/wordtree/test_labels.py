@@ -245,6 +245,9 @@ def test_concepts_in_a_json(tmp_path: Path) -> None:
     classes = [{"id": k, "name": name, "concept": concept} for k, (name, concept) in enumerate(given.items())]
     expected = {"Reh": "roe_deer.n.01", "zebra": "zebra", "okapi": "okapi", "jack": "pallet jack < truck.n.01"}
     assert category_file(coco_json(tmp_path, classes)) == expected
+    # Only what is said leaves a category out: one may be called so.
+    dash = [{"id": 1, "name": "-"}, {"id": 2, "name": "crowd", "wnid": "-"}, {"id": 3, "name": "zebra"}]
+    assert category_file(coco_json(tmp_path, dash)) == {"-": "-", "zebra": "zebra"}
     # What is said goes before what COCO means.
     mouse = [{"id": 1, "name": "mouse", "concept": "mouse.n.01"}]
     assert category_file(coco_json(tmp_path, mouse)) == {"mouse": "mouse.n.01"}
