@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -104,16 +105,16 @@ def first_label_fault(label_maps: Mapping[str, Mapping[str, int]], count: int) -
 
 
 def is_line(text: object) -> bool:
-    """Return whether `text` is one line that survives writing to a text file and reading back."""
+    """Return whether `text` is one line that survives writing to a text file and reading back, and can be shown."""
     if not isinstance(text, str) or not text:
         return False
     if text.isascii() and text.isprintable():
         return text[0] != " " != text[-1]
     # Joiners and direction marks are not printable but may be part of names. Line breaks, byte order marks and lone
-    # surrogates would not survive a file.
+    # surrogates would not survive a file. An SVG may hold no control characters, and a terminal obeys them.
     if text != text.strip() or len(text.splitlines()) != 1:
         return False
-    return not any(character == "\ufeff" or 0xD800 <= ord(character) <= 0xDFFF for character in text)
+    return not any(character == "\ufeff" or unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
 def as_ints(values: Sequence[object]) -> tuple[int, ...]:

@@ -31,7 +31,9 @@ TREE = WordTree(
 )
 
 words = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=8)
-lines = st.text(max_size=12).map(str.strip).filter(lambda text: len(text.splitlines()) == 1 and "\ufeff" not in text)
+characters = st.characters(exclude_categories=("Cc", "Cs"))
+lines = st.text(characters, max_size=12).map(str.strip)
+lines = lines.filter(lambda text: len(text.splitlines()) == 1 and "\ufeff" not in text)
 
 
 @st.composite
