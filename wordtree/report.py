@@ -77,7 +77,7 @@ class ParentComparison:
         The number of these nodes that have the same parent in the tree.
     different : tuple of (str, str, str, str)
         For each node with different parents: its label, its parent in the tree, its parent in the reference ("-" at
-        the top), and how far above it WordNet has them (empty if no WordNet was given).
+        the top), and how far above it WordNet has them (empty at the top, or if no WordNet was given).
     missing, extra : tuple of str
         The labels of nodes that only the reference has, and of those that only the tree has.
     """
@@ -91,9 +91,10 @@ class ParentComparison:
     def __str__(self) -> str:
         lines = [f"{self.agreeing:,} of {self.total:,} parents agree"]
         for label, here, there, why in self.different:
-            lines.append(f"  {label}: below {here}, there below {there}" + (f" ({why})" if why else ""))
-        lines += [f"  {label}: only there" for label in self.missing]
-        lines += [f"  {label}: only here" for label in self.extra]
+            lines.append(f"  {label}: {_place(here)}, there {_place(there)}" + (f" ({why})" if why else ""))
+        # These may be thousands, of a small tree beside a large one.
+        lines += [f"{len(self.missing):,} nodes are only there"] if self.missing else []
+        lines += [f"{len(self.extra):,} nodes are only here"] if self.extra else []
         return "\n".join(lines)
 
 
@@ -184,10 +185,7 @@ def summarize_difference(
         if len(shown) < len(entries):
             lines.append(f"  and {len(entries) - len(shown):,} more")
 
-    def place(parent: str) -> str:
-        return "at the top" if parent == "-" else f"below {parent}"
-
-    moved = [f"{label}: {place(here)} in {name_a}, {place(there)} in {name_b}" for label, here, there, _ in different]
+    moved = [f"{label}: {_place(here)} in {name_a}, {_place(there)} in {name_b}" for label, here, there, _ in different]
     listed("below another parent", moved)
     listed(f"only in {name_a}", list(extra))
     listed(f"only in {name_b}", list(missing))
@@ -201,7 +199,13 @@ def summarize_difference(
     return "\n".join(lines)
 
 
+def _place(parent: str) -> str:
+    return "at the top" if parent == "-" else f"below {parent}"
+
+
 def _why(wordnet: WordNet, wnid: str, here: str, there: str) -> str:
+    if "-" in (here, there):  # the top is no concept of WordNet
+        return ""
     steps = _steps_up(wordnet, wnid)
     if here not in steps or there not in steps:
         which = "second" if here in steps else "first" if there in steps else "first and the second"

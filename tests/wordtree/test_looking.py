@@ -17,6 +17,7 @@ from wordtree.picture import cells_of, colour, draw_tree, save_picture, to_png, 
 from wordtree.report import compare_parents, summarize_difference
 from wordtree.search import search
 from wordtree.tree import Rest
+from wordtree.wordnet import open_wordnet
 
 # animal (dog (terrier, hound), cat), machine (crane), and a bird that is called crane
 TREE = WordTree(
@@ -199,6 +200,21 @@ def test_probabilities_below_a_node(rest: Rest, of_dog: float, given_dog: tuple[
     assert below.tolist() == pytest.approx([of_dog, *(of_dog * each for each in (terrier, hound, fox))])
     whole = TreeDistribution(tree, logits).probs()[list(part.new_to_old)]
     torch.testing.assert_close(below / below[0], whole / whole[0])
+
+
+def test_a_comparison_lists_the_other_parents_and_counts_what_only_one_tree_has() -> None:
+    wordnet = open_wordnet()
+    synsets = ("whole.n.02", "object.n.01", "dog.n.01", "cat.n.01", "puppy.n.01")
+    whole, thing, dog, cat, puppy = map(wordnet.wnid, synsets)
+    small = WordTree((whole, dog, puppy), ("whole", "dog", "puppy"), (-1, 0, 0))
+    large = WordTree((thing, whole, dog, cat, puppy), ("object", "whole", "dog", "cat", "puppy"), (-1, 0, 1, 1, 2))
+    assert str(compare_parents(small, large, wordnet)).splitlines() == [
+        "1 of 5 parents agree",
+        "  whole: at the top, there below object",
+        "  puppy: below whole, there below dog (6 up and 1 up)",
+        "2 nodes are only there",
+    ]
+    assert str(compare_parents(large, small)).splitlines()[-1] == "2 nodes are only here"
 
 
 def test_a_difference_is_listed_up_to_a_number() -> None:
