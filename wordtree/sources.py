@@ -219,7 +219,9 @@ class ResolvedLabels:
             if problem is not None
         ]
         if problems:
-            raise ConceptError(problems, self.resolution.headline(len(problems)))
+            # Several sources may have one concept, and the headline counts concepts.
+            distinct = len({problem.concept for problem in problems})
+            raise ConceptError(problems, self.resolution.headline(distinct))
 
 
 def merge_sources(sources: Iterable[LabelSource]) -> tuple[LabelSource, ...]:

@@ -346,6 +346,14 @@ def test_what_a_template_leaves_out_stays_out_beside_the_file_it_was_made_for(tm
         resolve_labels([own, rows])
 
 
+def test_a_concept_of_several_sources_is_counted_once_and_said_of_each() -> None:
+    pair = [LabelSource("a", {"crane": "crane"}), LabelSource("b", {"crane": "crane", "Kran": "crane"})]
+    with pytest.raises(ConceptError) as caught:
+        build_from_labels(resolve_labels(pair))
+    assert str(caught.value).startswith("1 of 1 concepts have no place")
+    assert [problem.where for problem in caught.value.problems] == ["a", "b", "b, class 'Kran'"]
+
+
 def test_first_sense_accepts_and_reports() -> None:
     nouns = LabelSource("mine", {"crane": "crane", "zebra": "zebra"}, fillable=True)
     tree = build_from_labels(resolve_labels([nouns], first_sense=True))
