@@ -136,14 +136,14 @@ def all_nouns(
 ) -> LabelSource:
     """Return the source ``all_nouns``: every noun of WordNet below a root. It gets no label map.
 
-    There are 46,161 nouns below ``physical_entity.n.01`` and 82,114 below ``entity.n.01``.
+    There are 46,611 nouns below ``physical_entity.n.01`` and 82,114 below ``entity.n.01``.
 
     Parameters
     ----------
     root : str
         As in `build_wordtree`. It is not among the nouns.
     extra_edges : mapping or iterable of (child, parent), optional
-        The extra edges of the tree to build. Nouns that are not below the root with them are left out.
+        The extra edges of the tree to build. The nouns are those that are below the root with them.
     wordnet : path or WordNet, optional
         As in `build_wordtree`.
 
@@ -164,7 +164,10 @@ def all_nouns(
     (18, ['bobcat', 'Canada lynx', 'caracal', 'common lynx', 'spotted lynx'])
     """
     hierarchy = resolve_concepts([], root=root, extra_edges=extra_edges, wordnet=wordnet).hierarchy
-    below = sorted(filter(hierarchy.reaches_root, hierarchy.wordnet.descendants(hierarchy.root)))
+    # What is below the root is below it, or is or is below the child of an edge, by hypernyms alone.
+    tops = (hierarchy.root, *hierarchy.edges)
+    nouns = set(hierarchy.edges).union(*map(hierarchy.wordnet.descendants, tops)) - {hierarchy.root}
+    below = sorted(filter(hierarchy.reaches_root, nouns))
     return LabelSource("all_nouns", dict(zip(below, below, strict=True)), mapped=False)
 
 

@@ -26,6 +26,7 @@ from wordtree.formats import save_tree
 from wordtree.grow import grow_tree, nearest_ancestor_concepts
 from wordtree.labels import coco_classes, imagenet1k_classes
 from wordtree.report import compare_parents
+from wordtree.sources import all_nouns
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -286,15 +287,27 @@ def test_the_same_tree_whatever_the_hash_seed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("root", "count"),
     [
-        pytest.param("physical_entity.n.01", 46_161, marks=pytest.mark.slow),
+        pytest.param("physical_entity.n.01", 46_611, marks=pytest.mark.slow),
         pytest.param("entity.n.01", 82_114, marks=pytest.mark.slow),
         ("vehicle.n.01", 527),
     ],
 )
 def test_all_nouns_below_a_root(root: str, count: int) -> None:
+    assert len(build_wordtree(all_nouns(root).classes, root=root)) == count
+
+
+def test_nouns_that_an_edge_puts_below_the_root_are_among_all_nouns() -> None:
+    by_hand = ["signal.n.01", "sign.n.02", "street_sign.n.01", "traffic_light.n.01", "bubble.n.01"]
     wordnet = resolve_concepts([]).hierarchy.wordnet
-    tree = build_wordtree(wordnet.descendants(wordnet.wnid(root)), root=root)
-    assert len(tree) == count
+    assert set(map(wordnet.wnid, by_hand)) <= all_nouns().classes.keys()
+    # A root with few nouns, so that all can be asked of.
+    root, edges = "vehicle.n.01", [("tray.n.01", "truck.n.01"), ("dump_truck.n.01", "abstraction.n.06")]
+    found = all_nouns(root, extra_edges=edges).classes.keys()
+    hierarchy = resolve_concepts([], root=root, extra_edges=edges).hierarchy
+    below = filter(hierarchy.reaches_root, wordnet.descendants(wordnet.wnid("entity.n.01")))
+    assert found == {*below} - {hierarchy.root}
+    assert wordnet.wnid("tray.n.01") in found
+    assert wordnet.wnid("dump_truck.n.01") not in found
 
 
 # ------------------------------------------------------------------------------------------------ concepts of one's own
