@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from heapq import nlargest
 
 from wordtree.wordnet import WordNetSource, open_wordnet
 
 _MUCH, _NEIGHBOURS = 1.5, 3
 """The other sense must share so many times as many ancestors with its nearest neighbours among the other names, on
 average."""
+MOST_NAMES = 500
+"""Data sets of more classes are not looked through by the callers: each name is compared with all the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +65,30 @@ def nearer_senses(meant: Mapping[str, str], *, wordnet: WordNetSource = None) ->
     sides = {*taken.values(), *(sense for several in senses.values() for sense in several)}
     above = {wnid: words.ancestors(wnid) | {wnid} for wnid in sides}
 
+    ratios: dict[str, dict[str, float]] = {wnid: {} for wnid in sides}  # they stay as they are after each find
+
+    def ratio(sense: str, wnid: str) -> float:
+        """How many of their ancestors two senses share."""
+        known = ratios[sense].get(wnid)
+        if known is None:
+            known = 2 * len(above[sense] & above[wnid]) / (len(above[sense]) + len(above[wnid]))
+            ratios[sense][wnid] = ratios[wnid][sense] = known
+        return known
+
     def nearness(sense: str, name: str) -> float:
         """How near a sense is to the nearest of what the other names are taken for."""
         others = {wnid for other, wnid in taken.items() if other != name} - {sense}
-        shared = (2 * len(above[sense] & above[wnid]) / (len(above[sense]) + len(above[wnid])) for wnid in others)
-        nearest = sorted(shared, reverse=True)[:_NEIGHBOURS]
+        nearest = nlargest(_NEIGHBOURS, (ratio(sense, wnid) for wnid in others))
         return sum(nearest) / len(nearest) if nearest else 0.0
 
     found: list[NearerSense] = []
     while True:
         better = [
-            (nearness(sense, name), name, sense)
+            (near, name, sense)
             for name in taken
+            if senses[name] and (least := _MUCH * nearness(taken[name], name)) > 0
             for sense in senses[name]
-            if nearness(sense, name) > _MUCH * nearness(taken[name], name) > 0
+            if (near := nearness(sense, name)) > least
         ]
         if not better:
             return found

@@ -417,7 +417,7 @@ synset, or a concept of your own and what it is a kind of, as in "pallet jack < 
 def _build_tree(given: argparse.Namespace) -> int:
     from wordtree import sources
     from wordtree.report import compare_parents, summarize
-    from wordtree.senses import nearer_senses
+    from wordtree.senses import MOST_NAMES, nearer_senses
 
     sources.check_outputs(given.out, given.darknet_out, force=given.force)
     reference = load_tree(given.compare) if given.compare else None
@@ -433,7 +433,7 @@ def _build_tree(given: argparse.Namespace) -> int:
     tree = sources.build_from_labels(found, **{key: vars(given)[key] for key in ("contract", "lift", "rest", "flat")})
     sources.write_tree(tree, given.out, given.darknet_out, force=given.force)
     for source in found.sources:
-        if len(source.classes) <= 500:  # each name is compared with all the others
+        if len(source.classes) <= MOST_NAMES:
             meant = {name: concept for name, (concept, _) in found.concepts_of(source).items() if concept is not None}
             for each in nearer_senses(meant, wordnet=given.wordnet):
                 print(f"{source.name}: {each}; if it is meant, say so with --categories", file=sys.stderr)

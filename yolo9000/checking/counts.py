@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from wordtree import TreeError, WordTree, load_tree
 from wordtree.concepts import ConceptError
-from wordtree.senses import NearerSense, nearer_senses
+from wordtree.senses import MOST_NAMES, NearerSense, nearer_senses
 from yolo9000.checking.boxes import Kept
 from yolo9000.checking.findings import Part
 from yolo9000.datasets.errors import DatasetError
@@ -16,9 +16,6 @@ from yolo9000.experiment.config import DataConfig
 from yolo9000.experiment.labels import NodesByName, classes_of_labels
 from yolo9000.experiment.layouts import LAYOUTS
 from yolo9000.models.tree_classes import TreeClasses
-
-_MOST_NAMES = 500
-"""Data sets of more classes are not looked through for names with another sense: each is compared with all."""
 
 
 @dataclass(kw_only=True)
@@ -110,7 +107,7 @@ def count_classes(parts: Sequence[Part], kept: Sequence[Kept], config: DataConfi
         if name not in boxed[source]
     ]
     for names in meant.values():
-        if len(names) <= _MOST_NAMES:
+        if len(names) <= MOST_NAMES:
             counts.senses += nearer_senses({name: counts.tree.wnids[node] for name, node in names.items()})
     return counts
 
