@@ -32,7 +32,7 @@ from yolo9000.darknet.cfg_files import read_names
 from yolo9000.datasets.box_table import CsvSource
 from yolo9000.datasets.box_tars import BoxTars
 from yolo9000.datasets.coco import CocoSource
-from yolo9000.datasets.decode import decode, image_size
+from yolo9000.datasets.decode import decode, image_header
 from yolo9000.datasets.errors import DatasetError, Unreadable
 from yolo9000.datasets.imagenet import ImageNetSource
 from yolo9000.datasets.label_tars import LabelTars
@@ -131,7 +131,7 @@ def a_whole_png_of_13000_by_13000(_: Path) -> Act:
 @bomb(Unreadable, "million pixels")
 def its_size_alone(_: Path) -> Act:
     data = png(13_000, 13_000, 13_000)
-    return lambda: image_size(data, "bomb")
+    return lambda: image_header(data, "bomb")
 
 
 @bomb(Unreadable, None)
